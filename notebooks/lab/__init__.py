@@ -1,0 +1,9 @@
+"""The helper package of the five notebooks: plumbing only, the models live in the notebooks."""
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from .files import LabError
+from .training import Recipe
+
+from . import augmentation, datasets, evaluation, training

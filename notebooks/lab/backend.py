@@ -1,0 +1,69 @@
+"""The one place that knows which backend Keras runs on."""
+import os
+import platform
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from .files import LabError
+
+
+@contextmanager
+def _quiet():
+    """Send what libraries write while they are imported to nowhere (drivers, oneDNN, absl)."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+MEND = "install what requirements.txt lists: pip install -r requirements.txt"
+try:
+    with _quiet():
+        import keras
+
+        _BACKEND = __import__({"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}[keras.config.backend()])
+except ImportError as error:
+    raise LabError(f"Keras or its backend is not installed ({error}): {MEND}") from None
+except AttributeError:
+    raise LabError(f"Keras {keras.__version__} is too old, Keras 3 is needed: {MEND}") from None
+
+
+def accelerator():
+    """Return the name of the graphics card that Keras computes on, or None."""
+    name = keras.config.backend()
+    if name == "tensorflow":
+        cards = _BACKEND.config.list_physical_devices("GPU")
+        return cards and _BACKEND.config.experimental.get_device_details(cards[0]).get("device_name", "GPU") or None
+    if name == "jax":
+        device = _BACKEND.devices()[0]
+        return None if device.platform == "cpu" else device.device_kind
+    return _BACKEND.cuda.get_device_name(0) if _BACKEND.cuda.is_available() else None
+
+
+def processor():
+    """Return the name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def environment(precision="float32"):
+    """Return what a run was computed with: versions, device, CPU threads and precision."""
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "backend": keras.config.backend(),
+        "backend_version": _BACKEND.__version__,
+        "device": accelerator() or processor(),
+        "threads": threads,
+        "precision": precision,
+    }

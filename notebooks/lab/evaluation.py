@@ -1,0 +1,51 @@
+"""Metrics, computed from stored probabilities and labels alone."""
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
+
+
+def metrics(probabilities, labels):
+    """Return accuracy, balanced accuracy, macro-F1 and log-loss, the first three from 0 to 1.
+
+    probabilities: (n, classes), float16 as they are stored; labels: integers (n,).
+    Log-loss is the mean of -ln p(label), with p not below 1e-4 (about float16's resolution).
+    Introduced in notebook 02.
+    """
+    predicted = probabilities.argmax(axis=1)
+    classes = np.arange(probabilities.shape[1])
+    p = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return {
+        "accuracy": float(np.mean(predicted == labels)),
+        "balanced_accuracy": float(balanced_accuracy_score(labels, predicted)),
+        "macro_f1": float(f1_score(labels, predicted, average="macro", labels=classes, zero_division=0)),
+        "log_loss": float(-np.log(np.clip(p, 1e-4, 1)).mean()),
+    }
+
+
+def wilson(accuracy, n):
+    """Return the 95 % Wilson interval (low, high) of an accuracy measured on n images.
+
+    Source: E. B. Wilson (1927), as scipy.stats computes it.
+    """
+    interval = binomtest(round(accuracy * n), n).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def confusion(probabilities, labels):
+    """Return the confusion matrix: integers, one row a true class, one column a predicted class."""
+    return confusion_matrix(labels, probabilities.argmax(axis=1), labels=np.arange(probabilities.shape[1]))
+
+
+def by_class(probabilities, labels, classes):
+    """Return a DataFrame with precision, recall, F1 and support, one row a class."""
+    values = precision_recall_fscore_support(
+        labels, probabilities.argmax(axis=1), labels=np.arange(len(classes)), zero_division=0)
+    return pd.DataFrame(dict(zip(["precision", "recall", "F1", "support"], values)), index=list(classes))
+
+
+def largest_confusions(matrix, classes, n=3):
+    """Return the n largest errors of a confusion matrix as (true class, predicted class, count)."""
+    errors = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-errors, axis=None, kind="stable")[:n]
+    return [(classes[i], classes[j], int(errors[i, j])) for i, j in zip(*np.unravel_index(order, errors.shape))]

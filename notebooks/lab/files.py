@@ -1,0 +1,60 @@
+"""Where things are, and how they are written: whole, or not at all."""
+import hashlib
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]  # the repository
+
+
+class LabError(Exception):
+    """A mistake that a user can mend. Its text says what is wrong and what to do."""
+
+    def _render_traceback_(self):
+        """Show one sentence in a notebook instead of a traceback (an IPython hook)."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def relative(path):
+    """Return `path` as text seen from the repository, without the machine's own folders."""
+    path = Path(path)
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+
+
+def sha256(*parts):
+    """Return the SHA-256 in hexadecimal of bytes, texts and files (Path), one after another."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            part = part.read_bytes()
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()
+
+
+@contextmanager
+def writing(path):
+    """Give a temporary path to write to; it becomes `path` when the block ends well.
+
+    Raises LabError where the disk or the folder refuses; an earlier file stays whole.
+    """
+    path = Path(path)
+    part = path.with_name(f".{os.getpid()}-{path.name}")  # keeps the ending: savers look at it
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise LabError(
+            f"Cannot write {relative(path)} ({error.strerror or error}): "
+            "make its folder writable, or free some disk space, and run again."
+        ) from None
+    finally:
+        part.unlink(missing_ok=True) if part.parent.is_dir() else None
+
+
+def write(path, content):
+    """Write text or bytes to `path` atomically."""
+    with writing(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)

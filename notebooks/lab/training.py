@@ -1,0 +1,455 @@
+"""Train one model with one recipe on one data set with one seed, and keep all that it leaves."""
+import inspect
+import json
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import evaluation
+from .augmentation import augment
+from .backend import environment, keras
+from .files import ROOT, LabError, relative, sha256, write, writing
+
+PROTOCOL = 1  # raised only when the same recipe would give other weights
+WITH_WEIGHTS = {("two_conv", 0), ("improved", 0)}  # (model, seed) whose weights are kept
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every hyper-parameter of a training run: what changes the result stands here.
+
+    optimizer, optimizer_arguments: a class of keras.optimizers and its arguments.
+    learning_rate: of every step, or the peak of the schedule.
+    schedule: "constant", or "triangle": linear from 0 up to the peak over the first fifth of
+        all steps, then linear down to 0.
+    label_smoothing: the share of the target that is spread over all classes.
+    augmentation: arguments of `lab.augmentation.augment`, or None.
+    keep: "lowest_validation_loss" or "last_epoch": the epoch whose weights are the result.
+    patience: stop after so many epochs without a lower validation loss; None never stops.
+    precision: a Keras dtype policy, "float32" or "mixed_float16" or "mixed_bfloat16".
+    model_arguments: further arguments of the function that builds the model.
+    Introduced in notebook 02.
+    """
+
+    epochs: int
+    batch_size: int = 32
+    optimizer: str = "Adam"
+    learning_rate: float = 1e-3
+    optimizer_arguments: dict = field(default_factory=dict)
+    schedule: str = "constant"
+    loss: str = "categorical_crossentropy"
+    label_smoothing: float = 0.0
+    augmentation: dict = None
+    keep: str = "lowest_validation_loss"
+    patience: int = None
+    precision: str = "float32"
+    model_arguments: dict = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """A finished run: `record` is its run.json, `history` a row an epoch, `predictions` arrays."""
+
+    path: Path
+    record: dict
+    history: pd.DataFrame
+    predictions: dict
+
+    @property
+    def name(self):
+        """dataset/model/variant/seed-k, its place under data/runs."""
+        return "/".join(self.path.parts[-4:])
+
+    def test(self, kind="probabilities"):
+        """Return (probabilities, labels) of the test images, in the order of the split."""
+        return self.predictions[f"test_{kind}"], self.predictions["test_labels"]
+
+    def load_weights(self, model):
+        """Put the stored weights into a freshly built `model` (float16 on disk) and return it."""
+        stored = self.path / "weights.npz"
+        if not stored.exists() or sha256(stored) != self.record["weights_file_sha256"]:
+            raise LabError(f"{relative(stored)} is missing or altered: git checkout {relative(stored)}")
+        with np.load(stored) as arrays:
+            model.set_weights([arrays[key].astype(np.float32) for key in sorted(arrays)])
+        return model
+
+
+# --- the fingerprint of a run ---------------------------------------------------------------
+
+
+def architecture(model):
+    """Describe a functional Keras model in the same words in every supported Keras version.
+
+    Returns a list with, for each layer: its class, the arguments that differ from the
+    defaults, the positions of the layers it reads, and the shapes of its weights.
+    """
+    configs = model.get_config()["layers"]
+    position = {config["name"]: i for i, config in enumerate(configs)}
+    description = []
+    for config in configs:
+        layer = model.get_layer(config["name"])
+        if isinstance(layer, keras.layers.InputLayer):
+            differing = {"shape": list(layer.batch_shape[1:])}
+        else:
+            own, plain = _canonical(layer.get_config()), _canonical(_plain(layer))
+            differing = {k: v for k, v in own.items() if k not in ("name", "dtype") and v != plain.get(k)}
+        description.append([config["class_name"], differing, [position[name] for name in _inputs(config["inbound_nodes"])],
+                            [list(weight.shape) for weight in layer.weights]])
+    return description
+
+
+def _plain(layer):
+    """Return the config of a layer of the same class that was given only what it must be given."""
+    parameters = inspect.signature(type(layer).__init__).parameters.values()
+    must = [p.name for p in parameters if p.name != "self" and p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    config = layer.get_config()
+    return type(layer)(**{name: config[name] for name in must}).get_config() | {name: None for name in must}
+
+
+def _canonical(value):
+    """Return a config value without what Keras versions write differently."""
+    if isinstance(value, dict):
+        if "class_name" in value:
+            return [value["class_name"], _canonical(value.get("config"))]
+        return {k: _canonical(v) for k, v in value.items() if v is not None}
+    return [_canonical(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _inputs(node):
+    """Yield the names of the layers that a serialised node reads."""
+    if isinstance(node, dict):
+        if "keras_history" in node:
+            yield node["keras_history"][0]
+        node = node.values()
+    if not isinstance(node, (str, int, float, type(None))):
+        for part in node:
+            yield from _inputs(part)
+
+
+def fingerprint(model, recipe, dataset, seed):
+    """Return the SHA-256 of all that decides a run: architecture, recipe, data, split, seed, protocol."""
+    decided = {
+        "architecture": architecture(model),
+        "recipe": {k: v for k, v in asdict(recipe).items() if v is not None},
+        "data": dataset.sha256,
+        "split": dataset.split_sha256,
+        "seed": seed,
+        "protocol": PROTOCOL,
+    }
+    return sha256(json.dumps(decided, sort_keys=True))
+
+
+# --- one training run -----------------------------------------------------------------------
+
+
+@keras.saving.register_keras_serializable("lab")
+class Triangle(keras.optimizers.schedules.LearningRateSchedule):
+    """Learning rate of a step: from 0 up to `peak` over the first fifth of `steps`, then down to 0.
+
+    Source: L. N. Smith and N. Topin, Super-Convergence, arXiv 1708.07120 (linear form).
+    """
+
+    def __init__(self, peak, steps):
+        self.peak, self.steps = peak, steps
+
+    def __call__(self, step):
+        done = keras.ops.cast(step + 1, "float32") / (self.steps + 1)
+        return self.peak * keras.ops.minimum(done / 0.2, (1 - done) / 0.8)
+
+    def get_config(self):
+        return {"peak": self.peak, "steps": self.steps}
+
+
+def build(function, dataset, recipe, seed):
+    """Return the untrained model that `function` (of a `model` cell) makes, its weights drawn from `seed`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(recipe.precision)
+    try:
+        keras.utils.set_random_seed(seed)
+        return function(dataset.shape, len(dataset.classes), **recipe.model_arguments)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def compile_model(model, recipe, images):
+    """Give `model` the recipe's optimiser and loss, for a training split of `images` images."""
+    steps = -(-images // recipe.batch_size) * recipe.epochs
+    rate = {"constant": recipe.learning_rate, "triangle": Triangle(recipe.learning_rate, steps)}[recipe.schedule]
+    optimizer = getattr(keras.optimizers, recipe.optimizer)(learning_rate=rate, **recipe.optimizer_arguments)
+    loss = {"categorical_crossentropy": keras.losses.CategoricalCrossentropy}[recipe.loss]
+    model.compile(optimizer, loss(label_smoothing=recipe.label_smoothing), metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)
+
+
+def train(function, dataset, recipe, model, seed, variant, folder, retrain=False):
+    """Return the finished Run of this model, recipe, data set and seed: found, resumed or trained.
+
+    function: (input_shape, classes, ...) -> keras.Model that ends in a softmax.
+    model, variant: names under which the run is stored in `folder`.
+    A run in `folder` with the same fingerprint is loaded, unless `retrain`. Training writes a
+    checkpoint after each epoch; started again after an interruption, it goes on from there.
+    The test images are predicted once, here, when the training has ended.
+
+    Raises LabError where the images are needed and are not here, or nothing can be written.
+    """
+    network = build(function, dataset, recipe, seed)
+    mark = fingerprint(network, recipe, dataset, seed)
+    path = Path(folder) / dataset.name / model / variant / f"seed-{seed}"
+    if not retrain and (run := read(path)) and run.record["fingerprint"] == mark:
+        print(summary(run) + ", loaded")
+        return run
+    if not dataset.available:
+        raise LabError(f"{model} on {dataset.title} has no finished run, and the images to train it are not here.")
+    commit = git_commit()
+    checkpoints = Checkpoints(ROOT / "build" / "checkpoints" / mark[:16])
+    progress = Progress(f"{model} on {dataset.title}, seed {seed}")
+    state = _fit(network, dataset, recipe, seed, checkpoints, progress)
+    start = time.perf_counter()
+    predictions = _predict(network, dataset)
+    seconds = {"train": round(state["seconds"], 1), "compile": round(state["compile"], 1),
+               "evaluate": round(time.perf_counter() - start, 1)}
+    history = pd.DataFrame(state["history"], columns=list(state["history"][0]))
+    record = {
+        "dataset": dataset.name, "model": model, "variant": variant, "seed": seed,
+        "fingerprint": mark, "protocol": PROTOCOL, "recipe": asdict(recipe),
+        "parameters": int(network.count_params()), "epochs_run": len(history), "best_epoch": state["best"] + 1,
+        "data_sha256": dataset.sha256, "split_sha256": dataset.split_sha256, "seconds": seconds,
+        "environment": environment(network.dtype_policy.name), "metrics": all_metrics(predictions),
+        "weights_sha256": weights_sha256(network), "git_commit": commit,
+        "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    keep_weights = variant == "main" and (model, seed) in WITH_WEIGHTS
+    run = _write(path, record, history, predictions, network.get_weights() if keep_weights else None)
+    checkpoints.clear()
+    progress.show(summary(run) + ", trained", last=True)
+    return run
+
+
+def _fit(network, dataset, recipe, seed, checkpoints, progress):
+    """Train epoch by epoch, resuming where a checkpoint allows; leave the kept weights in `network`."""
+    images, labels = dataset.split("training")
+    targets = np.eye(len(dataset.classes), dtype="float32")
+    validation = [(x, targets[y]) for x, y in [dataset.split("validation")]][0]
+    compile_model(network, recipe, len(images))
+    variables = network.variables + network.optimizer.variables
+    compile_seconds = _warm_up(network, variables, images[: recipe.batch_size], targets[labels[: recipe.batch_size]])
+    state = checkpoints.read(variables) or {"history": [], "seconds": 0.0, "best": 0}
+    best_weights = state.pop("best_weights", None)
+    if state["history"]:
+        print(f"resumed at epoch {len(state['history']) + 1} of {recipe.epochs}")
+    state["compile"] = compile_seconds
+    history = state["history"]
+    while len(history) < recipe.epochs and not _out_of_patience(history, state["best"], recipe):
+        start, epoch = time.perf_counter(), len(history)
+        progress.epoch(history, recipe.epochs, state["seconds"])
+        rng = np.random.default_rng([seed, epoch])
+        order = rng.permutation(len(images))
+        batch_images = images[order]
+        if recipe.augmentation:
+            batch_images = augment(batch_images, rng, **recipe.augmentation)
+        logs = network.fit(batch_images, targets[labels[order]], batch_size=recipe.batch_size, shuffle=False,
+                           validation_data=validation, validation_batch_size=500, verbose=0).history
+        history.append({"epoch": epoch + 1, "loss": logs["loss"][0], "accuracy": logs["accuracy"][0],
+                        "validation_loss": logs["val_loss"][0], "validation_accuracy": logs["val_accuracy"][0]})
+        if recipe.keep == "last_epoch":
+            state["best"] = epoch
+        elif epoch == 0 or history[-1]["validation_loss"] < history[state["best"]]["validation_loss"]:
+            state["best"], best_weights = epoch, network.get_weights()
+        state["seconds"] += time.perf_counter() - start
+        checkpoints.write(variables, state, best_weights)
+    if best_weights is not None:
+        network.set_weights(best_weights)
+    return state
+
+
+def _warm_up(network, variables, images, targets):
+    """Return the seconds that compiling the training step takes; the network is left as it was."""
+    before = [np.array(variable) for variable in variables]
+    start = time.perf_counter()
+    network.fit(images, targets, batch_size=len(images), verbose=0)
+    seconds = time.perf_counter() - start
+    for variable, value in zip(variables, before):
+        variable.assign(value)
+    return seconds
+
+
+def _out_of_patience(history, best, recipe):
+    return recipe.patience is not None and len(history) - 1 - best >= recipe.patience
+
+
+def _predict(network, dataset):
+    """Return the stored arrays: probabilities (float16) and labels of validation and test."""
+    arrays = {}
+    for split in ("validation", "test"):
+        images, labels = dataset.split(split)
+        arrays[f"{split}_probabilities"] = network.predict(images, batch_size=500, verbose=0).astype(np.float16)
+        arrays[f"{split}_labels"] = labels.astype(np.int16)
+    return arrays
+
+
+# --- what a run leaves behind ---------------------------------------------------------------
+
+
+def all_metrics(predictions):
+    """Return the metrics of both splits, from the stored arrays."""
+    return {split: evaluation.metrics(predictions[f"{split}_probabilities"], predictions[f"{split}_labels"])
+            for split in ("validation", "test")}
+
+
+def weights_sha256(network):
+    """Return the SHA-256 of all weights as float32, in the model's order."""
+    return sha256(*(np.ascontiguousarray(w, "<f4") for w in network.get_weights()))
+
+
+def read(path):
+    """Return the finished Run stored in the folder `path`, or None where there is none.
+
+    Raises LabError when its files do not belong together.
+    """
+    path = Path(path)
+    if not (path / "run.json").exists():
+        return None
+    try:
+        record = json.loads((path / "run.json").read_text())
+        if sha256(path / "predictions.npz") != record["predictions_sha256"]:
+            raise ValueError("predictions.npz has another hash")
+        with np.load(path / "predictions.npz") as arrays:
+            predictions = dict(arrays)
+        return Run(path, record, pd.read_csv(path / "history.csv"), predictions)
+    except (OSError, ValueError, KeyError) as error:
+        raise LabError(f"The run in {relative(path)} is damaged ({error}): "
+                       f"git checkout {relative(path)}, or delete the folder to train it again.") from None
+
+
+def _write(path, record, history, predictions, weights):
+    """Write a run into a folder beside `path`, then put it in its place as a whole."""
+    fresh, old = path.with_name(f".{path.name}-new"), path.with_name(f".{path.name}-old")
+    for folder in (fresh, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    with writing(fresh / "predictions.npz") as part:
+        np.savez_compressed(part, **predictions)
+    record["predictions_sha256"] = sha256(fresh / "predictions.npz")
+    if weights is not None:
+        with writing(fresh / "weights.npz") as part:
+            np.savez_compressed(part, **{f"{i:03d}": w.astype(np.float16) for i, w in enumerate(weights)})
+        record["weights_file_sha256"] = sha256(fresh / "weights.npz")
+    write(fresh / "history.csv", history.to_csv(index=False, lineterminator="\n"))
+    write(fresh / "run.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+    if path.exists():
+        os.replace(path, old)
+    os.replace(fresh, path)
+    shutil.rmtree(old, ignore_errors=True)
+    return read(path)
+
+
+class Checkpoints:
+    """The state of an unfinished run after its last two epochs, each in one file.
+
+    A file's name ends in the hash of its content, so a damaged one is noticed and set aside.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def write(self, variables, state, best_weights):
+        """Store all variables (weights, dropout seeds, optimiser), the state and the best weights."""
+        arrays = {f"v{i:03d}": np.array(variable) for i, variable in enumerate(variables)}
+        arrays |= {f"w{i:03d}": weight for i, weight in enumerate(best_weights or [])}
+        state = {key: state[key] for key in ("history", "seconds", "best")}
+        with writing(self.folder / "new.npz") as part:
+            np.savez(part, state=json.dumps(state), **arrays)
+        new = self.folder / "new.npz"
+        os.replace(new, self.folder / f"{len(state['history']):04d}-{sha256(new)[:16]}.npz")
+        for old in self._files()[2:]:
+            old.unlink()
+
+    def read(self, variables):
+        """Restore `variables` from the newest sound file and return its state, or None."""
+        for path in self._files():
+            try:
+                if sha256(path)[:16] != path.stem[-16:]:
+                    raise ValueError
+                with np.load(path) as arrays:
+                    stored = dict(arrays)
+                for i, variable in enumerate(variables):
+                    variable.assign(stored[f"v{i:03d}"])
+                best = [stored[key] for key in sorted(stored) if key.startswith("w")]
+                return json.loads(str(stored["state"])) | {"best_weights": best or None}
+            except (OSError, ValueError, KeyError):
+                print(f"The checkpoint {relative(path)} is damaged and set aside; the one before it is used.")
+                path.rename(path.with_suffix(".damaged"))
+        return None
+
+    def clear(self):
+        """Delete the checkpoints of a run that is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _files(self):
+        return sorted(self.folder.glob("[0-9]*.npz"), reverse=True)
+
+
+# --- what the reader sees -------------------------------------------------------------------
+
+
+class Progress:
+    """One line that is overwritten while a run trains, and stays when it has ended."""
+
+    def __init__(self, title):
+        self.title, self.display = title, None
+
+    def epoch(self, history, epochs, elapsed):
+        """Show the last epoch's losses and accuracies, the time gone and the time left."""
+        line = f"{self.title}: epoch {len(history) + 1} of {epochs}"
+        if history:
+            last = history[-1]
+            remaining = elapsed / len(history) * (epochs - len(history))
+            line += (f"; loss {last['loss']:.3f}, validation {last['validation_loss']:.3f}; accuracy "
+                     f"{last['accuracy']:.1%}, validation {last['validation_accuracy']:.1%}; "
+                     f"{clock(elapsed)} gone, {clock(remaining)} left")
+        self.show(line)
+
+    def show(self, line, last=False):
+        """Replace the line, in a notebook by its display, elsewhere by a carriage return."""
+        try:
+            from IPython import get_ipython
+            from IPython.display import display
+        except ImportError:
+            get_ipython = lambda: None
+        if getattr(get_ipython(), "kernel", None):
+            if self.display is None:
+                self.display = display({"text/plain": line}, raw=True, display_id=True)
+            else:
+                self.display.update({"text/plain": line}, raw=True)
+        else:
+            print(f"\r{line:<110}", end="\n" if last else "", flush=True)
+
+
+def clock(seconds):
+    """Return seconds as minutes and seconds: 75 -> "1:15"."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def summary(run):
+    """Return a line on a finished run: what, accuracy on validation, when, where and how long."""
+    record = run.record
+    return (f"{record['model']} on {record['dataset']}, seed {record['seed']}: {record['epochs_run']} epochs in "
+            f"{clock(record['seconds']['train'])} min on {record['environment']['device']}, "
+            f"{record['finished_at'][:10]}; validation accuracy {record['metrics']['validation']['accuracy']:.1%}")
+
+
+def git_commit():
+    """Return HEAD's hash, with -dirty when tracked files differ from it; None outside git."""
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
