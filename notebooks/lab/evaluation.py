@@ -44,6 +44,19 @@ def by_class(probabilities, labels, classes):
     return pd.DataFrame(dict(zip(["precision", "recall", "F1", "support"], values)), index=list(classes))
 
 
+def test_sentence(run):
+    """Return a run's test accuracy with its interval, and its macro-F1, in words."""
+    test = run.record["metrics"]["test"]
+    low, high = wilson(test["accuracy"], len(run.predictions["test_labels"]))
+    return f"test accuracy {test['accuracy']:.1%} (interval {low:.1%} to {high:.1%}), macro-F1 {test['macro_f1']:.3f}"
+
+
+def confident_errors(probabilities, labels, n=12):
+    """Return the positions of the n wrong answers that were given with the highest probability."""
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:n]
+
+
 def largest_confusions(matrix, classes, n=3):
     """Return the n largest errors of a confusion matrix as (true class, predicted class, count)."""
     errors = matrix - np.diag(np.diag(matrix))

@@ -440,8 +440,8 @@ def summary(run):
     """Return a line on a finished run: what, accuracy on validation, when, where and how long."""
     record = run.record
     return (f"{record['model']} on {record['dataset']}, seed {record['seed']}: {record['epochs_run']} epochs in "
-            f"{clock(record['seconds']['train'])} min on {record['environment']['device']}, "
-            f"{record['finished_at'][:10]}; validation accuracy {record['metrics']['validation']['accuracy']:.1%}")
+            f"{clock(record['seconds']['train'])} on {record['finished_at'][:10]} ({record['environment']['device']}); "
+            f"validation accuracy {record['metrics']['validation']['accuracy']:.1%}")
 
 
 def git_commit():

@@ -1,0 +1,235 @@
+"""One notebook at work: its profile and data sets, and all that it writes."""
+import fnmatch
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import datasets, evaluation, models, plots, training
+from .backend import environment
+from .files import ROOT, LabError, relative, sha256, write, writing
+
+DATASETS = {"quick": ["digits"], "full": ["fashion_mnist"]}  # what "all" means in each profile
+MODELS = ("dense", "one_conv", "two_conv", "improved")  # in the order of the story
+QUICK_EPOCHS = 3
+
+
+def setup_line():
+    """Return one line for the Setup cell: versions, device, profile."""
+    facts = environment()
+    names = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+    profile = os.environ.get("LAB_PROFILE")
+    return (f"Python {facts['python']} · {names[facts['backend']]} {facts['backend_version']} · Keras {facts['keras']}"
+            f" · {facts['device']}, {facts['threads']} CPU threads · profile "
+            + (f"{profile} (from LAB_PROFILE)" if profile else "as set below"))
+
+
+def start(notebook, profile="full", chosen="all", seeds=(0,), retrain=False):
+    """Return the Lesson of a notebook. Introduced in notebook 01.
+
+    notebook: the stem of its file name, such as "02_dense_baseline".
+    profile: "quick" or "full"; the environment variable LAB_PROFILE, where it is set, wins.
+    chosen: "all" data sets of the profile, or a list of names.
+    seeds: one training run for each.
+    retrain: train again although finished runs are there.
+    Raises LabError for a profile or a data set that does not exist.
+    """
+    profiles = " or ".join(map(repr, DATASETS))
+    for value in (profile, os.environ.get("LAB_PROFILE") or profile):
+        if value not in DATASETS:
+            raise LabError(f"There is no profile {value!r}: set PROFILE (or LAB_PROFILE) to {profiles}.")
+        profile = value
+    names = DATASETS[profile] if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
+    if not names:
+        raise LabError('DATASETS is empty: set it to "all" or to a list such as ["fashion_mnist"].')
+    lesson = Lesson(notebook, profile, [datasets.load(name) for name in names], list(seeds), retrain)
+    print(f"profile {profile}; data sets: {', '.join(d.title for d in lesson.datasets)}; "
+          f"writing to {relative(lesson.output) if lesson.output != ROOT else 'figures/ and report/generated/'}")
+    return lesson
+
+
+class Lesson:
+    """What a notebook reads and writes. Everything it saves is listed by `finish`."""
+
+    def __init__(self, notebook, profile, chosen, seeds, retrain):
+        self.notebook, self.profile, self.datasets, self.seeds = notebook, profile, chosen, seeds
+        self.retrain = retrain
+        names = [dataset.name for dataset in chosen]
+        if profile == "quick":
+            self.output, self.runs_folder = ROOT / "build" / "quick", ROOT / "build" / "quick" / "runs"
+        else:
+            whole = names == DATASETS["full"]
+            self.output = ROOT if whole else ROOT / "build" / "-".join(names)
+            self.runs_folder = ROOT / "data" / "runs"
+        self.numbers, self.captions, self.tables, self.files, self.runs = {}, {}, {}, [], {}
+
+    @property
+    def number(self):
+        """The notebook's number, "01" to "05", which begins the names of its files."""
+        return self.notebook[:2]
+
+    # --- runs
+
+    def train(self, model, function, recipe, dataset, variant="main"):
+        """Return the finished runs, one a seed, of a model on a data set: loaded or trained now.
+
+        In the quick profile a run has at most three epochs.
+        """
+        if self.profile == "quick":
+            recipe = replace(recipe, epochs=min(recipe.epochs, QUICK_EPOCHS))
+        asked = os.environ.get("LAB_RETRAIN", "").split()
+        retrain = self.retrain or any(fnmatch.fnmatch(f"{dataset.name}/{model}", one) for one in asked)
+        runs = [training.train(function, dataset, recipe, model, seed, variant, self.runs_folder, retrain)
+                for seed in self.seeds]
+        return self._note(runs)
+
+    def finished(self, dataset):
+        """Return {model: runs} of all headline runs of a data set, in the order of the story.
+
+        In the quick profile what is missing is trained first, in seconds.
+        """
+        found = {}
+        for model in MODELS:
+            folders = sorted((self.runs_folder / dataset.name / model / "main").glob("seed-*"))
+            runs = [run for run in map(training.read, folders) if run]
+            if not runs and self.profile == "quick":
+                function, recipe = getattr(models, f"build_{model}"), getattr(models, f"{model}_recipe")
+                runs = self.train(model, function, recipe, dataset)
+            if runs:
+                found[model] = self._note(runs)
+            else:
+                print(f"{model} on {dataset.title} has no finished run yet: run its notebook first.")
+        return found
+
+    def _note(self, runs):
+        for run in runs:
+            self.runs[run.name] = run_sha256(run.path)
+        self.numbers |= run_numbers(runs)
+        return runs
+
+    # --- results
+
+    def save_number(self, key, value):
+        """Keep a number under a key that the report prints with \\result{key}."""
+        self.numbers[key] = value
+
+    def save_figure(self, figure, name, caption):
+        """Write figures/NN_name.pdf and .png, show the figure, and keep its caption for the report."""
+        stem = self.output / "figures" / f"{self.number}_{name}"
+        for ending, metadata in ((".pdf", {"CreationDate": None}), (".png", {})):
+            with writing(stem.with_suffix(ending)) as part:
+                figure.savefig(part, metadata=metadata)
+            self.files.append(stem.with_suffix(ending))
+        self.captions[stem.name] = caption
+        plots.show(figure)
+
+    def save_table(self, frame, name, caption):
+        """Write a DataFrame as a LaTeX table, keep its caption, and return it to be shown."""
+        if frame.empty:
+            return frame
+        path = self.output / "report" / "generated" / f"{self.number}_{name}.tex"
+        cells = frame.rename_axis(frame.index.name or "").reset_index()
+        cells = cells.map(lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))
+        numeric = cells.apply(lambda column: column.str.fullmatch(r"[-+\d.,]+").all())
+        styler = cells.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+        write(path, styler.to_latex(hrules=True, column_format="".join("r" if one else "l" for one in numeric)))
+        self.files.append(path)
+        self.tables[path.stem] = caption
+        return frame
+
+    def save_confusion(self, run, dataset):
+        """Write the confusion matrix of a run on the test images: integers as .csv, and a picture."""
+        name = f"confusion_{dataset.name}_{run.record['model']}"
+        matrix = evaluation.confusion(*run.test())
+        path = self.output / "figures" / f"{self.number}_{name}.csv"
+        write(path, confusion_csv(matrix, dataset.classes))
+        self.files.append(path)
+        true, predicted, count = evaluation.largest_confusions(matrix, dataset.classes, n=1)[0]
+        title = plots.MODEL_TITLES[run.record["model"]]
+        self.save_figure(plots.confusion(matrix, dataset.classes), name,
+                         f"{title} on {dataset.title}, test images: rows are true classes. The most frequent error "
+                         f"takes {true} for {predicted}, {count} times.")
+        return matrix
+
+    def finish(self):
+        """Write the notebook's numbers and captions, and print the list of all files written."""
+        path = self.output / "report" / "generated" / f"{self.notebook}.json"
+        if not all(dataset.available for dataset in self.datasets) and path.exists():
+            before = json.loads(path.read_text())  # what needed the images keeps its last value
+            self.numbers = before["numbers"] | self.numbers
+            self.captions = before["figures"] | self.captions
+            self.tables = before["tables"] | self.tables
+        content = {"numbers": self.numbers, "figures": self.captions, "tables": self.tables}
+        write(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        self.files.append(path)
+        trace = {"runs": self.runs, "files": {relative(file): sha256(file) for file in self.files}}
+        write(ROOT / "build" / "trace" / self.profile / f"{self.notebook}.json", json.dumps(trace, indent=1))
+        for file in self.files:
+            print(relative(file))
+
+
+def run_sha256(path):
+    """Return the SHA-256 of a run's record and history (the record holds the hashes of the rest)."""
+    return sha256(Path(path) / "run.json", Path(path) / "history.csv")
+
+
+def confusion_csv(matrix, classes):
+    """Return a confusion matrix as text: a header, then a row a true class."""
+    rows = [["true\\predicted", *classes]] + [[name, *row] for name, row in zip(classes, matrix.tolist())]
+    return "".join(",".join(f'"{cell}"' if "," in str(cell) else str(cell) for cell in row) + "\n" for row in rows)
+
+
+def run_numbers(runs):
+    """Return {key: value} of the runs of one model on one data set, the mean over their seeds.
+
+    Keys begin with dataset.model, followed by the variant where it is not "main".
+    """
+    records = [run.record for run in runs]
+    first = records[0]
+    parts = [first["dataset"], first["model"]] + ([first["variant"]] if first["variant"] != "main" else [])
+    accuracies = [record["metrics"]["test"]["accuracy"] for record in records]
+    low, high = evaluation.wilson(np.mean(accuracies), len(runs[0].predictions["test_labels"]))
+    values = {
+        "seeds": len(runs),
+        "parameters": first["parameters"],
+        "epochs_run": float(np.mean([record["epochs_run"] for record in records])),
+        "best_epoch": float(np.mean([record["best_epoch"] for record in records])),
+        "seconds.train": float(np.mean([record["seconds"]["train"] for record in records])),
+        "test.accuracy_low": low,
+        "test.accuracy_high": high,
+    }
+    for split in ("validation", "test"):
+        for metric in first["metrics"][split]:
+            values[f"{split}.{metric}"] = float(np.mean([r["metrics"][split][metric] for r in records]))
+    if len(runs) > 1:
+        values["test.accuracy_std"] = float(np.std(accuracies, ddof=1))
+    return {".".join([*parts, key]): value for key, value in values.items()}
+
+
+def hyper_parameters(run):
+    """Return the recipe of a run as a table: one row a hyper-parameter, defaults included."""
+    values = {name.replace("_", " "): _words(value) for name, value in run.record["recipe"].items()}
+    return pd.DataFrame({"value": values}).rename_axis("hyper-parameter")
+
+
+def layer_table(model):
+    """Return a table of a model's layers: what we set, output shape without the batch, parameters."""
+    rows = []
+    for (kind, settings, _, _), layer in zip(training.architecture(model), model.layers):
+        rows.append({"layer": kind, "settings": _words(settings), "output": " × ".join(map(str, layer.output.shape[1:])),
+                     "parameters": f"{layer.count_params():,}"})
+    return pd.DataFrame(rows).set_index("layer")
+
+
+def _words(value):
+    """Return a setting as a reader writes it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')}: {_words(one)}" for key, one in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return " × ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return {"None": "none", "True": "yes", "False": "no"}.get(str(value), str(value).replace("_", " "))
