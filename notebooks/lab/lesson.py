@@ -2,7 +2,7 @@
 import fnmatch
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -133,9 +133,10 @@ class Lesson:
         path = self.output / "report" / "generated" / f"{self.number}_{name}.tex"
         cells = frame.rename_axis(frame.index.name or "").reset_index()
         cells = cells.map(lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))
-        numeric = cells.apply(lambda column: column.str.fullmatch(r"[-+\d.,]+").all())
+        kinds = ["r" if cells[name].str.fullmatch(r"[-+\d.,]+").all() else
+                 r"p{0.3\textwidth}" if cells[name].str.len().max() > 34 else "l" for name in cells]
         styler = cells.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
-        write(path, styler.to_latex(hrules=True, column_format="".join("r" if one else "l" for one in numeric)))
+        write(path, styler.to_latex(hrules=True, column_format="".join(kinds)))
         self.files.append(path)
         self.tables[path.stem] = caption
         return frame
@@ -162,8 +163,8 @@ class Lesson:
             self.numbers = before["numbers"] | self.numbers
             self.captions = before["figures"] | self.captions
             self.tables = before["tables"] | self.tables
-        content = {"numbers": self.numbers, "figures": self.captions, "tables": self.tables}
-        write(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        content = {"numbers": dict(sorted(self.numbers.items())), "figures": self.captions, "tables": self.tables}
+        write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         self.files.append(path)
         trace = {"runs": self.runs, "files": {relative(file): sha256(file) for file in self.files}}
         write(ROOT / "build" / "trace" / self.profile / f"{self.notebook}.json", json.dumps(trace, indent=1))
@@ -211,7 +212,8 @@ def run_numbers(runs):
 
 def hyper_parameters(run):
     """Return the recipe of a run as a table: one row a hyper-parameter, defaults included."""
-    values = {name.replace("_", " "): _words(value) for name, value in run.record["recipe"].items()}
+    recipe = asdict(training.Recipe(**run.record["recipe"]))
+    values = {name.replace("_", " "): _words(value) for name, value in recipe.items()}
     return pd.DataFrame({"value": values}).rename_axis("hyper-parameter")
 
 

@@ -271,7 +271,7 @@ def _fit(network, dataset, recipe, seed, checkpoints, progress):
 
 def _warm_up(network, variables, images, targets):
     """Return the seconds that compiling the training step takes; the network is left as it was."""
-    before = [np.array(variable) for variable in variables]
+    before = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
     start = time.perf_counter()
     network.fit(images, targets, batch_size=len(images), verbose=0)
     seconds = time.perf_counter() - start
@@ -360,7 +360,7 @@ class Checkpoints:
 
     def write(self, variables, state, best_weights):
         """Store all variables (weights, dropout seeds, optimiser), the state and the best weights."""
-        arrays = {f"v{i:03d}": np.array(variable) for i, variable in enumerate(variables)}
+        arrays = {f"v{i:03d}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
         arrays |= {f"w{i:03d}": weight for i, weight in enumerate(best_weights or [])}
         state = {key: state[key] for key in ("history", "seconds", "best")}
         with writing(self.folder / "new.npz") as part:

@@ -1,0 +1,53 @@
+# `make` alone lists the commands.
+PYTHON ?= python3
+VENV = .venv
+RUN = $(VENV)/bin/python
+TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended lmodern
+
+.DEFAULT_GOAL := help
+.PHONY: help quick test test-long test-oldest reproduce retrain check sync report install-tex
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+quick: $(VENV)/installed ## set up .venv, run the five notebooks on small digits, build build/quick/report.pdf
+	@$(RUN) tools/notebooks.py run quick
+	@$(RUN) tools/report.py quick
+
+test: $(VENV)/installed ## set up .venv, run the tests
+	@$(RUN) -m pytest -q
+
+test-long: $(VENV)/installed ## the tests that take longer, too
+	@$(RUN) -m pytest -q -m "long or not long"
+
+test-oldest: $(VENV)-oldest/installed ## the tests with the oldest supported versions
+	@$(VENV)-oldest/bin/python -m pytest -q
+
+reproduce: $(VENV)/installed ## run the five notebooks on the real data with the committed runs, build report/report.pdf
+	@$(RUN) tools/notebooks.py run full
+	@$(RUN) tools/report.py full
+	@$(RUN) tools/report.py readme
+
+retrain: $(VENV)/installed ## the same, training again; DATASETS="fashion_mnist" and MODELS="dense two_conv" narrow it
+	@$(RUN) tools/notebooks.py run full $(foreach d,$(or $(DATASETS),*),$(foreach m,$(or $(MODELS),*),'$(d)/$(m)'))
+	@$(RUN) tools/report.py full
+	@$(RUN) tools/report.py readme
+
+check: $(VENV)/installed ## recompute metrics, hashes, stamps and printed numbers; name what is stale or differs
+	@$(RUN) tools/check.py
+
+sync: $(VENV)/installed ## write what the notebooks share: Setup cells, links, lab/models.py
+	@$(RUN) tools/notebooks.py sync
+
+report: $(VENV)/installed ## build report/report.pdf from what the notebooks wrote
+	@$(RUN) tools/report.py full
+
+install-tex: ## install the smallest sufficient TeX Live (Debian, Ubuntu)
+	@sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	$$sudo apt-get update -q && $$sudo apt-get install -y -q --no-install-recommends $(TEX)
+
+# One environment a folder; made anew when what it must hold has changed.
+$(VENV)/installed: requirements.txt tools/requirements.txt
+	@$(PYTHON) tools/venv.py $(VENV)
+$(VENV)-oldest/installed: requirements.txt tools/requirements.txt tools/oldest.txt
+	@$(PYTHON) tools/venv.py $(VENV)-oldest --constraint tools/oldest.txt

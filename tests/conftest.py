@@ -1,0 +1,60 @@
+"""Fixtures: a small data set, short recipes, and a copy of the repository to run or to damage."""
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+os.environ.pop("LAB_PROFILE", None)
+os.environ.pop("LAB_RETRAIN", None)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    from lab import datasets
+
+    return datasets.load("digits")
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    """The dense network's recipe, for two epochs."""
+    from lab import models
+
+    return replace(models.dense_recipe, epochs=2)
+
+
+def copy_repository(to):
+    """Copy what git tracks, and what it would track, into a folder."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                            capture_output=True)
+    names = [name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).exists()]
+    for name in names or pytest.skip("needs a git checkout"):
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, to / name)
+    return to
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the repository that a test may damage."""
+    return copy_repository(tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory):
+    """A copy of the repository in which the five notebooks have run in the quick profile."""
+    folder = copy_repository(tmp_path_factory.mktemp("quick") / "repository")
+    done = tool(folder, "notebooks.py", "run", "quick")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def tool(folder, name, *arguments, **environment):
+    """Run a tool of a copy with this Python and return the finished process."""
+    return subprocess.run([sys.executable, f"tools/{name}", *arguments], cwd=folder, capture_output=True, text=True,
+                          env=os.environ | environment)

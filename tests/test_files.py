@@ -1,0 +1,36 @@
+import os
+
+import pytest
+from lab.files import LabError, write, writing
+
+
+def test_a_failed_write_leaves_the_old_file_whole_and_nothing_else(tmp_path):
+    path = tmp_path / "result.json"
+    write(path, "old")
+    with pytest.raises(RuntimeError):
+        with writing(path) as part:
+            part.write_text("half")
+            raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "result.json"
+    write(path, "old")
+    with pytest.raises(LabError, match="Cannot write .*No space left.*free some disk space"):
+        with writing(path) as part:
+            part.write_text("half")
+            raise OSError(28, "No space left on device")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_an_unwritable_folder_is_one_sentence(tmp_path):
+    (tmp_path / "figures").write_text("a file where a folder should be")
+    with pytest.raises(LabError, match="Cannot write .*figures/01.pdf"):
+        write(tmp_path / "figures" / "01.pdf", "content")
+
+
+def test_a_lab_error_shows_one_line_in_a_notebook():
+    assert LabError("what to do")._render_traceback_() == ["LabError: what to do"]

@@ -1,0 +1,92 @@
+import re
+import shutil
+
+import pytest
+import report
+from conftest import ROOT, tool
+from lab.files import LabError
+
+SOURCES = [ROOT / "report" / "report.tex", *sorted((ROOT / "report" / "sections").glob("*.tex"))]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_no_number_is_typed(path):
+    text = re.sub(r"\\(result|ref|label|labfigure|labtable|input|documentclass)(\[[^]]*\])?\{[^}]*\}", "", path.read_text())
+    assert not re.search(r"\d+\.\d|\d+\s*(\\,)?\\%|\d{2,}", text), re.findall(r".*\d.*", text)
+
+
+def test_every_key_figure_and_table_of_the_report_exists():
+    text = "".join(path.read_text() for path in SOURCES)
+    numbers = (ROOT / "report" / "generated" / "numbers.tex").read_text()
+    captions = (ROOT / "report" / "generated" / "captions.tex").read_text()
+    for key in re.findall(r"\\result\{([^}]*)\}", text):
+        assert f"\\defresult{{{key}}}" in numbers
+    for name in re.findall(r"\\lab(?:figure|table)\{([^}]*)\}", text):
+        assert f"\\defcaption{{{name}}}" in captions
+
+
+@pytest.mark.parametrize("key, value, text", [
+    ("a.test.accuracy", 0.91634, r"91.6\,\%"), ("a.parameters", 1167786, r"1\,167\,786"), ("a.gain.points", -0.0123, "$-$1.2"),
+    ("a.seconds.train", 90.0, r"1.5\,min"), ("a.test.macro_f1", 0.9, "0.900"), ("a.best_epoch", 9.0, "9")])
+def test_the_key_decides_how_a_number_is_printed(key, value, text):
+    assert report.printed(key, value) == text
+
+
+def test_special_characters_of_captions_are_escaped():
+    assert report.escape("100 % of T_shirts & {socks}") == r"100 \% of T\_shirts \& \{socks\}"
+
+
+def test_an_unknown_key_stops_the_build(tmp_path):
+    if not shutil.which("latexmk"):
+        pytest.skip("LaTeX is not installed")
+    (tmp_path / "wrong.tex").write_text("\\documentclass{article}\n" + (ROOT / "report" / "macros.tex").read_text()
+                                        + "\\begin{document}\\result{no.such.key}\\end{document}\n")
+    with pytest.raises(LabError, match="Unknown result 'no.such.key'"):
+        report.latex(tmp_path / "wrong.tex", tmp_path / "wrong.pdf", tmp_path / "work")
+    assert not (tmp_path / "wrong.pdf").exists()
+
+
+def change(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def first_accuracy(copy):
+    path = copy / "data" / "runs" / "fashion_mnist" / "dense" / "main" / "seed-0" / "run.json"
+    return path, re.search(r'"accuracy": (0\.\d+)', path.read_text())[1]
+
+
+def test_check_passes_on_what_is_committed(copy):
+    done = tool(copy, "check.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_check_names_what_was_changed_by_hand(copy):
+    run, accuracy = first_accuracy(copy)
+    change(run, accuracy, accuracy[:-1] + str((int(accuracy[-1]) + 1) % 10))
+    number = copy / "report" / "generated" / "numbers.tex"
+    printed = re.search(r"fashion_mnist.improved.test.accuracy\}\{(\d)", number.read_text())
+    change(number, printed[0], printed[0][:-1] + str((int(printed[1]) + 1) % 10))
+    change(copy / "notebooks" / "04_improved_cnn.ipynb", "flip=True, shift=2", "flip=True, shift=3")
+    matrix = copy / "figures" / "05_confusion_fashion_mnist_two_conv.csv"
+    change(matrix, "Trouser,", "Trouser,1")
+    change(copy / "report" / "sections" / "4_conclusion.tex", "Convolution uses", "Convolution really uses")
+    change(copy / "README.md", "Two convolutions |", "Two convolutions  |")
+    done = tool(copy, "check.py")
+    assert done.returncode == 1
+    for named in ("dense/main/seed-0/run.json: ", "numbers.tex is not what", "04_improved_cnn.ipynb: a code cell has changed",
+                  "05_confusion_fashion_mnist_two_conv.csv is not the confusion matrix", "report.pdf was built from other",
+                  "README.md: the results table"):
+        assert named in done.stdout, done.stdout
+
+
+def test_check_names_a_changed_line_of_lab_but_not_a_comment(copy):
+    path = copy / "notebooks" / "lab" / "plots.py"
+    change(path, "WIDTH = 6.3  # inches", "WIDTH = 6.3  # Inches")
+    assert tool(copy, "check.py").returncode == 0
+    change(path, "WIDTH = 6.3", "WIDTH = 6.4")
+    done = tool(copy, "check.py")
+    assert done.returncode == 1
+    for name in ("01_dataset_exploration", "05_analysis"):
+        assert f"notebooks/{name}.ipynb: the code of notebooks/lab has changed" in done.stdout

@@ -1,0 +1,173 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from lab import models, training
+from lab.files import LabError
+from lab.training import Checkpoints, Recipe, Run
+
+
+def train(digits, recipe, folder, **options):
+    return training.train(models.build_dense, digits, recipe, "dense", options.pop("seed", 0), "main", folder, **options)
+
+
+@pytest.fixture(scope="session")
+def run(digits, recipe, tmp_path_factory):
+    return train(digits, recipe, tmp_path_factory.mktemp("runs"))
+
+
+def test_a_run_leaves_what_the_record_format_demands(run, digits):
+    record = json.loads((run.path / "run.json").read_text())
+    assert list(record) == sorted(record)
+    assert set(record) == {
+        "dataset", "model", "variant", "seed", "fingerprint", "protocol", "recipe", "parameters", "epochs_run",
+        "best_epoch", "data_sha256", "split_sha256", "seconds", "environment", "metrics", "predictions_sha256",
+        "weights_sha256", "git_commit", "finished_at"}
+    assert set(record["seconds"]) == {"train", "evaluate", "compile"}
+    assert set(record["recipe"]) == {field.name for field in fields(Recipe)}
+    assert run.path.parts[-4:] == ("digits", "dense", "main", "seed-0")
+    probabilities, labels = run.test()
+    assert probabilities.dtype == np.float16 and (labels == digits.split("test")[1]).all()
+    assert record["metrics"]["test"]["accuracy"] == np.mean(probabilities.argmax(axis=1) == labels)
+    assert (run.predictions["validation_labels"] == digits.split("validation")[1]).all()
+    assert len(run.history) == record["epochs_run"] == 2
+
+
+def test_a_finished_run_is_found_by_its_fingerprint_and_not_trained_again(run, digits, recipe):
+    folder = run.path.parents[3]
+    assert train(digits, recipe, folder).record["finished_at"] == run.record["finished_at"]
+    seen = train(digits, replace(recipe, learning_rate=0.002), folder)
+    assert seen.record["fingerprint"] != run.record["fingerprint"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(digits, recipe, tmp_path):
+    first = train(digits, recipe, tmp_path / "a")
+    second = train(digits, recipe, tmp_path / "b")
+    other = train(digits, recipe, tmp_path / "a", seed=1)
+    assert first.record["weights_sha256"] == second.record["weights_sha256"] != other.record["weights_sha256"]
+    assert first.history.equals(second.history)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, "notebooks")
+from dataclasses import replace
+from lab import datasets, models, training
+original = training.Checkpoints.write
+def write(self, variables, state, best):
+    original(self, variables, state, best)
+    if sys.argv[3] == str(len(state["history"])):
+        os.kill(os.getpid(), signal.SIGKILL)
+training.Checkpoints.write = write
+training.ROOT = training.Path(sys.argv[1])
+recipe = replace(getattr(models, sys.argv[2] + "_recipe"), epochs=3)
+run = training.train(getattr(models, "build_" + sys.argv[2]), datasets.load("digits"), recipe, sys.argv[2], 0, "main", sys.argv[1])
+print(run.record["weights_sha256"], run.history.to_csv(), sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("model", ["two_conv", pytest.param("improved", marks=pytest.mark.long)])
+def test_a_killed_run_ends_with_the_same_weights_and_history(model, tmp_path):
+    def start(folder, kill):
+        return subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / folder), model, kill], capture_output=True,
+                              text=True, cwd=training.ROOT, env=os.environ)
+
+    whole = start("whole", "never")
+    assert start("killed", "1").returncode == -9
+    assert start("killed", "2").returncode == -9
+    resumed = start("killed", "never")
+    assert "resumed at epoch 3 of 3" in resumed.stdout
+    assert resumed.stdout.splitlines()[-6:] == whole.stdout.splitlines()[-6:]
+    assert not (tmp_path / "killed" / "build" / "checkpoints").exists() or not any(
+        (tmp_path / "killed" / "build" / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-200] + bytes(200), lambda b: b"",
+                                    lambda b: b"foreign", lambda b: b[:500] + b"x" + b[501:]])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(damage, tmp_path, digits, recipe, capsys):
+    model = training.build(models.build_dense, digits, recipe, seed=0)
+    training.compile_model(model, recipe, 100)
+    variables = model.variables + model.optimizer.variables
+    checkpoints = Checkpoints(tmp_path)
+    for epochs in (1, 2, 3):
+        state = {"history": [{"epoch": i + 1} for i in range(epochs)], "seconds": 1.5, "best": 0}
+        checkpoints.write(variables, state, model.get_weights())
+    newest, older = sorted(tmp_path.iterdir(), reverse=True)
+    newest.write_bytes(damage(newest.read_bytes()))
+    state = checkpoints.read(variables)
+    assert len(state["history"]) == 2 and len(state["best_weights"]) == len(model.get_weights())
+    assert "damaged and set aside" in capsys.readouterr().out
+    assert not newest.exists() and older.exists()
+
+
+CHANGES = {
+    "epochs": 3, "batch_size": 64, "optimizer": "SGD", "learning_rate": 0.01, "optimizer_arguments": {"beta_1": 0.8},
+    "schedule": "triangle", "loss": "other", "label_smoothing": 0.1, "augmentation": {"flip": True},
+    "keep": "last_epoch", "patience": 3, "precision": "mixed_float16", "model_arguments": {"units": 64},
+}
+
+
+def test_the_fingerprint_sees_every_field_of_the_recipe(digits, recipe):
+    assert set(CHANGES) == {field.name for field in fields(Recipe)}
+    model = training.build(models.build_dense, digits, recipe, seed=0)
+    marks = {training.fingerprint(model, replace(recipe, **{name: value}), digits, 0) for name, value in CHANGES.items()}
+    marks |= {training.fingerprint(model, recipe, digits, seed) for seed in (0, 1)}
+    marks |= {training.fingerprint(model, recipe, replace(digits, sha256="other"), 0)}
+    marks |= {training.fingerprint(model, recipe, replace(digits, split_sha256="other"), 0)}
+    assert len(marks) == len(CHANGES) + 4
+
+
+def test_the_fingerprint_sees_the_architecture_and_not_the_automatic_names(digits, recipe):
+    def mark(function, **arguments):
+        return training.fingerprint(function(digits.shape, 10, **arguments), recipe, digits, 0)
+
+    assert mark(models.build_two_conv) == mark(models.build_two_conv)
+    assert len({mark(models.build_two_conv), mark(models.build_two_conv, dropout=0.4), mark(models.build_dense),
+                mark(models.build_two_conv, filters=(32, 65)), mark(models.build_one_conv)}) == 5
+
+
+# The fingerprints of the committed recipes on Fashion-MNIST; the same at the oldest and newest supported versions.
+def test_committed_runs_have_the_fingerprint_of_the_code():
+    from check import RUNS, check_run
+
+    folders = sorted(path.parent for path in RUNS.glob("*/*/main/seed-*/run.json"))
+    assert folders
+    assert [finding for folder in folders for finding in check_run(folder)] == []
+
+
+def test_damaged_predictions_are_named_and_not_opened(run, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(run.path, tmp_path / "seed-0")
+    (folder / "predictions.npz").write_bytes(b"something else")
+    with pytest.raises(LabError, match="is damaged .predictions.npz has another hash.*delete the folder"):
+        training.read(folder)
+
+
+def test_stored_weights_give_the_stored_predictions(digits, tmp_path):
+    recipe = replace(models.two_conv_recipe, epochs=1)
+    run = training.train(models.build_two_conv, digits, recipe, "two_conv", 0, "main", tmp_path)
+    network = run.load_weights(models.build_two_conv(digits.shape, 10))
+    again = network.predict(digits.split("test")[0], verbose=0)
+    assert np.abs(again - run.test()[0]).max() < 0.01
+    (run.path / "weights.npz").write_bytes(b"something else")
+    with pytest.raises(LabError, match="weights.npz is missing or altered"):
+        Run.load_weights(run, models.build_two_conv(digits.shape, 10))
+
+
+def test_patience_stops_and_the_last_epoch_can_be_kept(digits, recipe, tmp_path):
+    stopped = train(digits, replace(recipe, epochs=30, learning_rate=0.5, patience=1), tmp_path)
+    assert stopped.record["epochs_run"] == stopped.record["best_epoch"] + 1 < 30
+    kept = train(digits, replace(recipe, keep="last_epoch"), tmp_path)
+    assert kept.record["best_epoch"] == 2
+
+
+def test_the_triangle_rises_to_its_peak_and_falls_to_zero():
+    rates = [float(training.Triangle(0.5, 99)(step)) for step in range(99)]
+    assert max(rates) == pytest.approx(0.5) and int(np.argmax(rates)) == 19
+    assert rates[0] == pytest.approx(0.025) and rates[-1] < 0.01
+    assert (np.diff(rates[:20]) > 0).all() and (np.diff(rates[20:]) < 0).all()

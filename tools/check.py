@@ -1,0 +1,136 @@
+"""Recompute what the repository claims, from what it holds: no images, no network, no training.
+
+usage: check.py      prints a line an item: fresh, stale (out of date) or differs (not what was computed)
+Exits with status 1 where anything is stale or differs.
+"""
+import json
+import math
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "notebooks"))
+from lab import datasets, evaluation, models, training  # noqa: E402
+from lab.files import LabError, relative, sha256  # noqa: E402
+from lab.lesson import confusion_csv, run_numbers  # noqa: E402
+import notebooks  # noqa: E402
+import report  # noqa: E402
+
+RUNS = ROOT / "data" / "runs"
+GENERATED = ROOT / "report" / "generated"
+
+
+def close(one, other):
+    """Return whether two numbers are equal but for rounding in the last digits."""
+    return isinstance(one, (int, float)) and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def check_run(folder):
+    """Yield a (state, sentence) for each way in which a stored run contradicts itself or the code."""
+    name = relative(folder)
+    try:
+        run = training.read(folder)
+    except LabError as error:
+        yield "differs", str(error)
+        return
+    record = run.record
+    for split, values in training.all_metrics(run.predictions).items():
+        for metric, value in values.items():
+            if not close(record["metrics"].get(split, {}).get(metric), value):
+                yield "differs", f"{name}/run.json: {split} {metric} is {value!r} when computed from predictions.npz"
+    if (folder / "weights.npz").exists() != ("weights_file_sha256" in record) or (
+            "weights_file_sha256" in record and sha256(folder / "weights.npz") != record["weights_file_sha256"]):
+        yield "differs", f"{name}/weights.npz is missing or another file than run.json names"
+    if len(run.history) != record["epochs_run"]:
+        yield "differs", f"{name}: history.csv has {len(run.history)} epochs, run.json says {record['epochs_run']}"
+    kept = {"lowest_validation_loss": run.history["validation_loss"].idxmin() + 1, "last_epoch": len(run.history)}
+    if kept[record["recipe"]["keep"]] != record["best_epoch"]:
+        yield "differs", f"{name}: history.csv and run.json disagree on the epoch that is kept"
+    if folder.parts[-4:] != (record["dataset"], record["model"], record["variant"], f"seed-{record['seed']}"):
+        yield "differs", f"{name}: run.json names another place"
+    known = datasets.KNOWN.get(record["dataset"])
+    if known and (record["data_sha256"], record["split_sha256"]) != (known.sha256, known.split_sha256):
+        yield "stale", f"{name}: trained on another content or split of {known.title}"
+    if known and record["variant"] == "main":
+        facts = datasets.Dataset(known.name, known.title, known.classes, known.shape, known.sha256, known.split_sha256)
+        recipe = getattr(models, f"{record['model']}_recipe")
+        network = training.build(getattr(models, f"build_{record['model']}"), facts, recipe, record["seed"])
+        if training.fingerprint(network, recipe, facts, record["seed"]) != record["fingerprint"]:
+            yield "stale", f"{name}: the network, the recipe or the protocol has changed since it was trained"
+
+
+def check_confusion(path):
+    """Yield what is wrong with a stored confusion matrix."""
+    dataset, model = next((name, path.stem.split(f"_confusion_{name}_")[1]) for name in datasets.KNOWN
+                          if f"_confusion_{name}_" in path.stem)
+    run = next((training.read(one) for one in sorted((RUNS / dataset / model / "main").glob("seed-*"))), None)
+    if run is None or path.read_text() != confusion_csv(evaluation.confusion(*run.test()), datasets.KNOWN[dataset].classes):
+        yield "differs", f"{relative(path)} is not the confusion matrix of the stored predictions"
+
+
+def check_numbers():
+    """Yield each generated number, table or caption that does not follow from the runs."""
+    expected = {}
+    for runs in report.runs_in(RUNS).values():
+        expected |= run_numbers(runs)
+    for stem, content in report.notebooks_of(GENERATED).items():
+        for key, value in content["numbers"].items():
+            if key in expected and not close(value, expected[key]):
+                yield "differs", f"{relative(GENERATED / stem)}.json: {key} is {expected[key]!r} when computed from the runs"
+    for name, text in report.generated(GENERATED, RUNS).items():
+        path = GENERATED / name
+        if not path.exists():
+            yield "differs", f"{relative(path)} is missing"
+        elif path.read_text() != text:
+            lines = set(path.read_text().splitlines()) ^ set(text.splitlines())
+            yield "differs", f"{relative(path)} is not what the results give: {sorted(lines)[0]}"
+
+
+def check_report():
+    """Yield what is wrong with report.pdf and with the table in README.md."""
+    stamp = json.loads((GENERATED / "stamp.json").read_text())
+    if stamp["inputs"] != report.inputs():
+        yield "stale", "report/report.pdf was built from other sources, figures or numbers: make report"
+    if stamp["pdf"] != sha256(ROOT / "report" / "report.pdf"):
+        yield "differs", "report/report.pdf is another file than the one that was built: make report"
+
+
+def check_readme():
+    """Yield what is wrong with the table in README.md."""
+    text = (ROOT / "README.md").read_text()
+    if report.readme(text) != text:
+        yield "differs", "README.md: the results table does not follow from the runs: make reproduce"
+
+
+def items():
+    """Yield (title, findings) of everything that is checked."""
+    yield "what the notebooks share", (("stale", fault) for fault in notebooks.out_of_sync())
+    for folder in sorted(path.parent for path in RUNS.glob("*/*/*/seed-*/run.json")):
+        yield f"run {relative(folder)}", check_run(folder)
+    for path in notebooks.paths():
+        yield f"outputs of {relative(path)}", (("stale", fault) for fault in notebooks.stale(path, RUNS))
+    for path in sorted((ROOT / "figures").glob("*_confusion_*.csv")):
+        yield f"matrix {relative(path)}", check_confusion(path)
+    yield "numbers and tables in report/generated", check_numbers()
+    yield "report/report.pdf", check_report()
+    yield "README.md", check_readme()
+
+
+def main():
+    """Print the table and return the exit status."""
+    bad = 0
+    for title, findings in items():
+        try:
+            found = list(findings)
+        except (LabError, OSError, KeyError, ValueError) as error:
+            found = [("differs", f"cannot be read: {error}")]
+        bad += len(found)
+        print(f"{found[0][0] if found else 'fresh':8} {title}")
+        for state, sentence in found:
+            print(f"         {state}: {sentence}")
+    print(f"{bad} findings" if bad else "All fresh: every number follows from a stored run.")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""Turn what the notebooks wrote into LaTeX, and build the PDF.
+
+usage: report.py full     report/report.tex, from figures/, report/generated/ and data/runs/
+       report.py quick    the generated short report, from build/quick
+       report.py readme   the results table of README.md
+Exits with status 3 where LaTeX is missing and cannot be installed.
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "notebooks"))
+from lab.files import LabError, relative, sha256, write  # noqa: E402
+from lab.lesson import MODELS, run_numbers  # noqa: E402
+from lab.plots import MODEL_TITLES  # noqa: E402
+from lab.training import read  # noqa: E402
+from notebooks import address  # noqa: E402
+
+OVERFULL = 5  # points: a wider overfull box stops the build
+TITLES = {"digits": "Digits", "fashion_mnist": "Fashion-MNIST"}
+
+
+def escape(text):
+    """Return text with LaTeX's special characters escaped."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return re.sub(r"[\\~^&%$#_{}]", lambda m: special.get(m[0], "\\" + m[0]), str(text))
+
+
+def printed(key, value):
+    """Return a number as the report prints it; the end of its key decides the form."""
+    last = key.rsplit(".", 1)[-1]
+    if last == "points":
+        return f"{100 * value:+.1f}".replace("-", "$-$")
+    if last.startswith("accuracy") or last in ("balanced_accuracy", "black"):
+        return rf"{100 * value:.1f}\,\%"
+    if key.endswith("seconds.train"):
+        return rf"{value / 60:.1f}\,min"
+    if float(value).is_integer():
+        return f"{int(value):,}".replace(",", r"\,")
+    return f"{value:.1f}" if last in ("epochs_run", "best_epoch") else f"{value:.3f}"
+
+
+def notebooks_of(folder):
+    """Return {stem: content} of what each notebook wrote in a folder of generated files."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("[0-9][0-9]_*.json"))}
+
+
+def runs_in(folder):
+    """Return {(dataset, model): headline runs}, in the order of the story."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
+    groups = {(name, model): [read(path) for path in sorted((folder / name / model / "main").glob("seed-*"))]
+              for name in names for model in MODELS}
+    return {key: runs for key, runs in groups.items() if runs}
+
+
+def generated(folder, runs_folder):
+    """Return {file name: text} of all that this tool derives from the notebooks' results and the runs."""
+    numbers, figures = {}, {}
+    for stem, content in notebooks_of(folder).items():
+        numbers |= content["numbers"]
+        figures |= {name: (stem, caption) for name, caption in (content["figures"] | content["tables"]).items()}
+    groups = runs_in(runs_folder)
+    return {
+        "numbers.tex": f"\\newcommand{{\\repository}}{{{address()}}}\n" + "".join(
+            f"\\defresult{{{key}}}{{{printed(key, value)}}}\n" for key, value in sorted(numbers.items())),
+        "captions.tex": "".join(f"\\defcaption{{{name}}}{{{stem}.ipynb}}{{{escape(caption)}}}\n"
+                                for name, (stem, caption) in sorted(figures.items())),
+        "results.tex": table([escape(name) for name in RESULTS], "llrrrrrr", [result_row(runs) for runs in groups.values()]),
+        "runs.tex": table(["Run", "Epochs", "Best", "Device, threads", "Finished", "Commit"], "lrrlll",
+                          [run_row(run) for runs in groups.values() for run in runs]),
+        "environment.tex": table(["Run", "Python", "Keras", "Back end", "Precision"], "lllll",
+                                 [environment_row(run) for runs in groups.values() for run in runs]),
+    }
+
+
+def table(header, columns, rows):
+    """Return a LaTeX tabular in the style of booktabs; the cells are LaTeX already."""
+    lines = [" & ".join(row) + r" \\" for row in rows]
+    return "\n".join([rf"\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(header) + r" \\", r"\midrule",
+                      *lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+RESULTS = ["Data set", "Network", "Seeds", "Accuracy (%)", "Interval (%)", "Macro-F1", "Parameters", "Minutes"]
+
+
+def result_row(runs):
+    """Return the cells of a row of the results table, test metrics under the header RESULTS."""
+    first, values = runs[0].record, run_numbers(runs)
+    value = {key.split(".", 2)[2]: one for key, one in values.items()}
+    spread = rf" $\pm$ {100 * value['test.accuracy_std']:.1f}" if len(runs) > 1 else ""
+    return [TITLES.get(first["dataset"], escape(first["dataset"])), MODEL_TITLES[first["model"]], str(len(runs)),
+            f"{100 * value['test.accuracy']:.1f}{spread}",
+            f"{100 * value['test.accuracy_low']:.1f} to {100 * value['test.accuracy_high']:.1f}",
+            f"{value['test.macro_f1']:.3f}", printed("parameters", value["parameters"]),
+            f"{value['seconds.train'] / 60:.1f}"]
+
+
+def run_row(run):
+    """Return the cells of a row of the table of all runs."""
+    record = run.record
+    environment = record["environment"]
+    return [escape(run.name.replace("/main/", "/")), str(record["epochs_run"]), str(record["best_epoch"]),
+            escape(f"{environment['device']}, {environment['threads']}".replace("(R)", "")),
+            record["finished_at"][:10], rf"\texttt{{{(record['git_commit'] or 'none')[:7]}}}"]
+
+
+def environment_row(run):
+    """Return the cells of a row of the table of environments."""
+    environment = run.record["environment"]
+    return [escape(run.name.replace("/main/", "/")), environment["python"], environment["keras"],
+            f"{environment['backend']} {environment['backend_version']}", environment["precision"]]
+
+
+def short_report(folder, profile):
+    """Return the LaTeX source of the short report: all that the notebooks wrote, in order."""
+    lines = [r"\documentclass[11pt,a4paper]{article}", r"\input{macros}", r"\input{generated/numbers}",
+             r"\input{generated/captions}", r"\begin{document}",
+             rf"\title{{From dense to convolutional: short report}}\author{{Profile \texttt{{{escape(profile)}}}}}",
+             r"\date{}\maketitle",
+             "This report is generated: every figure, table and number comes from the notebooks' last run. In the "
+             r"\texttt{quick} profile the networks are trained for a few epochs on small scanned digits, which "
+             "shows that everything works, not how good the networks are.",
+             r"\section*{Results}", r"\begin{center}\footnotesize\input{generated/results}\end{center}"]
+    for stem, content in notebooks_of(folder).items():
+        lines.append(rf"\section*{{Notebook {escape(stem.replace('_', ' '))}}}")
+        lines += [rf"\labtable{{{name}}}" for name in content["tables"]]
+        lines += [rf"\labfigure{{{name}}}" for name in content["figures"]]
+        lines.append(r"\clearpage")
+    return "\n".join([*lines, r"\end{document}"]) + "\n"
+
+
+def need_latex():
+    """Make sure that LaTeX is there: as root it is installed with apt, else the build ends with status 3."""
+    if shutil.which("latexmk") and shutil.which("pdflatex"):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        print("LaTeX is missing; as this is root, it is installed now (make install-tex).", flush=True)
+        subprocess.run(["make", "--no-print-directory", "install-tex"], cwd=ROOT)
+    if not (shutil.which("latexmk") and shutil.which("pdflatex")):
+        print("LaTeX is missing, so the report is not built; all else is done. Run: make install-tex")
+        sys.exit(3)
+
+
+def latex(source, pdf, work):
+    """Build `pdf` from `source` with latexmk, in the folder `work`. Raises LabError on any defect."""
+    work.mkdir(parents=True, exist_ok=True)
+    command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", f"-outdir={work}", source.name]
+    done = subprocess.run(command, cwd=source.parent, capture_output=True, text=True, errors="replace",
+                          env=os.environ | {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1"})
+    log = (work / f"{source.stem}.log").read_text(errors="replace") if done.returncode in (0, 12) else done.stdout
+    faults = re.findall(r"^(?:!|.*[Uu]ndefined (?:reference|citation|control)).*$", log, flags=re.M)
+    wide = [line for line in re.findall(r"^Overfull .*$", log, flags=re.M)
+            if float(re.search(r"\(([\d.]+)pt", line)[1]) > OVERFULL]
+    if done.returncode or faults or wide:
+        raise LabError(f"{relative(source)} does not build cleanly:\n" + "\n".join((faults + wide) or [done.stdout[-2000:]]))
+    write(pdf, (work / f"{source.stem}.pdf").read_bytes())
+    print("built", relative(pdf))
+
+
+def inputs():
+    """Return the SHA-256 of all that report/report.pdf is made of."""
+    report = ROOT / "report"
+    parts = [report / "report.tex", report / "macros.tex", report / "references.bib"]
+    parts += sorted((report / "sections").glob("*.tex")) + sorted((report / "generated").glob("*.tex"))
+    parts += sorted((ROOT / "figures").glob("*.pdf"))
+    return sha256(*(f"{relative(part)} {sha256(part)}\n" for part in parts))
+
+
+def build(profile):
+    """Write what is derived, then build the report of a profile."""
+    base, runs = (ROOT, ROOT / "data" / "runs") if profile == "full" else (
+        ROOT / "build" / profile, ROOT / "build" / profile / "runs")
+    folder = base / "report" / "generated"
+    for name, text in generated(folder, runs).items():
+        write(folder / name, text)
+    if profile == "full":
+        source, pdf = base / "report" / "report.tex", base / "report" / "report.pdf"
+    else:
+        source, pdf = base / "report" / "short.tex", base / "report.pdf"
+        write(source, short_report(folder, profile))
+        write(base / "report" / "macros.tex", (ROOT / "report" / "macros.tex").read_bytes())
+    need_latex()
+    latex(source, pdf, ROOT / "build" / "latex" / profile)
+    if profile == "full":
+        stamp = {"inputs": inputs(), "pdf": sha256(pdf)}
+        write(folder / "stamp.json", json.dumps(stamp, indent=1) + "\n")
+
+
+def readme(text):
+    """Return README.md's text with the results table between its markers written anew."""
+    rows = ["| " + " | ".join(RESULTS) + " |", "|" + "---|" * len(RESULTS)]
+    for runs in runs_in(ROOT / "data" / "runs").values():
+        rows.append("| " + " | ".join(result_row(runs)).replace(r"\,", " ").replace(r"$\pm$", "±") + " |")
+    devices = {f"{run.record['environment']['device']}, {run.record['environment']['threads']} threads"
+               for runs in runs_in(ROOT / "data" / "runs").values() for run in runs}
+    rows += ["", "Accuracy and macro-F1 on the test images; accuracy with its Wilson 95 % interval; minutes of training on "
+                 f"{'; '.join(sorted(devices))}."]
+    start, end = "<!-- results:start -->", "<!-- results:end -->"
+    before, rest = text.split(start)
+    return before + start + "\n" + "\n".join(rows) + "\n" + end + rest.split(end)[1]
+
+
+if __name__ == "__main__":
+    try:
+        if sys.argv[1:] == ["readme"]:
+            path = ROOT / "README.md"
+            write(path, readme(path.read_text()))
+        elif sys.argv[1:] in (["full"], ["quick"]):
+            build(sys.argv[1])
+        else:
+            sys.exit(__doc__)
+    except LabError as error:
+        sys.exit(str(error))
