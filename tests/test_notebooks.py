@@ -8,7 +8,7 @@ import sys
 import nbformat
 import pytest
 from conftest import ROOT
-from notebooks import SETUP, address, paths, read, tagged
+from notebooks import SETUP, address, paths, tagged
 
 NAMES = ["01_dataset_exploration", "02_dense_baseline", "03_two_conv_cnn", "04_improved_cnn", "05_analysis"]
 BOOKS = {name: nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4) for name in NAMES}

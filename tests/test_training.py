@@ -6,9 +6,10 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from lab import models, training
+from lab import models, runs, training
 from lab.files import LabError
-from lab.training import Checkpoints, Recipe, Run
+from lab.runs import Checkpoints, Run
+from lab.training import Recipe
 
 
 def train(digits, recipe, folder, **options):
@@ -56,13 +57,13 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, "notebooks")
 from dataclasses import replace
-from lab import datasets, models, training
-original = training.Checkpoints.write
+from lab import datasets, models, runs, training
+original = runs.Checkpoints.write
 def write(self, variables, state, best):
     original(self, variables, state, best)
     if sys.argv[3] == str(len(state["history"])):
         os.kill(os.getpid(), signal.SIGKILL)
-training.Checkpoints.write = write
+runs.Checkpoints.write = write
 training.ROOT = training.Path(sys.argv[1])
 recipe = replace(getattr(models, sys.argv[2] + "_recipe"), epochs=3)
 run = training.train(getattr(models, "build_" + sys.argv[2]), datasets.load("digits"), recipe, sys.argv[2], 0, "main", sys.argv[1])
@@ -145,7 +146,7 @@ def test_damaged_predictions_are_named_and_not_opened(run, tmp_path):
     folder = shutil.copytree(run.path, tmp_path / "seed-0")
     (folder / "predictions.npz").write_bytes(b"something else")
     with pytest.raises(LabError, match="is damaged .predictions.npz has another hash.*delete the folder"):
-        training.read(folder)
+        runs.read(folder)
 
 
 def test_stored_weights_give_the_stored_predictions(digits, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
-from lab import datasets, evaluation, models, training  # noqa: E402
+from lab import datasets, evaluation, models, runs, training  # noqa: E402
 from lab.files import LabError, relative, sha256  # noqa: E402
 from lab.lesson import confusion_csv, run_numbers  # noqa: E402
 import notebooks  # noqa: E402
@@ -29,12 +29,12 @@ def check_run(folder):
     """Yield a (state, sentence) for each way in which a stored run contradicts itself or the code."""
     name = relative(folder)
     try:
-        run = training.read(folder)
+        run = runs.read(folder)
     except LabError as error:
         yield "differs", str(error)
         return
     record = run.record
-    for split, values in training.all_metrics(run.predictions).items():
+    for split, values in runs.all_metrics(run.predictions).items():
         for metric, value in values.items():
             if not close(record["metrics"].get(split, {}).get(metric), value):
                 yield "differs", f"{name}/run.json: {split} {metric} is {value!r} when computed from predictions.npz"
@@ -52,10 +52,9 @@ def check_run(folder):
     if known and (record["data_sha256"], record["split_sha256"]) != (known.sha256, known.split_sha256):
         yield "stale", f"{name}: trained on another content or split of {known.title}"
     if known and record["variant"] == "main":
-        facts = datasets.Dataset(known.name, known.title, known.classes, known.shape, known.sha256, known.split_sha256)
         recipe = getattr(models, f"{record['model']}_recipe")
-        network = training.build(getattr(models, f"build_{record['model']}"), facts, recipe, record["seed"])
-        if training.fingerprint(network, recipe, facts, record["seed"]) != record["fingerprint"]:
+        network = training.build(getattr(models, f"build_{record['model']}"), known, recipe, record["seed"])
+        if training.fingerprint(network, recipe, known, record["seed"]) != record["fingerprint"]:
             yield "stale", f"{name}: the network, the recipe or the protocol has changed since it was trained"
 
 
@@ -63,7 +62,7 @@ def check_confusion(path):
     """Yield what is wrong with a stored confusion matrix."""
     dataset, model = next((name, path.stem.split(f"_confusion_{name}_")[1]) for name in datasets.KNOWN
                           if f"_confusion_{name}_" in path.stem)
-    run = next((training.read(one) for one in sorted((RUNS / dataset / model / "main").glob("seed-*"))), None)
+    run = next((runs.read(one) for one in sorted((RUNS / dataset / model / "main").glob("seed-*"))), None)
     if run is None or path.read_text() != confusion_csv(evaluation.confusion(*run.test()), datasets.KNOWN[dataset].classes):
         yield "differs", f"{relative(path)} is not the confusion matrix of the stored predictions"
 
@@ -71,8 +70,8 @@ def check_confusion(path):
 def check_numbers():
     """Yield each generated number, table or caption that does not follow from the runs."""
     expected = {}
-    for runs in report.runs_in(RUNS).values():
-        expected |= run_numbers(runs)
+    for group in report.runs_in(RUNS).values():
+        expected |= run_numbers(group)
     for stem, content in report.notebooks_of(GENERATED).items():
         for key, value in content["numbers"].items():
             if key in expected and not close(value, expected[key]):

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "notebooks"))
 from lab.files import LabError, relative, sha256, write  # noqa: E402
 from lab.lesson import MODELS, run_numbers  # noqa: E402
 from lab.plots import MODEL_TITLES  # noqa: E402
-from lab.training import read  # noqa: E402
+from lab.runs import read  # noqa: E402
 from notebooks import address  # noqa: E402
 
 OVERFULL = 5  # points: a wider overfull box stops the build

@@ -1,7 +1,7 @@
 """Data sets: images, labels, class names, and three splits that never overlap."""
 import gzip
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,12 @@ SPLITS = ("training", "validation", "test")
 class Dataset:
     """A data set. `images` is None where its files cannot be had here: see `available`.
 
+    shape: height, width and channels of an image.
+    sha256, split_sha256: of the images and labels, and of the splits.
+    read: the function that returns all images and labels; recipe: what to do where it cannot.
     images: uint8 (n, height, width, channels), training file first, in the official order.
     labels: int64 (n,), positions in `classes`.
     splits: the positions of the images of each split, ascending.
-    sha256, split_sha256: of the images and labels, and of the splits.
     """
 
     name: str
@@ -28,6 +30,8 @@ class Dataset:
     shape: tuple
     sha256: str
     split_sha256: str
+    read: object = None
+    recipe: str = ""
     images: np.ndarray = None
     labels: np.ndarray = None
     splits: dict = None
@@ -40,7 +44,7 @@ class Dataset:
     def split(self, name):
         """Return (images, labels) of "training", "validation" or "test"."""
         if not self.available:
-            raise LabError(f"The images of {self.title} are not here. {KNOWN[self.name].recipe}")
+            raise LabError(f"The images of {self.title} are not here.\n{self.recipe}")
         chosen = self.splits[name]
         return self.images[chosen], self.labels[chosen]
 
@@ -57,17 +61,15 @@ def load(name):
     if name not in KNOWN:
         raise LabError(f"There is no data set called {name!r}: choose among {', '.join(KNOWN)}.")
     known = KNOWN[name]
-    facts = dict(name=name, title=known.title, classes=known.classes, shape=known.shape,
-                 sha256=known.sha256, split_sha256=known.split_sha256)
     try:
         images, labels = known.read()
     except MissingFiles as missing:
         print(f"{known.title} is skipped: {missing}\n{known.recipe}")
-        return Dataset(**facts)
+        return known
     if content_hash(images, labels) != known.sha256:
         raise LabError(f"The files of {known.title} do not hold the official images and labels: "
                        "delete them and run again.")
-    return Dataset(**facts, images=images, labels=labels, splits=read_splits(known))
+    return replace(known, images=images, labels=labels, splits=read_splits(known))
 
 
 class MissingFiles(LabError):
@@ -151,28 +153,14 @@ def read_fashion_mnist():
     return np.concatenate([training, test]), np.concatenate([training_labels, test_labels]).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class Known:
-    """What the project knows of a data set without its files."""
-
-    name: str
-    title: str
-    classes: tuple
-    shape: tuple
-    sha256: str
-    split_sha256: str
-    read: object
-    recipe: str = ""
-
-
 KNOWN = {known.name: known for known in (
-    Known(
+    Dataset(
         name="digits", title="Digits", classes=tuple("0123456789"), shape=(16, 16, 1),
         sha256="a411e57b634c4823e282acff03b7fec7e709d8e44f841eed749655efca946c1e",
         split_sha256="0dac2ee7549dc4bdd1c66cf57a5e8a07692d8b1ee62dbfd6400fffcd68457ef7",
         read=read_digits,
     ),
-    Known(
+    Dataset(
         name="fashion_mnist", title="Fashion-MNIST", shape=(28, 28, 1),
         classes=("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
                  "Bag", "Ankle boot"),

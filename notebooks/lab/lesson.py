@@ -11,6 +11,7 @@ import pandas as pd
 from . import datasets, evaluation, models, plots, training
 from .backend import environment
 from .files import ROOT, LabError, relative, sha256, write, writing
+from .runs import read
 
 DATASETS = {"quick": ["digits"], "full": ["fashion_mnist"]}  # what "all" means in each profile
 MODELS = ("dense", "one_conv", "two_conv", "improved")  # in the order of the story
@@ -94,7 +95,7 @@ class Lesson:
         found = {}
         for model in MODELS:
             folders = sorted((self.runs_folder / dataset.name / model / "main").glob("seed-*"))
-            runs = [run for run in map(training.read, folders) if run]
+            runs = [run for run in map(read, folders) if run]
             if not runs and self.profile == "quick":
                 function, recipe = getattr(models, f"build_{model}"), getattr(models, f"{model}_recipe")
                 runs = self.train(model, function, recipe, dataset)

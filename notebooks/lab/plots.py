@@ -4,6 +4,7 @@ import numpy as np
 import seaborn as sns
 
 from . import evaluation
+from .backend import notebook_display
 
 WIDTH = 6.3  # inches: the width of the report's text
 COLOURS = sns.color_palette("colorblind").as_hex()
@@ -20,12 +21,8 @@ plt.rcParams.update({
 
 def show(figure):
     """Show a figure in a notebook, once, and release its memory."""
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ImportError:
-        get_ipython = lambda: None
-    if get_ipython():
+    display = notebook_display()
+    if display:
         display(figure)
     plt.close(figure)
 
@@ -73,6 +70,7 @@ def pixel_histogram(dataset):
     figure, axes = plt.subplots(figsize=(WIDTH, 2.1))
     axes.bar(np.arange(256), 100 * shares, width=1.0)
     axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter("")
     axes.set_xlabel("pixel value (0 black, 255 white)")
     axes.set_ylabel("share of all pixels (%)")
     return figure
