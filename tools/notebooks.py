@@ -180,12 +180,23 @@ def stale(path, runs_folder):
 # --- run ------------------------------------------------------------------------------------
 
 
+def joined(outputs):
+    """Return outputs with what was printed in one go as one output."""
+    result = []
+    for output in outputs:
+        if result and output.output_type == result[-1].output_type == "stream":
+            result[-1].text += output.text
+        else:
+            result.append(output)
+    return result
+
+
 def clean(notebook):
     """Drop noise: what went to stderr, times of execution, and metadata that nobody needs."""
-    for i, cell in enumerate(notebook.cells):
+    for cell in notebook.cells:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = joined(output for output in cell.outputs if output.get("name") != "stderr")
     notebook.metadata = {
         "accelerator": "GPU", "colab": {"gpuType": "T4", "provenance": []},
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -200,7 +211,7 @@ def execute(path, target, profile):
 
     notebook = read(path)
     client = NotebookClient(notebook, timeout=None, kernel_name="python3", record_timing=False,
-                            coalesce_streams=True, resources={"metadata": {"path": str(FOLDER)}})
+                            resources={"metadata": {"path": str(FOLDER)}})
     log = ROOT / "build" / f"kernel-{profile}.log"  # what the kernel says outside of any cell
     log.parent.mkdir(exist_ok=True)
     try:

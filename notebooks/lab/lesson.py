@@ -46,6 +46,7 @@ def start(notebook, profile="full", chosen="all", seeds=(0,), retrain=False):
     names = DATASETS[profile] if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
     if not names:
         raise LabError('DATASETS is empty: set it to "all" or to a list such as ["fashion_mnist"].')
+    pd.set_option("display.max_colwidth", 120)
     lesson = Lesson(notebook, profile, [datasets.load(name) for name in names], list(seeds), retrain)
     print(f"profile {profile}; data sets: {', '.join(d.title for d in lesson.datasets)}; "
           f"writing to {relative(lesson.output) if lesson.output != ROOT else 'figures/ and report/generated/'}")
@@ -150,10 +151,10 @@ class Lesson:
         write(path, confusion_csv(matrix, dataset.classes))
         self.files.append(path)
         true, predicted, count = evaluation.largest_confusions(matrix, dataset.classes, n=1)[0]
-        title = plots.MODEL_TITLES[run.record["model"]]
-        self.save_figure(plots.confusion(matrix, dataset.classes), name,
-                         f"{title} on {dataset.title}, test images: rows are true classes. The most frequent error "
-                         f"takes {true} for {predicted}, {count} times.")
+        title = f"{plots.MODEL_TITLES[run.record['model']]} on {dataset.title}"
+        self.save_figure(plots.confusion(matrix, dataset.classes, title), name,
+                         f"{title}: counts of test images, colours by the share of the true class. The most frequent "
+                         f"error takes {true} for {predicted}, {count} times.")
         return matrix
 
     def finish(self):

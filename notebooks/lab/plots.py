@@ -95,7 +95,7 @@ def curves(runs):
     return figure
 
 
-def confusion(matrix, classes):
+def confusion(matrix, classes, title):
     """Counts in the cells, colour by the share of the true class. Introduced in notebook 02."""
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     size = min(WIDTH, 2.2 + 0.4 * len(classes))
@@ -103,6 +103,7 @@ def confusion(matrix, classes):
     sns.heatmap(shares, annot=matrix, fmt="d", cmap="Blues", vmin=0, vmax=100, ax=axes, square=True,
                 annot_kws={"fontsize": 7}, linewidths=0.4, xticklabels=classes, yticklabels=classes,
                 cbar_kws={"label": "share of the true class (%)", "shrink": 0.8})
+    axes.set_title(title)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.tick_params(length=0)
