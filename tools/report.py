@@ -158,8 +158,12 @@ def latex(source, pdf, work):
             if float(re.search(r"\(([\d.]+)pt", line)[1]) > OVERFULL]
     if done.returncode or faults or wide:
         raise LabError(f"{relative(source)} does not build cleanly:\n" + "\n".join((faults + wide) or [done.stdout[-2000:]]))
-    write(pdf, (work / f"{source.stem}.pdf").read_bytes())
-    print("built", relative(pdf))
+    content = (work / f"{source.stem}.pdf").read_bytes()
+    if pdf.exists() and pdf.read_bytes() == content:
+        print(f"{relative(pdf)}: up to date")
+    else:
+        write(pdf, content)
+        print("built", relative(pdf))
 
 
 def inputs():

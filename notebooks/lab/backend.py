@@ -1,4 +1,5 @@
 """The one place that knows which backend Keras runs on."""
+import importlib
 import os
 import platform
 import sys
@@ -26,12 +27,12 @@ MEND = "install what requirements.txt lists: pip install -r requirements.txt"
 try:
     with _quiet():
         import keras
-
-        _BACKEND = __import__({"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}[keras.config.backend()])
 except ImportError as error:
     raise LabError(f"Keras or its backend is not installed ({error}): {MEND}") from None
-except AttributeError:
-    raise LabError(f"Keras {keras.__version__} is too old, Keras 3 is needed: {MEND}") from None
+if int(keras.__version__.split(".")[0]) < 3:
+    raise LabError(f"Keras {keras.__version__} is too old, Keras 3 is needed: {MEND}")
+with _quiet():
+    _BACKEND = importlib.import_module(keras.config.backend())
 
 
 def accelerator():
