@@ -83,3 +83,18 @@ def test_without_latex_the_missing_command_is_named_with_status_3(quick, tmp_pat
     assert done.returncode == 3, done.stderr
     assert "make install-tex" in done.stdout
     assert (quick / "build" / "quick" / "report" / "generated" / "numbers.tex").exists()
+
+
+@pytest.mark.long
+def test_full_finishes_without_images_and_network_and_gives_the_committed_numbers(quick, tmp_path):
+    folder = shutil.copytree(quick, tmp_path / "full", ignore=shutil.ignore_patterns("build"))
+    (tmp_path / "empty").mkdir()
+    nowhere = "http://127.0.0.1:9"
+    done = tool(folder, "notebooks.py", "run", "full", LAB_DATA=str(tmp_path / "empty"), https_proxy=nowhere,
+                http_proxy=nowhere)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (folder / "notebooks" / "01_dataset_exploration.ipynb").read_text()
+    assert "Fashion-MNIST is skipped" in text and "data/raw/fashion-mnist/" in text
+    for path in (folder / "report" / "generated").glob("*.json"):
+        before, after = (json.loads((top / "report" / "generated" / path.name).read_text()) for top in (ROOT, folder))
+        assert before == after or path.name == "stamp.json"

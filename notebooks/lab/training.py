@@ -205,13 +205,13 @@ def _fit(network, dataset, recipe, seed, checkpoints, progress):
     """Train epoch by epoch, resuming where a checkpoint allows; leave the kept weights in `network`."""
     images, labels = dataset.split("training")
     targets = np.eye(len(dataset.classes), dtype="float32")
-    validation = [(x, targets[y]) for x, y in [dataset.split("validation")]][0]
+    validation_images, validation_labels = dataset.split("validation")
     compile_model(network, recipe, len(images))
     variables = network.variables + network.optimizer.variables
     compile_seconds = _warm_up(network, variables, images[: recipe.batch_size], targets[labels[: recipe.batch_size]])
     state = checkpoints.read(variables) or {"history": [], "seconds": 0.0, "best": 0}
     best_weights = state.pop("best_weights", None)
-    if state["history"]:
+    if 0 < len(state["history"]) < recipe.epochs:
         print(f"resumed at epoch {len(state['history']) + 1} of {recipe.epochs}")
     state["compile"] = compile_seconds
     history = state["history"]
@@ -224,7 +224,8 @@ def _fit(network, dataset, recipe, seed, checkpoints, progress):
         if recipe.augmentation:
             batch_images = augment(batch_images, rng, **recipe.augmentation)
         logs = network.fit(batch_images, targets[labels[order]], batch_size=recipe.batch_size, shuffle=False,
-                           validation_data=validation, validation_batch_size=500, verbose=0).history
+                           validation_data=(validation_images, targets[validation_labels]),
+                           validation_batch_size=500, verbose=0).history
         history.append({"epoch": epoch + 1, "loss": logs["loss"][0], "accuracy": logs["accuracy"][0],
                         "validation_loss": logs["val_loss"][0], "validation_accuracy": logs["val_accuracy"][0]})
         if recipe.keep == "last_epoch":
