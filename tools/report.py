@@ -71,9 +71,9 @@ def generated(folder, runs_folder):
         "captions.tex": "".join(f"\\defcaption{{{name}}}{{{stem}.ipynb}}{{{escape(caption)}}}\n"
                                 for name, (stem, caption) in sorted(figures.items())),
         "results.tex": table([escape(name) for name in RESULTS], "llrrrrrr", [result_row(runs) for runs in groups.values()]),
-        "runs.tex": table(["Run", "Epochs", "Best", "Device, threads", "Finished", "Commit"], "lrrlll",
+        "runs.tex": table(["Run", "Epochs", "Kept", "Finished", "Commit"], "lrrll",
                           [run_row(run) for runs in groups.values() for run in runs]),
-        "environment.tex": table(["Run", "Python", "Keras", "Back end", "Precision"], "lllll",
+        "environment.tex": table(["Run", "Device, CPU threads", "Python", "Keras", "Back end", "Precision"], "llllll",
                                  [environment_row(run) for runs in groups.values() for run in runs]),
     }
 
@@ -103,16 +103,15 @@ def result_row(runs):
 def run_row(run):
     """Return the cells of a row of the table of all runs."""
     record = run.record
-    environment = record["environment"]
     return [escape(run.name.replace("/main/", "/")), str(record["epochs_run"]), str(record["best_epoch"]),
-            escape(f"{environment['device']}, {environment['threads']}".replace("(R)", "")),
             record["finished_at"][:10], rf"\texttt{{{(record['git_commit'] or 'none')[:7]}}}"]
 
 
 def environment_row(run):
     """Return the cells of a row of the table of environments."""
     environment = run.record["environment"]
-    return [escape(run.name.replace("/main/", "/")), environment["python"], environment["keras"],
+    return [escape(run.name.replace("/main/", "/")),
+            escape(f"{environment['device']}, {environment['threads']}".replace("(R)", "")), environment["python"], environment["keras"],
             f"{environment['backend']} {environment['backend_version']}", environment["precision"]]
 
 

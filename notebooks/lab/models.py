@@ -46,13 +46,13 @@ def build_one_conv(input_shape, classes):
     return keras.Model(inputs, outputs, name="one_conv")
 
 
-def build_two_conv(input_shape, classes, filters=(48, 96), units=(256, 128), dropout=0.5):
+def build_two_conv(input_shape, classes, filters=(32, 64), units=(256, 128), dropout=0.5):
     """Two blocks of convolution, ReLU, batch normalisation and max pooling; two dense layers."""
     inputs = keras.Input(shape=input_shape, dtype="uint8")
     x = layers.Rescaling(scale=1 / 255)(inputs)
     for count in filters:
-        x = layers.Conv2D(filters=count, kernel_size=3, activation="relu")(x)
-        x = layers.BatchNormalization(momentum=0.95)(x)
+        x = layers.Conv2D(filters=count, kernel_size=3, padding="same", activation="relu")(x)
+        x = layers.BatchNormalization(momentum=0.9)(x)
         x = layers.MaxPooling2D(pool_size=2)(x)
     x = layers.Flatten()(x)
     for count in units:
