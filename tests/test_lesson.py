@@ -37,3 +37,16 @@ def test_numbers_of_several_seeds_are_means_with_their_spread(tmp_path, digits, 
     assert numbers["digits.dense.test.accuracy"] == pytest.approx(sum(accuracies) / 2)
     assert numbers["digits.dense.test.accuracy_std"] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
     assert numbers["digits.dense.seeds"] == 2
+
+
+def test_lab_retrain_names_what_is_trained_again(monkeypatch, digits, recipe, tmp_path):
+    from lab import training
+
+    asked = []
+    monkeypatch.setattr(training, "train", lambda *arguments: asked.append(arguments[-1]))
+    monkeypatch.setattr(lesson.Lesson, "_note", lambda self, runs: runs)
+    monkeypatch.setenv("LAB_RETRAIN", "digits/dense */two_conv")
+    started = lesson.start("02_dense_baseline", "quick")
+    for model in ("dense", "one_conv", "two_conv"):
+        started.train(model, None, recipe, digits)
+    assert asked == [True, False, True]

@@ -28,7 +28,7 @@ def test_a_run_leaves_what_the_record_format_demands(run, digits):
     assert set(record) == {
         "dataset", "model", "variant", "seed", "fingerprint", "protocol", "recipe", "parameters", "epochs_run",
         "best_epoch", "data_sha256", "split_sha256", "seconds", "environment", "metrics", "predictions_sha256",
-        "weights_sha256", "git_commit", "finished_at"}
+        "weights_sha256", "weights_file_sha256", "git_commit", "finished_at"}
     assert set(record["seconds"]) == {"train", "evaluate", "compile"}
     assert set(record["recipe"]) == {field.name for field in fields(Recipe)}
     assert run.path.parts[-4:] == ("digits", "dense", "main", "seed-0")
@@ -39,9 +39,12 @@ def test_a_run_leaves_what_the_record_format_demands(run, digits):
     assert len(run.history) == record["epochs_run"] == 2
 
 
-def test_a_finished_run_is_found_by_its_fingerprint_and_not_trained_again(run, digits, recipe):
-    folder = run.path.parents[3]
+def test_a_finished_run_is_found_by_its_fingerprint_and_trained_again_only_when_asked(run, digits, recipe, tmp_path):
+    folder = shutil.copytree(run.path.parents[3], tmp_path / "runs")
     assert train(digits, recipe, folder).record["finished_at"] == run.record["finished_at"]
+    again = train(digits, recipe, folder, retrain=True)
+    assert again.record["weights_sha256"] == run.record["weights_sha256"]
+    assert again.record["finished_at"] != run.record["finished_at"]
     seen = train(digits, replace(recipe, learning_rate=0.002), folder)
     assert seen.record["fingerprint"] != run.record["fingerprint"]
 

@@ -38,8 +38,8 @@ def check_run(folder):
         for metric, value in values.items():
             if not close(record["metrics"].get(split, {}).get(metric), value):
                 yield "differs", f"{name}/run.json: {split} {metric} is {value!r} when computed from predictions.npz"
-    if (folder / "weights.npz").exists() != ("weights_file_sha256" in record) or (
-            "weights_file_sha256" in record and sha256(folder / "weights.npz") != record["weights_file_sha256"]):
+    weights = folder / "weights.npz"
+    if (sha256(weights) if weights.exists() else None) != record["weights_file_sha256"]:
         yield "differs", f"{name}/weights.npz is missing or another file than run.json names"
     if len(run.history) != record["epochs_run"]:
         yield "differs", f"{name}: history.csv has {len(run.history)} epochs, run.json says {record['epochs_run']}"

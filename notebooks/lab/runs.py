@@ -35,6 +35,8 @@ class Run:
     def load_weights(self, model):
         """Put the stored weights into a freshly built `model` (float16 on disk) and return it."""
         stored = self.path / "weights.npz"
+        if self.record["weights_file_sha256"] is None:
+            raise LabError(f"{self.name} was stored without its weights: train it again to get them.")
         if not stored.exists() or sha256(stored) != self.record["weights_file_sha256"]:
             raise LabError(f"{relative(stored)} is missing or altered: git checkout {relative(stored)}")
         with np.load(stored) as arrays:
@@ -81,6 +83,7 @@ def store(path, record, history, predictions, weights):
     with writing(fresh / "predictions.npz") as part:
         np.savez_compressed(part, **predictions)
     record["predictions_sha256"] = sha256(fresh / "predictions.npz")
+    record["weights_file_sha256"] = None
     if weights is not None:
         with writing(fresh / "weights.npz") as part:
             np.savez_compressed(part, **{f"{i:03d}": w.astype(np.float16) for i, w in enumerate(weights)})

@@ -1,0 +1,33 @@
+"""The commands of the README, as far as they can be seen without running them."""
+import re
+import subprocess
+
+from conftest import ROOT
+
+
+def make(*arguments):
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_make_alone_lists_every_command_of_the_readme_with_a_line_each():
+    listed = make().stdout
+    for command in set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / "README.md").read_text(), flags=re.M)):
+        assert re.search(rf"^  make {command} +\S", listed, flags=re.M), command
+
+
+def test_retrain_is_narrowed_by_data_set_and_model():
+    shown = make("-n", "retrain", "DATASETS=fashion_mnist", "MODELS=dense two_conv").stdout
+    assert "run full 'fashion_mnist/dense' 'fashion_mnist/two_conv'" in shown
+    assert "run full '*/*'" in make("-n", "retrain").stdout
+
+
+def test_ci_calls_make_test():
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_address_stands_once():
+    from notebooks import address
+
+    tracked = subprocess.run(["git", "grep", "-l", "--fixed-strings", address()], cwd=ROOT, capture_output=True, text=True)
+    written_by_tools = {f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert set(tracked.stdout.split()) - written_by_tools <= {"pyproject.toml", "report/generated/numbers.tex"}
