@@ -44,7 +44,7 @@ report: $(VENV)/installed ## build report/report.pdf from what the notebooks wro
 
 install-tex: ## install the smallest sufficient TeX Live (Debian, Ubuntu)
 	@sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-	$$sudo apt-get update -q && $$sudo apt-get install -y -q --no-install-recommends $(TEX)
+	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(TEX)
 
 # One environment a folder; made anew when what it must hold has changed.
 $(VENV)/installed: requirements.txt tools/requirements.txt

@@ -41,7 +41,8 @@ from pathlib import Path
 REPOSITORY = "{address}"
 if "google.colab" in sys.modules and not Path("lab").is_dir():
     if not Path("/content/{name}").is_dir():
-        clone = subprocess.run(["git", "clone", "--depth", "1", REPOSITORY, "/content/{name}"])
+        clone = subprocess.run(["git", "clone", "--quiet", "--depth", "1", REPOSITORY, "/content/{name}"],
+                               env=os.environ | {{"GIT_TERMINAL_PROMPT": "0"}})
         if clone.returncode:
             raise SystemExit(f"{{REPOSITORY}} cannot be cloned: set REPOSITORY to the address of your copy.")
     os.chdir("/content/{name}/notebooks")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
+from lab.datasets import KNOWN  # noqa: E402
 from lab.files import LabError, relative, sha256, write  # noqa: E402
 from lab.lesson import MODELS, run_numbers  # noqa: E402
 from lab.plots import MODEL_TITLES  # noqa: E402
@@ -22,7 +23,6 @@ from lab.runs import read  # noqa: E402
 from notebooks import address  # noqa: E402
 
 OVERFULL = 5  # points: a wider overfull box stops the build
-TITLES = {"digits": "Digits", "fashion_mnist": "Fashion-MNIST"}
 
 
 def escape(text):
@@ -93,7 +93,8 @@ def result_row(runs):
     first, values = runs[0].record, run_numbers(runs)
     value = {key.split(".", 2)[2]: one for key, one in values.items()}
     spread = rf" $\pm$ {100 * value['test.accuracy_std']:.1f}" if len(runs) > 1 else ""
-    return [TITLES.get(first["dataset"], escape(first["dataset"])), MODEL_TITLES[first["model"]], str(len(runs)),
+    known = KNOWN.get(first["dataset"])
+    return [escape(known.title if known else first["dataset"]), MODEL_TITLES[first["model"]], str(len(runs)),
             f"{100 * value['test.accuracy']:.1f}{spread}",
             f"{100 * value['test.accuracy_low']:.1f} to {100 * value['test.accuracy_high']:.1f}",
             f"{value['test.macro_f1']:.3f}", printed("parameters", value["parameters"]),

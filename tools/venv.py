@@ -25,7 +25,8 @@ def main(folder, *options):
             sys.exit(f"Python's venv module is not complete. Run: sudo apt-get install {package}")
         print(f"Installing {package} with apt, as this is root.", flush=True)
         subprocess.run(["apt-get", "update", "-q"], check=True)
-        subprocess.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", package], check=True)
+        subprocess.run(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-q",
+                        "--no-install-recommends", package], check=True)
     print(f"Installing into {folder}: some minutes, once.", flush=True)
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     pip = [str(Path(folder, "bin", "python")), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
