@@ -41,9 +41,8 @@ from pathlib import Path
 REPOSITORY = "{address}"
 if "google.colab" in sys.modules and not Path("lab").is_dir():
     if not Path("/content/{name}").is_dir():
-        clone = subprocess.run(["git", "clone", "--quiet", "--depth", "1", REPOSITORY, "/content/{name}"],
-                               env=os.environ | {{"GIT_TERMINAL_PROMPT": "0"}})
-        if clone.returncode:
+        command = f"git -c core.askPass=true clone -q --depth=1 {{REPOSITORY}} /content/{name}"
+        if subprocess.run(command.split()).returncode:
             raise SystemExit(f"{{REPOSITORY}} cannot be cloned: set REPOSITORY to the address of your copy.")
     os.chdir("/content/{name}/notebooks")
 if Path("notebooks/lab").is_dir():
