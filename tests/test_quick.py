@@ -85,6 +85,13 @@ def test_without_latex_the_missing_command_is_named_with_status_3(quick, tmp_pat
     assert (quick / "build" / "quick" / "report" / "generated" / "numbers.tex").exists()
 
 
+def test_an_unwritable_folder_ends_the_tool_with_one_sentence(copy):
+    (copy / "build").write_text("a file where a folder should be")
+    done = tool(copy, "notebooks.py", "run", "quick")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr and "Cannot use build" in done.stderr
+
+
 @pytest.mark.long
 def test_full_finishes_without_images_and_network_and_gives_the_committed_numbers(quick, tmp_path):
     folder = shutil.copytree(quick, tmp_path / "full", ignore=shutil.ignore_patterns("build"))

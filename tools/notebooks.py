@@ -265,8 +265,16 @@ def main(arguments):
         sys.exit(__doc__)
 
 
-if __name__ == "__main__":
+def guarded(function, *arguments):
+    """Call a tool's function; a mistake that a user can mend ends the tool with one sentence."""
     try:
-        main(sys.argv[1:])
+        return function(*arguments)
     except LabError as error:
         sys.exit(f"\n{error}")
+    except OSError as error:
+        sys.exit(f"\nCannot use {relative(error.filename or '.')} ({error.strerror}): make it readable and writable, and "
+                 "run again.")
+
+
+if __name__ == "__main__":
+    guarded(main, sys.argv[1:])

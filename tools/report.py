@@ -20,7 +20,7 @@ from lab.files import LabError, relative, sha256, write  # noqa: E402
 from lab.lesson import MODELS, run_numbers  # noqa: E402
 from lab.plots import MODEL_TITLES  # noqa: E402
 from lab.runs import read  # noqa: E402
-from notebooks import address  # noqa: E402
+from notebooks import address, guarded  # noqa: E402
 
 OVERFULL = 5  # points: a wider overfull box stops the build
 
@@ -209,14 +209,16 @@ def readme(text):
     return before + start + "\n" + "\n".join(rows) + "\n" + end + rest.split(end)[1]
 
 
+def main(arguments):
+    """Do what the command line asks for."""
+    if arguments == ["readme"]:
+        path = ROOT / "README.md"
+        write(path, readme(path.read_text()))
+    elif arguments in (["full"], ["quick"]):
+        build(arguments[0])
+    else:
+        sys.exit(__doc__)
+
+
 if __name__ == "__main__":
-    try:
-        if sys.argv[1:] == ["readme"]:
-            path = ROOT / "README.md"
-            write(path, readme(path.read_text()))
-        elif sys.argv[1:] in (["full"], ["quick"]):
-            build(sys.argv[1])
-        else:
-            sys.exit(__doc__)
-    except LabError as error:
-        sys.exit(str(error))
+    guarded(main, sys.argv[1:])
