@@ -1,4 +1,5 @@
 """The notebook contract, on the committed files."""
+import ast
 import os
 import re
 import statistics
@@ -93,11 +94,8 @@ def test_figures_are_announced_and_interpreted(name):
             assert before.cell_type == after.cell_type == "markdown"
 
 
-@pytest.mark.parametrize("tag", ["model"])
-def test_model_cells_hold_functions_and_nothing_else(tag):
-    import ast
-
-    cells = [cell for book in BOOKS.values() for cell in tagged(book, tag)]
+def test_model_cells_hold_functions_and_nothing_else():
+    cells = [cell for book in BOOKS.values() for cell in tagged(book, "model")]
     assert len(cells) == 3
     for cell in cells:
         assert all(isinstance(node, ast.FunctionDef) and ast.get_docstring(node) for node in ast.parse(cell.source).body)

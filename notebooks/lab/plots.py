@@ -27,14 +27,14 @@ def show(figure):
     plt.close(figure)
 
 
-def picture(axes, image, title=None, colour="black"):
+def picture(axes, image, title=None):
     """Draw one image (height, width, channels), grey or RGB, without axes."""
     axes.imshow(image.squeeze(), vmin=0, vmax=255, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if title:
-        axes.set_title(title, fontsize=7, color=colour)
+        axes.set_title(title, fontsize=7)
 
 
 def sample_grid(dataset, columns=12, seed=0):

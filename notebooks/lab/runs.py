@@ -28,9 +28,9 @@ class Run:
         """dataset/model/variant/seed-k, its place under data/runs."""
         return "/".join(self.path.parts[-4:])
 
-    def test(self, kind="probabilities"):
+    def test(self):
         """Return (probabilities, labels) of the test images, in the order of the split."""
-        return self.predictions[f"test_{kind}"], self.predictions["test_labels"]
+        return self.predictions["test_probabilities"], self.predictions["test_labels"]
 
     def load_weights(self, model):
         """Put the stored weights into a freshly built `model` (float16 on disk) and return it."""
