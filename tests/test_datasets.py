@@ -1,10 +1,6 @@
-import gzip
-import urllib.error
-import urllib.request
-
 import numpy as np
 import pytest
-from lab import datasets
+from lab import audit, datasets, downloads
 from lab.files import LabError
 
 
@@ -31,60 +27,61 @@ def test_digits_have_the_promised_form(digits):
     assert counts.max() - counts.min() <= 1
 
 
+@pytest.mark.parametrize("name", ["cifar10", "fer2013"])
+def test_splits_of_the_other_sets(name):
+    splits = datasets.read_splits(datasets.KNOWN[name])
+    sizes = [len(splits[one]) for one in datasets.SPLITS]
+    assert sizes == ([45_000, 5_000, 10_000] if name == "cifar10" else [28_709, 3_589, 3_589])
+    assert splits["test"].min() == sum(sizes[:2])
+
+
 def test_an_unknown_name_is_one_sentence_with_the_known_names():
     with pytest.raises(LabError, match="no data set called 'fashion'.*fashion_mnist"):
         datasets.load("fashion")
 
 
-def no_network(*_, **__):
-    raise urllib.error.URLError("no network")
-
-
 def test_missing_files_are_said_with_a_recipe_and_leave_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LAB_DATA", str(tmp_path))
-    monkeypatch.setattr(urllib.request, "urlopen", no_network)
-    dataset = datasets.load("fashion_mnist")
-    said = capsys.readouterr().out
-    assert not dataset.available and dataset.shape == (28, 28, 1)
-    assert "cannot be downloaded" in said and "data/raw/fashion-mnist/" in said
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    with pytest.raises(LabError, match="are not here"):
-        dataset.split("test")
-
-
-def test_a_damaged_file_is_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("LAB_DATA", str(tmp_path))
-    for name in datasets.FASHION_MNIST_FILES:
-        (tmp_path / name).write_bytes(gzip.compress(b"truncated"))
-    with pytest.raises(LabError, match="train-images-idx3-ubyte.gz is damaged.*delete it"):
-        datasets.load("fashion_mnist")
-
-
-def test_wrong_bytes_from_the_network_never_take_the_files_name(tmp_path, monkeypatch, capsys):
-    class Answer:
-        def __init__(self, *_, **__):
-            self.left = [b"<html>error page</html>", b""]
-
-        def read(self, _=None):
-            return self.left.pop(0)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-    monkeypatch.setenv("LAB_DATA", str(tmp_path))
-    monkeypatch.setattr(urllib.request, "urlopen", Answer)
-    assert not datasets.load("fashion_mnist").available
-    assert "another content than expected" in capsys.readouterr().out
+    monkeypatch.setattr(datasets, "CACHE", tmp_path)
+    for name in ("FASHION_MNIST_ADDRESSES", "CIFAR10_ADDRESSES"):
+        monkeypatch.setattr(datasets.sources, name, ["http://127.0.0.1:9/"])
+    monkeypatch.setattr(downloads, "PAUSE", 0)
+    monkeypatch.setattr(datasets.sources, "kaggle", lambda handle: None)
+    for name in ("fashion_mnist", "cifar10", "fer2013"):
+        dataset = datasets.load(name)
+        said = capsys.readouterr().out
+        assert not dataset.available and dataset.shape == datasets.KNOWN[name].shape
+        assert f"{dataset.title} is skipped" in said and [line[:2] for line in said.splitlines()[-3:]] == ["1.", "2.", "3."]
+        assert ("cannot be downloaded" in said) == (name != "fer2013")
+        with pytest.raises(LabError, match="are not here"):
+            dataset.split("test")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_fashion_mnist_where_its_files_are_here():
-    folder = datasets.ROOT / "data" / "raw" / "fashion-mnist"
-    if not folder.exists():
-        pytest.skip("data/raw/fashion-mnist is not here")
-    dataset = datasets.load("fashion_mnist")
-    assert np.bincount(dataset.labels).tolist() == [7000] * 10
-    assert np.bincount(dataset.split("validation")[1]).tolist() == [1000] * 10
+@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "fer2013"])
+def test_official_content_where_its_files_are_here(name):
+    dataset = datasets.load(name)
+    if not dataset.available:
+        pytest.skip(f"the files of {name} are not here")
+    splits = {"fashion_mnist": [50_000, 10_000, 10_000], "cifar10": [45_000, 5_000, 10_000],
+              "fer2013": [28_709, 3_589, 3_589]}[name]
+    assert [len(dataset.split(one)[1]) for one in datasets.SPLITS] == splits
+    found = audit.copies(dataset)
+    expected = (1516, 3369, 57, 280, 288, 12) if name == "fer2013" else (0,) * 6
+    assert tuple(found.values()) == expected
+
+
+def test_a_subset_keeps_the_chosen_classes_in_their_order(digits):
+    some = digits.subset(["7", "1", "4"])
+    assert some.name == "digits-7-1-4" and some.classes == ("7", "1", "4") and some.sha256 != digits.sha256
+    for split in datasets.SPLITS:
+        images, labels = digits.split(split)
+        chosen = np.isin(labels, [7, 1, 4])
+        assert np.array_equal(some.split(split)[0], images[chosen])
+        assert [int(some.classes[label]) for label in some.split(split)[1]] == labels[chosen].tolist()
+
+
+@pytest.mark.parametrize("classes", [["7"], [], ["7", "7"], ["7", "eleven"]])
+def test_a_subset_of_unknown_or_too_few_classes_is_one_sentence(digits, classes):
+    with pytest.raises(LabError, match="CLASSES needs two classes or more of Digits, which has: 0, 1"):
+        digits.subset(classes)

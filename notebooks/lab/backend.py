@@ -56,13 +56,6 @@ def processor():
         return platform.processor() or platform.machine()
 
 
-def notebook_display():
-    """Return IPython's `display` inside a notebook, else None."""
-    ipython = sys.modules.get("IPython")
-    inside = ipython and getattr(ipython.get_ipython(), "kernel", None)
-    return ipython.display.display if inside else None
-
-
 def environment(precision="float32"):
     """Return what a run was computed with: versions, device, CPU threads and precision."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

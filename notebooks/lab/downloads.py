@@ -1,24 +1,130 @@
-"""Fetch a file whose content is known, or say clearly why it cannot be had."""
-import shutil
+"""Fetch a file whose content is known: resumed, checked, and never half under its name."""
+import contextlib
+import http.client
+import io
+import os
+import time
+import urllib.error
 import urllib.request
+from pathlib import Path
 
-from .files import LabError, sha256, writing
+from .files import LabError, relative, sha256
+from .screen import Line, clock
+
+TIMEOUT = 20  # seconds without a byte
+TRIES = 3  # of each source
+PAUSE = 1  # seconds before the second try, twice as long before the third
+SLOW = 200_000  # bytes a second: below this, the next source is tried
+TRIAL = 10  # seconds before a source is called slow
+LONGEST = 2 * 3600  # seconds that the last source may still need
+BLOCK = 1 << 16
 
 
-def fetch(path, urls, digest, timeout=20):
-    """Download `path` from the first of `urls` whose content has the SHA-256 `digest`.
+class Refused(Exception):
+    """A source cannot give the file; the next one may."""
+
+
+def fetch(path, urls, size, digest):
+    """Download `path`, of `size` bytes and with the SHA-256 `digest`, from the first of `urls` that gives it.
+
+    The bytes are collected in `path` + ".part", which a later call goes on from, with any source:
+    all give the same bytes. A source is left after three broken connections, or when it is slow
+    and another one is left.
 
     Raises LabError, with the reason of each source, when none gives the right file.
     """
-    reasons = []
-    for url in urls:
-        try:
-            with writing(path) as part:
-                with urllib.request.urlopen(url, timeout=timeout) as answer, open(part, "wb") as file:
-                    shutil.copyfileobj(answer, file)
-                if sha256(part) != digest:
-                    raise LabError("another content than expected")
-            return path
-        except (LabError, ValueError) as error:
-            reasons.append(f"{url}: {error}")
+    part, reasons, line = path.with_name(path.name + ".part"), [], Line()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for i, url in enumerate(urls):
+            try:
+                for _ in range(1 + part.exists()):  # what was there before may be what is wrong
+                    _collect(part, url, size, line, last=i + 1 == len(urls))
+                    if sha256(part) == digest:
+                        os.replace(part, path)
+                        line.show(f"{path.name}: {size / 1e6:.1f} MB downloaded", last=True)
+                        return path
+                    part.unlink()
+                raise Refused("another content than expected")
+            except Refused as refusal:
+                reasons.append(f"{url}: {refusal}")
+    except OSError as error:
+        raise LabError(f"Cannot write {relative(part)} ({error.strerror or error}): make its folder writable, or free "
+                       "some disk space, and run again.") from None
     raise LabError("; ".join(reasons))
+
+
+def _collect(part, url, size, line, last):
+    """Bring `part` to `size` bytes from one source, with retries. Raises Refused."""
+    if part.exists() and part.stat().st_size > size:
+        part.unlink()
+    for trial in range(TRIES):
+        if trial:
+            time.sleep(PAUSE * trial)
+        try:
+            if not part.exists() or part.stat().st_size < size:
+                _stream(part, url, size, line, last)
+            if part.stat().st_size == size:
+                return
+            reason = f"the connection ended after {part.stat().st_size:,} of {size:,} bytes"
+        except urllib.error.HTTPError as error:
+            reason = f"HTTP {error.code}"
+            if error.code == 416:  # what has been collected cannot be continued
+                part.unlink(missing_ok=True)
+            elif error.code < 500 and error.code not in (408, 429):
+                break
+        except urllib.error.URLError as error:
+            reason = str(getattr(error.reason, "strerror", None) or error.reason)
+        except TimeoutError:
+            reason = f"no byte for {TIMEOUT} seconds"
+        except (http.client.HTTPException, ConnectionError) as error:
+            reason = str(error) or type(error).__name__
+    raise Refused(reason)
+
+
+def _stream(part, url, size, line, last):
+    """Append to `part` what one connection gives, and show bytes, rate and time left."""
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        if done and answer.status != 206:  # the source starts anew
+            done = 0
+        length = answer.headers.get("Content-Length")
+        if length and int(length) + done != size:
+            raise Refused(f"{int(length) + done:,} bytes instead of {size:,}")
+        begin, first, shown = time.monotonic(), done, 0
+        with open(part, "ab" if done else "wb") as file:
+            while block := answer.read1(BLOCK):
+                file.write(block)
+                done += len(block)
+                seconds = time.monotonic() - begin
+                rate = (done - first) / max(seconds, 1e-9)
+                if seconds >= shown:
+                    line.show(f"{part.stem}: {done / 1e6:.1f} of {size / 1e6:.1f} MB, {rate / 1e6:.2f} MB/s, "
+                              f"{clock((size - done) / rate)} left")
+                    shown = seconds + 0.5
+                if done > size:
+                    file.truncate(0)
+                    raise Refused(f"more than {size:,} bytes")
+                if seconds > TRIAL and rate < SLOW and (not last or (size - done) / rate > LONGEST):
+                    raise Refused(f"too slow ({rate / 1000:.0f} kB/s)")
+
+
+def kaggle(handle):
+    """Return the folder to which kagglehub has downloaded a data set of Kaggle.
+
+    Returns None where kagglehub or the reader's credentials are not there: they are never asked
+    for here. Source: https://github.com/Kaggle/kagglehub (authentication).
+    Raises LabError where Kaggle refuses.
+    """
+    try:
+        import kagglehub
+    except ImportError:
+        return None
+    if kagglehub.config.get_kaggle_credentials() is None:
+        return None
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
+            return Path(kagglehub.dataset_download(handle))
+    except Exception as error:  # kagglehub has no common class of errors
+        raise LabError(f"kagglehub cannot download {handle} ({error})") from None

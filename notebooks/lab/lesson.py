@@ -13,7 +13,7 @@ from .backend import environment
 from .files import ROOT, LabError, relative, sha256, write, writing
 from .runs import read
 
-DATASETS = {"quick": ["digits"], "full": ["fashion_mnist"]}  # what "all" means in each profile
+DATASETS = {"quick": ["digits"], "full": ["fashion_mnist", "cifar10", "fer2013"]}  # what "all" means
 MODELS = ("dense", "one_conv", "two_conv", "improved")  # in the order of the story
 QUICK_EPOCHS = 3
 PLAIN_PDF = {"CreationDate": None, "Creator": None, "Producer": None}  # an unchanged figure is an unchanged file
@@ -29,14 +29,16 @@ def setup_line():
             + (f"{profile} (from LAB_PROFILE)" if profile else "as set below"))
 
 
-def start(notebook, profile="full", chosen="all", seeds=(0,), retrain=False):
+def start(notebook, profile="full", chosen="all", seeds=(0,), retrain=False, classes="all", image_size=64, grey=False):
     """Return the Lesson of a notebook. Introduced in notebook 01.
 
     notebook: the stem of its file name, such as "02_dense_baseline".
     profile: "quick" or "full"; the environment variable LAB_PROFILE, where it is set, wins.
-    chosen: "all" data sets of the profile, or a list of names.
+    chosen: "all" data sets of the profile, or a list of names and of paths of folders of pictures.
     seeds: one training run for each.
     retrain: train again although finished runs are there.
+    classes: "all", or a list of the classes to keep.
+    image_size, grey: how the pictures of a folder are read.
     Raises LabError for a profile or a data set that does not exist.
     """
     profiles = " or ".join(map(repr, DATASETS))
@@ -48,7 +50,9 @@ def start(notebook, profile="full", chosen="all", seeds=(0,), retrain=False):
     if not names:
         raise LabError('DATASETS is empty: set it to "all" or to a list such as ["fashion_mnist"].')
     pd.set_option("display.max_colwidth", 120)
-    lesson = Lesson(notebook, profile, [datasets.load(name) for name in names], list(seeds), retrain)
+    kept = None if classes == "all" else list(classes)
+    found = [datasets.load(name, kept, image_size, grey) for name in names]
+    lesson = Lesson(notebook, profile, found, list(seeds), retrain)
     print(f"profile {profile}; data sets: {', '.join(d.title for d in lesson.datasets)}; "
           f"writing to {relative(lesson.output) if lesson.output != ROOT else 'figures/ and report/generated/'}")
     return lesson
@@ -61,12 +65,10 @@ class Lesson:
         self.notebook, self.profile, self.datasets, self.seeds = notebook, profile, chosen, seeds
         self.retrain = retrain
         names = [dataset.name for dataset in chosen]
-        if profile == "quick":
-            self.output, self.runs_folder = ROOT / "build" / "quick", ROOT / "build" / "quick" / "runs"
-        else:
-            whole = names == DATASETS["full"]
-            self.output = ROOT if whole else ROOT / "build" / "-".join(names)
-            self.runs_folder = ROOT / "data" / "runs"
+        whole = names == DATASETS[profile]
+        top = ROOT / "build" / "quick" if profile == "quick" else ROOT
+        self.output = top if whole else ROOT / "build" / "-".join(["quick"] * (profile == "quick") + names)[:100]
+        self.runs_folder = top / "runs" if profile == "quick" else ROOT / "data" / "runs"
         self.numbers, self.captions, self.tables, self.files, self.runs = {}, {}, {}, [], {}
 
     @property

@@ -4,7 +4,7 @@ import numpy as np
 import seaborn as sns
 
 from . import evaluation
-from .backend import notebook_display
+from .screen import notebook_display
 
 WIDTH = 6.3  # inches: the width of the report's text
 COLOURS = sns.color_palette("colorblind").as_hex()

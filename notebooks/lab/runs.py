@@ -12,6 +12,7 @@ import pandas as pd
 from . import evaluation
 from .backend import keras
 from .files import ROOT, LabError, relative, sha256, write, writing
+from .screen import clock
 
 
 @dataclass
@@ -45,9 +46,17 @@ class Run:
 
 
 def all_metrics(predictions):
-    """Return the metrics of both splits, from the stored arrays."""
-    return {split: evaluation.metrics(predictions[f"{split}_probabilities"], predictions[f"{split}_labels"])
-            for split in ("validation", "test")}
+    """Return the metrics of both splits, from the stored arrays.
+
+    Where test images have the pixels of a training image, `accuracy_without_leaked` leaves them out.
+    """
+    found = {split: evaluation.metrics(predictions[f"{split}_probabilities"], predictions[f"{split}_labels"])
+             for split in ("validation", "test")}
+    if "test_leaked" in predictions:
+        clean = ~predictions["test_leaked"]
+        found["test"]["accuracy_without_leaked"] = evaluation.metrics(
+            predictions["test_probabilities"][clean], predictions["test_labels"][clean])["accuracy"]
+    return found
 
 
 def weights_sha256(network):
@@ -141,11 +150,6 @@ class Checkpoints:
 
     def _files(self):
         return sorted(self.folder.glob("[0-9]*.npz"), reverse=True)
-
-
-def clock(seconds):
-    """Return seconds as minutes and seconds: 75 -> "1:15"."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def summary(run):

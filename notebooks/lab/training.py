@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .audit import leaked
 from .augmentation import augment
-from .backend import environment, keras, notebook_display
+from .backend import environment, keras
 from .files import ROOT, LabError, sha256
-from .runs import Checkpoints, all_metrics, clock, git_commit, read, store, summary, weights_sha256
+from .runs import Checkpoints, all_metrics, git_commit, read, store, summary, weights_sha256
+from .screen import Line, clock
 
 PROTOCOL = 1  # raised only when the same recipe would give other weights
 WITH_WEIGHTS = {("two_conv", 0), ("improved", 0)}  # (model, seed) whose weights are kept
@@ -255,23 +257,29 @@ def _out_of_patience(history, best, recipe):
 
 
 def _predict(network, dataset):
-    """Return the stored arrays: probabilities (float16) and labels of validation and test."""
+    """Return the stored arrays: probabilities (float16) and labels of validation and test.
+
+    Where test images have the pixels of a training image, `test_leaked` says which.
+    """
     arrays = {}
     for split in ("validation", "test"):
         images, labels = dataset.split(split)
         arrays[f"{split}_probabilities"] = network.predict(images, batch_size=500, verbose=0).astype(np.float16)
         arrays[f"{split}_labels"] = labels.astype(np.int16)
+    if (copied := leaked(dataset)).any():
+        arrays["test_leaked"] = copied
     return arrays
 
 
 # --- what the reader sees -------------------------------------------------------------------
 
 
-class Progress:
-    """One line that is overwritten while a run trains, and stays when it has ended."""
+class Progress(Line):
+    """The line of one training run."""
 
     def __init__(self, title):
-        self.title, self.display = title, None
+        super().__init__()
+        self.title = title
 
     def epoch(self, history, epochs, elapsed):
         """Show the last epoch's losses and accuracies, the time gone and the time left."""
@@ -283,14 +291,3 @@ class Progress:
                      f"{last['accuracy']:.1%}, validation {last['validation_accuracy']:.1%}; "
                      f"{clock(elapsed)} gone, {clock(remaining)} left")
         self.show(line)
-
-    def show(self, line, last=False):
-        """Replace the line, in a notebook by its display, elsewhere by a carriage return."""
-        display = notebook_display()
-        if display:
-            if self.display is None:
-                self.display = display({"text/plain": line}, raw=True, display_id=True)
-            else:
-                self.display.update({"text/plain": line}, raw=True)
-        else:
-            print(f"\r{line:<110}", end="\n" if last else "", flush=True)

@@ -1,0 +1,31 @@
+"""What the reader sees while something runs."""
+import sys
+
+
+def notebook_display():
+    """Return IPython's `display` inside a notebook, else None."""
+    ipython = sys.modules.get("IPython")
+    inside = ipython and getattr(ipython.get_ipython(), "kernel", None)
+    return ipython.display.display if inside else None
+
+
+class Line:
+    """One line that is overwritten while something runs, and stays when it has ended."""
+
+    def __init__(self):
+        self.display = None
+
+    def show(self, text, last=False):
+        """Replace the line, in a notebook by its display, elsewhere by a carriage return."""
+        display = notebook_display()
+        if not display:
+            print(f"\r{text:<110}", end="\n" if last else "", flush=True)
+        elif self.display is None:
+            self.display = display({"text/plain": text}, raw=True, display_id=True)
+        else:
+            self.display.update({"text/plain": text}, raw=True)
+
+
+def clock(seconds):
+    """Return seconds as minutes and seconds: 75 -> "1:15"."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
