@@ -5,7 +5,7 @@ RUN = $(VENV)/bin/python
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help quick test test-long test-oldest reproduce retrain check sync report install-tex
+.PHONY: help quick test test-long test-oldest reproduce retrain photos check sync report install-tex
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,10 @@ retrain: $(VENV)/installed ## the same, training again; DATASETS="fashion_mnist"
 	@$(RUN) tools/notebooks.py run full $(foreach d,$(or $(DATASETS),*),$(foreach m,$(or $(MODELS),*),'$(d)/$(m)'))
 	@$(RUN) tools/report.py full
 	@$(RUN) tools/report.py readme
+
+photos: $(VENV)/installed ## run the five notebooks on your own pictures: FOLDER=photos/ (PROFILE=quick trains for seconds)
+	@$(RUN) tools/notebooks.py on '$(FOLDER)' $(or $(PROFILE),full)
+	@$(RUN) tools/report.py last
 
 check: $(VENV)/installed ## recompute metrics, hashes, stamps and printed numbers; name what is stale or differs
 	@$(RUN) tools/check.py

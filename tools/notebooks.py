@@ -4,11 +4,13 @@ usage: notebooks.py sync                  write Setup cells, links and lab/model
        notebooks.py run quick             run all five on the digits, into build/quick
        notebooks.py run full [PATTERN..]  run all five on the real data, in place; train again what
                                           matches a PATTERN such as "fashion_mnist/two_conv" or "*/*"
+       notebooks.py on NAME PROFILE       run all five on one data set or folder of photos, into build/
 """
 import ast
 import io
 import json
 import os
+import re
 import sys
 import time
 import tokenize
@@ -207,12 +209,15 @@ def clean(notebook):
     } | {key: value for key, value in notebook.metadata.items() if key == "lab"}
 
 
-def execute(path, target, profile):
-    """Run a notebook from top to bottom on a fresh kernel; write it, stamped, to `target`."""
+def execute(path, profile, datasets=None):
+    """Return a notebook, run from top to bottom on a fresh kernel and stamped, and its trace."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
     notebook = read(path)
+    if datasets:
+        for cell in tagged(notebook, "parameters"):
+            cell.source = re.sub("^DATASETS = .*$", lambda _: f"DATASETS = {datasets!r}", cell.source, flags=re.M)
     client = NotebookClient(notebook, timeout=None, kernel_name="python3", record_timing=False,
                             resources={"metadata": {"path": str(FOLDER)}})
     log = ROOT / "build" / f"kernel-{profile}.log"  # what the kernel says outside of any cell
@@ -224,8 +229,9 @@ def execute(path, target, profile):
         raise LabError(f"{relative(path)} stopped: {error.evalue or error}") from None
     trace = json.loads((ROOT / "build" / "trace" / profile / f"{path.stem}.json").read_text())
     clean(notebook)
-    notebook.metadata["lab"] = {"code": code_sha256(notebook), "package": lab_sha256(), **trace}
-    save(target, notebook)
+    notebook.metadata["lab"] = {"code": code_sha256(notebook), "package": lab_sha256(), "runs": trace["runs"],
+                                "files": trace["files"]}
+    return notebook, ROOT / trace["output"]
 
 
 def to_html(path, folder):
@@ -236,23 +242,24 @@ def to_html(path, folder):
     write(folder / f"{path.stem}.html", page)
 
 
-def run(profile, retrain=()):
+def run(profile, retrain=(), datasets=None):
     """Run the five notebooks in order. In `quick`, those that are fresh are left alone."""
     os.environ["LAB_RETRAIN"] = " ".join(retrain)
     os.environ.pop("LAB_PROFILE", None)
     if profile == "quick":
         os.environ["LAB_PROFILE"] = "quick"
-    built = ROOT / "build" / profile
-    runs_folder = built / "runs" if profile == "quick" else ROOT / "data" / "runs"
     for path in paths():
-        target = built / "notebooks" / path.name if profile == "quick" else path
-        if profile == "quick" and target.exists() and texts(target) == texts(path) and not stale(target, runs_folder):
+        built = ROOT / "build" / "quick" / "notebooks" / path.name
+        if profile == "quick" and not datasets and built.exists() and texts(built) == texts(path) \
+                and not stale(built, ROOT / "build" / "quick" / "runs"):
             print(f"{path.name}: up to date", flush=True)
             continue
         start = time.perf_counter()
         print(f"{path.name}: running ...", end="", flush=True)
-        execute(path, target, profile)
-        to_html(target, built / "html")
+        notebook, output = execute(path, profile, datasets)
+        target = path if output == ROOT else output / "notebooks" / path.name
+        save(target, notebook)
+        to_html(target, (ROOT / "build" / "full" if output == ROOT else output) / "html")
         print(f" {time.perf_counter() - start:.0f} s", flush=True)
 
 
@@ -261,6 +268,8 @@ def main(arguments):
         sync()
     elif arguments[:1] == ["run"] and arguments[1:2] in (["quick"], ["full"]):
         run(arguments[1], arguments[2:])
+    elif arguments[:1] == ["on"] and arguments[2:] in (["quick"], ["full"]):
+        run(arguments[2], datasets=[arguments[1]])
     else:
         sys.exit(__doc__)
 

@@ -2,6 +2,7 @@
 
 usage: report.py full     report/report.tex, from figures/, report/generated/ and data/runs/
        report.py quick    the generated short report, from build/quick
+       report.py last     the same, of the folder or data set on which the notebooks ran last
        report.py readme   the results table of README.md
 Exits with status 3 where LaTeX is missing and cannot be installed.
 """
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
 from lab.datasets import KNOWN  # noqa: E402
 from lab.files import LabError, relative, sha256, write  # noqa: E402
-from lab.lesson import MODELS, run_numbers  # noqa: E402
+from lab.lesson import DATASETS, MODELS, run_numbers  # noqa: E402
 from lab.plots import MODEL_TITLES  # noqa: E402
 from lab.runs import read  # noqa: E402
 from notebooks import address, guarded  # noqa: E402
@@ -50,9 +51,8 @@ def notebooks_of(folder):
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("[0-9][0-9]_*.json"))}
 
 
-def runs_in(folder):
-    """Return {(dataset, model): headline runs}, in the order of the story."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
+def runs_in(folder, names=DATASETS["full"]):
+    """Return {(dataset, model): headline runs} of the data sets `names`, in the order of the story."""
     groups = {(name, model): [read(path) for path in sorted((folder / name / model / "main").glob("seed-*"))]
               for name in names for model in MODELS}
     return {key: runs for key, runs in groups.items() if runs}
@@ -60,11 +60,12 @@ def runs_in(folder):
 
 def generated(folder, runs_folder):
     """Return {file name: text} of all that this tool derives from the notebooks' results and the runs."""
-    numbers, figures = {}, {}
+    numbers, figures, names = {}, {}, []
     for stem, content in notebooks_of(folder).items():
+        names += [name for name in content["datasets"] if name not in names]
         numbers |= content["numbers"]
         figures |= {name: (stem, caption) for name, caption in (content["figures"] | content["tables"]).items()}
-    groups = runs_in(runs_folder)
+    groups = runs_in(runs_folder, names)
     return {
         "numbers.tex": f"\\newcommand{{\\repository}}{{{address()}}}\n" + "".join(
             f"\\defresult{{{key}}}{{{printed(key, value)}}}\n" for key, value in sorted(numbers.items())),
@@ -175,22 +176,21 @@ def inputs():
     return sha256(*(f"{relative(part)} {sha256(part)}\n" for part in parts))
 
 
-def build(profile):
-    """Write what is derived, then build the report of a profile."""
-    base, runs = (ROOT, ROOT / "data" / "runs") if profile == "full" else (
-        ROOT / "build" / profile, ROOT / "build" / profile / "runs")
+def build(profile, base):
+    """Write what is derived from the results in the folder `base`, then build their report."""
+    runs = ROOT / "build" / "quick" / "runs" if profile == "quick" else ROOT / "data" / "runs"
     folder = base / "report" / "generated"
     for name, text in generated(folder, runs).items():
         write(folder / name, text)
-    if profile == "full":
+    if base == ROOT:
         source, pdf = base / "report" / "report.tex", base / "report" / "report.pdf"
     else:
         source, pdf = base / "report" / "short.tex", base / "report.pdf"
         write(source, short_report(folder, profile))
         write(base / "report" / "macros.tex", (ROOT / "report" / "macros.tex").read_bytes())
     need_latex()
-    latex(source, pdf, ROOT / "build" / "latex" / profile)
-    if profile == "full":
+    latex(source, pdf, ROOT / "build" / "latex" / base.name)
+    if base == ROOT:
         stamp = {"inputs": inputs(), "pdf": sha256(pdf)}
         write(folder / "stamp.json", json.dumps(stamp, indent=1) + "\n")
 
@@ -215,7 +215,11 @@ def main(arguments):
         path = ROOT / "README.md"
         write(path, readme(path.read_text()))
     elif arguments in (["full"], ["quick"]):
-        build(arguments[0])
+        build(arguments[0], {"full": ROOT, "quick": ROOT / "build" / "quick"}[arguments[0]])
+    elif arguments == ["last"]:
+        traces = (ROOT / "build" / "trace").glob("*/05_analysis.json")
+        trace = max(traces, key=lambda path: path.stat().st_mtime)
+        build(trace.parent.name, ROOT / json.loads(trace.read_text())["output"])
     else:
         sys.exit(__doc__)
 

@@ -2,6 +2,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from sklearn.decomposition import PCA
 
 from . import evaluation
 from .screen import notebook_display
@@ -29,7 +30,7 @@ def show(figure):
 
 def picture(axes, image, title=None):
     """Draw one image (height, width, channels), grey or RGB, without axes."""
-    axes.imshow(image.squeeze(), vmin=0, vmax=255, interpolation="nearest")
+    axes.imshow(image.squeeze(axis=-1) if image.shape[-1] == 1 else image, vmin=0, vmax=255, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -37,42 +38,139 @@ def picture(axes, image, title=None):
         axes.set_title(title, fontsize=7)
 
 
+def panels(count, height):
+    """Return a figure as wide as the text and `count` axes side by side, fewer a row where they are many."""
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(WIDTH if count > 1 else 0.6 * WIDTH, rows * height), squeeze=False)
+    for axes in grid.ravel()[count:]:
+        axes.set_visible(False)
+    return figure, grid.ravel()[:count]
+
+
 def sample_grid(dataset, columns=12, seed=0):
     """A row of training images a class, drawn at random. Introduced in notebook 01."""
     images, labels = dataset.split("training")
     rng = np.random.default_rng(seed)
-    rows = len(dataset.classes)
-    figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, 0.46 * rows))
+    rows = min(len(dataset.classes), 20)
+    figure, grid = plt.subplots(rows, columns, figsize=(min(WIDTH, 1.1 + 0.46 * columns), 0.46 * rows), squeeze=False)
     for label, line in enumerate(grid):
-        for axes, i in zip(line, rng.choice(np.flatnonzero(labels == label), columns, replace=False)):
+        chosen = rng.permutation(np.flatnonzero(labels == label))[:columns]
+        for axes in line[len(chosen):]:
+            axes.axis("off")
+        for axes, i in zip(line, chosen):
             picture(axes, images[i])
         line[0].set_ylabel(dataset.classes[label], rotation=0, ha="right", va="center", fontsize=8)
     return figure
 
 
-def class_balance(dataset):
-    """The number of images of each class in each split, side by side. Introduced in notebook 01."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.3))
-    positions = np.arange(len(dataset.classes))
-    for k, (name, chosen) in enumerate(dataset.splits.items()):
-        counts = np.bincount(dataset.labels[chosen], minlength=len(positions))
-        axes.bar(positions + (k - 1) * 0.28, counts, width=0.26, label=name)
-    axes.set_xticks(positions, dataset.classes, rotation=30, ha="right")
-    axes.set_ylabel("images")
-    axes.legend(title="split", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+def class_balance(datasets):
+    """The number of images of each class in each split, a panel a data set. Introduced in notebook 01."""
+    figure, grid = panels(len(datasets), 2.6)
+    for axes, dataset in zip(grid, datasets):
+        bottom = 0
+        for name, chosen in dataset.splits.items():
+            counts = np.bincount(dataset.labels[chosen], minlength=len(dataset.classes))
+            axes.barh(np.arange(len(counts)), counts, left=bottom, label=name, edgecolor="white", linewidth=0.5)
+            bottom = bottom + counts
+        axes.set_yticks(np.arange(len(dataset.classes)), dataset.classes)
+        axes.invert_yaxis()
+        axes.set_title(dataset.title)
+        axes.set_xlabel("images")
+        axes.locator_params(axis="x", nbins=4)
+    figure.legend(*grid[0].get_legend_handles_labels(), ncols=3, loc="outside upper center", frameon=False)
     return figure
 
 
-def pixel_histogram(dataset):
-    """How often each grey level occurs in the training images. Introduced in notebook 01."""
-    images, _ = dataset.split("training")
-    shares = np.bincount(images.ravel(), minlength=256) / images.size
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.1))
-    axes.bar(np.arange(256), 100 * shares, width=1.0)
-    axes.set_yscale("log")
-    axes.yaxis.set_minor_formatter("")
-    axes.set_xlabel("pixel value (0 black, 255 white)")
-    axes.set_ylabel("share of all pixels (%)")
+def pixel_histogram(datasets):
+    """How often each pixel value occurs in the training images, a line a channel. Introduced in notebook 01."""
+    figure, grid = panels(len(datasets), 2.1)
+    for axes, dataset in zip(grid, datasets):
+        images, _ = dataset.split("training")
+        channels = dataset.shape[-1]
+        for c, (name, colour) in enumerate(zip(("red", "green", "blue"), (COLOURS[3], COLOURS[2], COLOURS[0]))):
+            if c < channels:
+                shares = np.bincount(images[..., c].ravel(), minlength=256) / images[..., c].size
+                axes.plot(100 * shares, color=colour if channels > 1 else "0.3", lw=1, label=name)
+        if channels > 1:
+            axes.legend(frameon=False)
+        axes.set_yscale("log")
+        axes.set_ylim(0.05, 100)
+        axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+        axes.set_title(dataset.title)
+        axes.set_xlabel("pixel value")
+    grid[0].set_ylabel("share of pixels (%)")
+    return figure
+
+
+def mean_images(datasets):
+    """The mean training image of each class, a row a data set. Introduced in notebook 01."""
+    columns = min(max(len(dataset.classes) for dataset in datasets), 10)
+    figure, grid = plt.subplots(len(datasets), columns, figsize=(WIDTH, 0.86 * len(datasets)), squeeze=False)
+    for line, dataset in zip(grid, datasets):
+        images, labels = dataset.split("training")
+        for axes in line[len(dataset.classes):]:
+            axes.axis("off")
+        for label, axes in zip(range(len(dataset.classes)), line):
+            picture(axes, images[labels == label].mean(axis=0).astype(np.uint8), dataset.classes[label])
+        line[0].set_ylabel(dataset.title, fontsize=8)
+    return figure
+
+
+def projection(datasets, count=2000, seed=0):
+    """The first two principal components of some training images, a large dot at the mean of each class.
+
+    Source: scikit-learn's PCA on the pixels. Introduced in notebook 01.
+    """
+    figure, grid = panels(len(datasets), 3.6)
+    for axes, dataset in zip(grid, datasets):
+        images, labels = dataset.split("training")
+        chosen = np.random.default_rng(seed).permutation(len(images))[:count]
+        places = PCA(2, svd_solver="randomized", random_state=seed).fit_transform(images[chosen].reshape(len(chosen), -1) / 255)
+        for label, name in enumerate(dataset.classes):
+            mine = places[labels[chosen] == label]
+            colour = COLOURS[label % len(COLOURS)]
+            axes.plot(*mine.T, ".", ms=2, alpha=0.4, color=colour)
+            axes.plot(*mine.mean(axis=0), "oD"[label // len(COLOURS) % 2], ms=7, mec="black", mew=0.6, color=colour, label=name)
+        axes.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7, frameon=False, columnspacing=1)
+        axes.set_title(dataset.title)
+        axes.set_xlabel("first component")
+    grid[0].set_ylabel("second component")
+    return figure
+
+
+def pairs(rows, columns=6):
+    """Two images above one another in each column: `rows` holds (upper, its title, lower, its title)."""
+    figure, grid = plt.subplots(2, columns, figsize=(WIDTH, 2.7), squeeze=False)
+    for axes in grid.ravel():
+        axes.axis("off")
+    for (upper, lower), (image, title, other, other_title) in zip(grid.T, rows):
+        picture(upper, image, title)
+        picture(lower, other, other_title)
+    return figure
+
+
+def labelled(rows, columns=6):
+    """Images with a title each: `rows` holds (image, title)."""
+    lines = max(1, -(-len(rows) // columns))
+    figure, grid = plt.subplots(lines, columns, figsize=(WIDTH, 1.42 * lines), squeeze=False)
+    for axes in grid.ravel():
+        axes.axis("off")
+    for axes, (image, title) in zip(grid.ravel(), rows):
+        picture(axes, image, title)
+    return figure
+
+
+def votes(shares, rows, columns):
+    """A table of shares (0 to 1) as a picture: a row for each label, a column for each vote."""
+    figure, axes = plt.subplots(figsize=(0.85 * WIDTH, 2.7))
+    sns.heatmap(100 * shares, annot=True, fmt=".0f", cmap="Blues", vmin=0, vmax=100, ax=axes, annot_kws={"fontsize": 7},
+                linewidths=0.4, xticklabels=columns, yticklabels=rows, cbar_kws={"label": "share of votes (%)"})
+    axes.set_xlabel("votes of the ten annotators")
+    axes.set_ylabel("label of FER2013")
+    axes.tick_params(length=0)
+    plt.setp(axes.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
+    plt.setp(axes.get_yticklabels(), rotation=0)
     return figure
 
 
@@ -112,20 +210,12 @@ def confusion(matrix, classes, title):
     return figure
 
 
-def examples(dataset, run, chosen, columns=6):
+def examples(dataset, run, chosen):
     """Test images with the true class and what the model says, with its probability."""
     images, labels = dataset.split("test")
     probabilities, _ = run.test()
-    rows = max(1, -(-len(chosen) // columns))
-    figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, 1.42 * rows), squeeze=False)
-    for axes in grid.ravel():
-        axes.axis("off")
-    for axes, i in zip(grid.ravel(), chosen):
-        axes.axis("on")
-        said = probabilities[i].argmax()
-        picture(axes, images[i], f"is: {dataset.classes[labels[i]]}\nsaid: {dataset.classes[said]}\n"
-                                 f"at {float(probabilities[i].max()):.0%}")
-    return figure
+    return labelled([(images[i], f"is: {dataset.classes[labels[i]]}\nsaid: {dataset.classes[probabilities[i].argmax()]}\n"
+                                 f"at {float(probabilities[i].max()):.0%}") for i in chosen])
 
 
 def comparison(runs_by_model, dataset):
