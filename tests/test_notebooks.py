@@ -39,7 +39,7 @@ def test_outline(name):
     assert headings[1:3] == ["## Setup", "## Parameters"]
     assert headings[-2:] == ["## What we learned", "## Files written"]
     assert [tag for cell in code(book)[:2] for tag in cell.metadata.tags] == ["setup", "parameters"]
-    assert all(re.fullmatch(r"[A-Z]+ = .+", line) for line in code(book)[1].source.splitlines())
+    assert all(re.fullmatch(r"[A-Z_]+ = .+", line) for line in code(book)[1].source.splitlines())
 
 
 @each

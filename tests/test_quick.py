@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 from conftest import ROOT, tool
 
 NAMES = ["01_dataset_exploration", "02_dense_baseline", "03_two_conv_cnn", "04_improved_cnn", "05_analysis"]
@@ -93,15 +95,46 @@ def test_an_unwritable_folder_ends_the_tool_with_one_sentence(copy):
 
 
 @pytest.mark.long
-def test_full_finishes_without_images_and_network_and_gives_the_committed_numbers(quick, tmp_path):
-    folder = shutil.copytree(quick, tmp_path / "full", ignore=shutil.ignore_patterns("build"))
+def test_full_finishes_without_images_and_network_and_leaves_what_is_committed_alone(quick, tmp_path):
+    folder = shutil.copytree(quick, tmp_path / "full", ignore=shutil.ignore_patterns("build", "cache"))
     (tmp_path / "empty").mkdir()
     nowhere = "http://127.0.0.1:9"
     done = tool(folder, "notebooks.py", "run", "full", LAB_DATA=str(tmp_path / "empty"), https_proxy=nowhere,
                 http_proxy=nowhere)
     assert done.returncode == 0, done.stdout + done.stderr
-    text = (folder / "notebooks" / "01_dataset_exploration.ipynb").read_text()
-    assert "Fashion-MNIST is skipped" in text and "data/raw/fashion-mnist/" in text
-    for path in (folder / "report" / "generated").glob("*.json"):
-        before, after = (json.loads((top / "report" / "generated" / path.name).read_text()) for top in (ROOT, folder))
-        assert before == after or path.name == "stamp.json"
+    built = folder / "build" / "without-fashion_mnist-cifar10-fer2013"
+    text = (built / "notebooks" / "01_dataset_exploration.ipynb").read_text()
+    for title, place in (("Fashion-MNIST", "data/raw/fashion-mnist/"), ("CIFAR-10", "data/raw/"), ("FER2013", "fer2013.csv")):
+        assert f"{title} is skipped" in text and place in text
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder)
+        if path.is_file() and name.parts[0] != "build" and "__pycache__" not in name.parts:
+            assert path.read_bytes() == (ROOT / name).read_bytes(), name
+    before = json.loads((ROOT / "report" / "generated" / "03_two_conv_cnn.json").read_text())["numbers"]
+    after = json.loads(next(folder.glob("build/without-*/report/generated/03_two_conv_cnn.json")).read_text())["numbers"]
+    assert before == after
+
+
+@pytest.mark.long
+def test_a_folder_never_seen_with_damaged_files_through_all_five_notebooks(quick, tmp_path):
+    folder = shutil.copytree(quick, tmp_path / "own", ignore=shutil.ignore_patterns("build"))
+    photos = tmp_path / "Ma collection 😀"
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(["Äpfel & Birnen", "100 %_cats", "dogs 🐕"]):
+        (photos / name).mkdir(parents=True)
+        for i in range(9):
+            values = rng.integers(0, 80, (50, 70, 3)) + 80 * (k == np.arange(3))
+            Image.fromarray(np.uint8(values)).save(photos / name / f"picture {i}.{('jpg', 'png', 'webp')[i % 3]}")
+        (photos / name / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+        (photos / name / "empty.png").write_bytes(b"")
+    done = tool(folder, "notebooks.py", "on", str(photos), "quick")
+    assert done.returncode == 0, done.stdout + done.stderr
+    built = folder / "build" / "quick-ma-collection"
+    assert len(list((built / "notebooks").glob("*.ipynb"))) == len(list((built / "html").glob("*.html"))) == 5
+    text = (built / "notebooks" / "01_dataset_exploration.ipynb").read_text()
+    assert text.count("broken.jpg") == text.count("empty.png") == 3 and '"stderr"' not in text
+    assert len(list(folder.glob("build/quick/runs/ma-collection/*/main/seed-0/run.json"))) == 4
+    assert not list((folder / "data" / "runs").glob("ma-*"))
+    if shutil.which("latexmk"):
+        done = tool(folder, "report.py", "last")
+        assert done.returncode == 0 and (built / "report.pdf").exists(), done.stdout + done.stderr

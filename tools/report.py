@@ -23,7 +23,7 @@ from lab.plots import MODEL_TITLES  # noqa: E402
 from lab.runs import read  # noqa: E402
 from notebooks import address, guarded  # noqa: E402
 
-OVERFULL = 5  # points: a wider overfull box stops the build
+OVERFULL = 5  # points: a wider overfull box stops the build of the written report
 
 
 def escape(text):
@@ -32,18 +32,21 @@ def escape(text):
     return re.sub(r"[\\~^&%$#_{}]", lambda m: special.get(m[0], "\\" + m[0]), str(text))
 
 
+SHARES = ("balanced_accuracy", "black", "test_share", "agreement", "majority", "unanimous")  # printed in percent
+
+
 def printed(key, value):
     """Return a number as the report prints it; the end of its key decides the form."""
     last = key.rsplit(".", 1)[-1]
     if last == "points":
         return f"{100 * value:+.1f}".replace("-", "$-$")
-    if last.startswith("accuracy") or last in ("balanced_accuracy", "black"):
+    if last.startswith("accuracy") or last in SHARES or ".floor." in key:
         return rf"{100 * value:.1f}\,\%"
     if key.endswith("seconds.train"):
         return rf"{value / 60:.1f}\,min"
     if float(value).is_integer():
         return f"{int(value):,}".replace(",", r"\,")
-    return f"{value:.1f}" if last in ("epochs_run", "best_epoch") else f"{value:.3f}"
+    return f"{value:.1f}" if last in ("epochs_run", "best_epoch", "imbalance") else f"{value:.3f}"
 
 
 def notebooks_of(folder):
@@ -156,7 +159,7 @@ def latex(source, pdf, work):
     log = (work / f"{source.stem}.log").read_text(errors="replace") if done.returncode in (0, 12) else done.stdout
     faults = re.findall(r"^(?:!|.*[Uu]ndefined (?:reference|citation|control)).*$", log, flags=re.M)
     wide = [line for line in re.findall(r"^Overfull .*$", log, flags=re.M)
-            if float(re.search(r"\(([\d.]+)pt", line)[1]) > OVERFULL]
+            if source.name == "report.tex" and float(re.search(r"\(([\d.]+)pt", line)[1]) > OVERFULL]
     if done.returncode or faults or wide:
         raise LabError(f"{relative(source)} does not build cleanly:\n" + "\n".join((faults + wide) or [done.stdout[-2000:]]))
     content = (work / f"{source.stem}.pdf").read_bytes()

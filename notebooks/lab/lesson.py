@@ -122,9 +122,10 @@ class Lesson:
 
     # --- results
 
-    def save_number(self, key, value):
-        """Keep a number under a key that the report prints with \\result{key}."""
-        self.numbers[key] = value
+    def save_numbers(self, prefix, values):
+        """Keep {name: number}, which the report prints with \\result{prefix.name}; six decimals of fractions."""
+        for name, value in values.items():
+            self.numbers[f"{prefix}.{name.replace(' ', '_')}"] = int(value) if value == int(value) else round(float(value), 6)
 
     def save_figure(self, figure, name, caption):
         """Write figures/NN_name.pdf and .png, show the figure, and keep its caption for the report."""

@@ -1,4 +1,6 @@
 """Figures, drawn at the size and in the font size at which the report prints them."""
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -12,6 +14,7 @@ COLOURS = sns.color_palette("colorblind").as_hex()
 MODEL_TITLES = {"dense": "Dense", "one_conv": "One convolution", "two_conv": "Two convolutions",
                 "improved": "Improved CNN"}
 
+warnings.filterwarnings("ignore", "Glyph .* missing")  # a class name of a reader's folder may hold anything
 plt.rcParams.update({
     "figure.dpi": 100, "savefig.dpi": 150, "figure.constrained_layout.use": True,
     "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8,
@@ -141,7 +144,7 @@ def projection(datasets, count=2000, seed=0):
 
 def pairs(rows, columns=6):
     """Two images above one another in each column: `rows` holds (upper, its title, lower, its title)."""
-    figure, grid = plt.subplots(2, columns, figsize=(WIDTH, 2.7), squeeze=False)
+    figure, grid = plt.subplots(2, columns, figsize=(1.05 * columns, 2.45), squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
     for (upper, lower), (image, title, other, other_title) in zip(grid.T, rows):
