@@ -59,7 +59,12 @@ def test_missing_files_are_said_with_a_recipe_and_leave_nothing(tmp_path, monkey
 
 
 @pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "fer2013"])
-def test_official_content_where_its_files_are_here(name):
+def test_official_content_where_its_files_are_here(name, monkeypatch):
+    def offline(*_):
+        raise LabError("no network in tests")
+
+    monkeypatch.setattr(datasets.sources, "fetch", offline)
+    monkeypatch.setattr(datasets.sources, "kaggle", lambda handle: None)
     dataset = datasets.load(name)
     if not dataset.available:
         pytest.skip(f"the files of {name} are not here")
@@ -85,3 +90,16 @@ def test_a_subset_keeps_the_chosen_classes_in_their_order(digits):
 def test_a_subset_of_unknown_or_too_few_classes_is_one_sentence(digits, classes):
     with pytest.raises(LabError, match="CLASSES needs two classes or more of Digits, which has: 0, 1"):
         digits.subset(classes)
+
+
+def test_without_a_place_to_keep_them_the_images_are_used_all_the_same(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(datasets, "CACHE", tmp_path / "file" / "cache")
+    datasets._store(datasets.CACHE / "x", np.zeros((1, 2, 2, 1), np.uint8), np.zeros(1, int))
+    assert "are not kept: Cannot write" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["", "nothing", "cifar-10"])
+def test_what_is_no_data_set_is_one_sentence(name):
+    with pytest.raises(LabError, match="There is no data set called"):
+        datasets.load(name)

@@ -134,6 +134,13 @@ def test_the_cache_is_used_and_rebuilt_when_damaged(raw, monkeypatch):
         assert np.array_equal(datasets.load("fer2013").images, FER_IMAGES)
 
 
+def test_a_linked_folder_is_found_and_a_loop_ends(raw, tmp_path):
+    put(tmp_path / "elsewhere", cifar_batches())
+    (raw / "linked").symlink_to(tmp_path / "elsewhere")
+    (raw / "loop").symlink_to(raw)
+    assert datasets.load("cifar10").available
+
+
 def test_other_content_is_refused_with_the_place(raw, capsys):
     put(raw, {"fer2013.csv": fer_table(rows=range(29))})
     assert not datasets.load("fer2013").available

@@ -84,9 +84,10 @@ def load(name, classes=None, image_size=64, grey=False):
 
     Raises LabError for an unknown name, and for a folder that cannot be used.
     """
+    name = str(name)
     if name in KNOWN:
         dataset = _known(KNOWN[name])
-    elif name == JPEG or "/" in name or "\\" in name or Path(name).is_dir():
+    elif name == JPEG or "/" in name or "\\" in name or _place(name):
         dataset = _folder(name, image_size, grey)
     else:
         raise LabError(f"There is no data set called {name!r}: choose among {', '.join(KNOWN)}, or give the path of a "
@@ -133,13 +134,19 @@ def _official(known):
     raise MissingFiles("; ".join(reasons) or f"its files are not in {relative(sources.raw())}.")
 
 
+def _place(name):
+    """Return the folder called `name`, seen from here, from the repository, or from the raw folder; or None."""
+    tops = (Path(), ROOT, sources.raw()) if name else ()
+    return next((top / name for top in tops if (top / name).is_dir()), None)
+
+
 def _folder(name, size, grey):
     """Return the data set that a folder of class folders makes."""
     if name == JPEG:
         official = KNOWN["fer2013"]
         path, size, grey, title, classes = sources.fer2013_jpeg(), 48, True, "FER2013 (JPEG)", official.classes
     else:
-        path = next((top / name for top in (Path(), ROOT, sources.raw()) if (top / name).is_dir()), None)
+        path = _place(name)
         title, classes = path and path.resolve().name, None
     if path is None:
         raise LabError(f"There is no folder {name}: give the path of a folder that holds a folder of pictures for each "
@@ -160,10 +167,7 @@ def _folder(name, size, grey):
         found, about, splits = _read_folder(path, size, grey, classes)
         for old in CACHE.glob(f"{plain}-????????????"):
             shutil.rmtree(old)
-        _store(cache, *found)
-        with writing(cache / "splits.npz") as part:
-            np.savez(part, **splits)
-        write(cache / "about.json", json.dumps(about))
+        _store(cache, *found, splits, about)
     left_out = pd.DataFrame(about["left_out"], columns=["file", "reason"])
     print(f"{title}: {len(found[0]):,} images; splits: {about['division']}; {len(left_out)} files left out.")
     blank = Dataset(plain, title, tuple(about["classes"]), found[0].shape[1:], "", "", division=about["division"],
@@ -205,10 +209,18 @@ def _cached(folder, digest):
         return None
 
 
-def _store(folder, images, labels):
-    for name, array in (("images", images), ("labels", labels)):
-        with writing(folder / f"{name}.npy") as part:
-            np.save(part, array)
+def _store(folder, images, labels, splits=None, about=None):
+    """Keep what was decoded, so that it need not be decoded again; where that cannot be written, say so."""
+    try:
+        for name, array in (("images", images), ("labels", labels)):
+            with writing(folder / f"{name}.npy") as part:
+                np.save(part, array)
+        if about:
+            with writing(folder / "splits.npz") as part:
+                np.savez(part, **splits)
+            write(folder / "about.json", json.dumps(about))
+    except LabError as error:
+        print(f"The decoded images are not kept: {error}")
 
 
 

@@ -36,7 +36,7 @@ def found(*endings, folder=None):
     """Return the files below the raw folder, three levels deep, whose names end so, upper case or not."""
     top = folder or raw()
     paths = []
-    for here, folders, names in os.walk(top):
+    for here, folders, names in os.walk(top, followlinks=True):
         depth = len(Path(here).relative_to(top).parts)
         folders[:] = sorted(name for name in folders if depth < 3 and not name.startswith("."))
         paths += [Path(here) / name for name in sorted(names) if name.lower().endswith(endings)]
@@ -286,7 +286,7 @@ def fer2013_jpeg():
     This layout (msambare/fer2013 of Kaggle) holds the pictures compressed anew as JPEG: no pixel is
     that of the table, so it is a data set of its own.
     """
-    for here, folders, _ in os.walk(raw()):
+    for here, folders, _ in os.walk(raw(), followlinks=True):
         if {"train", "test"} <= set(folders) and (Path(here) / "train" / "disgust").is_dir():
             return Path(here)
         folders[:] = sorted(folders) if len(Path(here).relative_to(raw()).parts) < 3 else []
