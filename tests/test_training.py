@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from lab import models, runs, training
+from lab import evaluation, models, runs, training
 from lab.files import LabError
 from lab.runs import Checkpoints, Run
 from lab.training import Recipe
@@ -174,3 +174,32 @@ def test_the_triangle_rises_to_its_peak_and_falls_to_zero():
     assert max(rates) == pytest.approx(0.5) and int(np.argmax(rates)) == 19
     assert rates[0] == pytest.approx(0.025) and rates[-1] < 0.01
     assert (np.diff(rates[:20]) > 0).all() and (np.diff(rates[20:]) < 0).all()
+
+
+def test_a_full_memory_is_one_sentence_with_the_batch_size_to_try(digits, recipe, tmp_path, monkeypatch):
+    class ResourceExhaustedError(Exception):
+        pass
+
+    for error in (ResourceExhaustedError("OOM when allocating"), MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: ...")):
+        def full(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(training, "_fit", full)
+        with pytest.raises(LabError, match="Not enough memory for dense on Digits with a batch size of 32: set batch_size=16"):
+            train(digits, recipe, tmp_path)
+    monkeypatch.setattr(training, "_fit", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(digits, recipe, tmp_path)
+
+
+def test_leaked_test_images_are_stored_and_left_out_of_a_second_accuracy(digits, recipe, tmp_path):
+    images, labels = digits.images.copy(), digits.labels.copy()
+    first, test = digits.splits["training"][0], digits.splits["test"][:40]
+    images[test], labels[test] = images[first], (labels[first] + np.arange(40)) % 10
+    leaky = replace(digits, images=images, labels=labels)
+    run = training.train(models.build_dense, leaky, recipe, "dense", 0, "main", tmp_path)
+    assert run.predictions["test_leaked"].sum() == 40
+    probabilities, labels = run.test()
+    expected = np.mean((probabilities.argmax(axis=1) == labels)[~run.predictions["test_leaked"]])
+    assert run.record["metrics"]["test"]["accuracy_without_leaked"] == expected != run.record["metrics"]["test"]["accuracy"]
+    assert "without the leaked images" in evaluation.test_sentence(run)

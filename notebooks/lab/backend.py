@@ -47,6 +47,12 @@ def accelerator():
     return _BACKEND.cuda.get_device_name(0) if _BACKEND.cuda.is_available() else None
 
 
+def out_of_memory(error):
+    """Return whether an exception says that the memory of the device or of the computer is full."""
+    return (type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError", "_ArrayMemoryError")
+            or "RESOURCE_EXHAUSTED" in str(error))
+
+
 def processor():
     """Return the name of the processor."""
     try:

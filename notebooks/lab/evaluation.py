@@ -49,10 +49,15 @@ def by_class(probabilities, labels, classes):
 
 
 def test_sentence(run):
-    """Return a run's test accuracy with its interval, and its macro-F1, in words."""
+    """Return a run's test accuracy with its interval, and its macro-F1, in words.
+
+    Where test images have the pixels of a training image, the accuracy without them is added.
+    """
     test = run.record["metrics"]["test"]
     low, high = wilson(test["accuracy"], len(run.predictions["test_labels"]))
-    return f"test accuracy {test['accuracy']:.1%} (interval {low:.1%} to {high:.1%}), macro-F1 {test['macro_f1']:.3f}"
+    clean = test.get("accuracy_without_leaked")
+    return (f"test accuracy {test['accuracy']:.1%} (interval {low:.1%} to {high:.1%}), macro-F1 {test['macro_f1']:.3f}"
+            + (f"; accuracy {clean:.1%} without the leaked images" if clean is not None else ""))
 
 
 def confident_errors(probabilities, labels, n=12):

@@ -8,25 +8,24 @@ from .training import Recipe
 # --- 02_dense_baseline.ipynb ---
 
 
-def build_dense(input_shape, classes):
-    """One hidden layer of 128 units: uint8 images (height, width, channels) to probabilities."""
+def build_dense(input_shape, classes, units=512):
+    """One hidden layer of `units`: uint8 images (height, width, channels) to probabilities."""
     inputs = keras.Input(shape=input_shape, dtype="uint8")
     x = layers.Rescaling(scale=1 / 255)(inputs)
     x = layers.Flatten()(x)
-    x = layers.Dense(units=128, activation="relu")(x)
-    x = layers.Dropout(rate=0.2)(x)
+    x = layers.Dense(units=units, activation="relu")(x)
     outputs = layers.Dense(units=classes, activation="softmax")(x)
     return keras.Model(inputs, outputs, name="dense")
 
 
 dense_recipe = Recipe(
-    epochs=30,
-    patience=10,
+    epochs=20,
     keep="lowest_validation_loss",
-    batch_size=32,
+    batch_size=128,
     optimizer="Adam",
-    learning_rate=1e-3,
+    learning_rate=5e-4,
     optimizer_arguments={"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    schedule="triangle",
     loss="categorical_crossentropy",
 )
 
@@ -34,20 +33,21 @@ dense_recipe = Recipe(
 # --- 03_two_conv_cnn.ipynb ---
 
 
-def build_one_conv(input_shape, classes):
-    """The dense network with one convolution of 32 filters before it."""
+def build_one_conv(input_shape, classes, filters=32, units=256, dropout=0.4):
+    """Convolution, ReLU and max pooling before one hidden layer."""
     inputs = keras.Input(shape=input_shape, dtype="uint8")
     x = layers.Rescaling(scale=1 / 255)(inputs)
-    x = layers.Conv2D(filters=32, kernel_size=3, activation="relu")(x)
+    x = layers.Conv2D(filters=filters, kernel_size=3, padding="same", activation="relu")(x)
+    x = layers.MaxPooling2D(pool_size=2)(x)
     x = layers.Flatten()(x)
-    x = layers.Dense(units=128, activation="relu")(x)
-    x = layers.Dropout(rate=0.2)(x)
+    x = layers.Dense(units=units, activation="relu")(x)
+    x = layers.Dropout(rate=dropout)(x)
     outputs = layers.Dense(units=classes, activation="softmax")(x)
     return keras.Model(inputs, outputs, name="one_conv")
 
 
-def build_two_conv(input_shape, classes, filters=(32, 64), units=(256, 128), dropout=0.5):
-    """Two blocks of convolution, ReLU, batch normalisation and max pooling; two dense layers."""
+def build_two_conv(input_shape, classes, filters=(32, 64), units=256, dropout=0.4):
+    """Two blocks of convolution, ReLU, batch normalisation and max pooling; one hidden layer."""
     inputs = keras.Input(shape=input_shape, dtype="uint8")
     x = layers.Rescaling(scale=1 / 255)(inputs)
     for count in filters:
@@ -55,22 +55,22 @@ def build_two_conv(input_shape, classes, filters=(32, 64), units=(256, 128), dro
         x = layers.BatchNormalization(momentum=0.9)(x)
         x = layers.MaxPooling2D(pool_size=2)(x)
     x = layers.Flatten()(x)
-    for count in units:
-        x = layers.Dense(units=count, activation="relu")(x)
-        x = layers.Dropout(rate=dropout)(x)
+    x = layers.Dense(units=units, activation="relu")(x)
+    x = layers.Dropout(rate=dropout)(x)
     outputs = layers.Dense(units=classes, activation="softmax")(x)
     return keras.Model(inputs, outputs, name="two_conv")
 
 
 one_conv_recipe = Recipe(
-    epochs=30,
-    patience=10,
+    epochs=15,
     keep="lowest_validation_loss",
-    batch_size=32,
+    batch_size=64,
     optimizer="Adam",
     learning_rate=1e-3,
     optimizer_arguments={"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    schedule="triangle",
     loss="categorical_crossentropy",
+    augmentation={"flip": True},
 )
 two_conv_recipe = one_conv_recipe
 

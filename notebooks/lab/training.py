@@ -11,7 +11,7 @@ import pandas as pd
 
 from .audit import leaked
 from .augmentation import augment
-from .backend import environment, keras
+from .backend import environment, keras, out_of_memory
 from .files import ROOT, LabError, sha256
 from .runs import Checkpoints, all_metrics, git_commit, read, store, summary, weights_sha256
 from .screen import Line, clock
@@ -181,9 +181,15 @@ def train(function, dataset, recipe, model, seed, variant, folder, retrain=False
     commit = git_commit()
     checkpoints = Checkpoints(ROOT / "build" / "checkpoints" / mark[:16])
     progress = Progress(f"{model} on {dataset.title}, seed {seed}")
-    state = _fit(network, dataset, recipe, seed, checkpoints, progress)
-    start = time.perf_counter()
-    predictions = _predict(network, dataset)
+    try:
+        state = _fit(network, dataset, recipe, seed, checkpoints, progress)
+        start = time.perf_counter()
+        predictions = _predict(network, dataset)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise LabError(f"Not enough memory for {model} on {dataset.title} with a batch size of {recipe.batch_size}: set "
+                       f"batch_size={max(1, recipe.batch_size // 2)} in its recipe, restart the kernel, and run again.") from None
     seconds = {"train": round(state["seconds"], 1), "compile": round(state["compile"], 1),
                "evaluate": round(time.perf_counter() - start, 1)}
     history = pd.DataFrame(state["history"], columns=list(state["history"][0]))
