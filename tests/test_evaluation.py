@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab import evaluation
 from lab.lesson import confusion_csv
+from lab.runs import Run
 
 PROBABILITIES = np.array([[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.0, 0.0, 1.0]], np.float16)
 LABELS = np.array([0, 1, 1, 2])
@@ -48,3 +49,28 @@ def test_a_confusion_matrix_survives_class_names_with_commas():
 def test_confident_errors_are_wrong_and_in_order():
     assert evaluation.confident_errors(PROBABILITIES, LABELS).tolist() == [2]
     assert evaluation.largest_confusions(evaluation.confusion(PROBABILITIES, LABELS), "abc", n=1) == [("b", "a", 1)]
+
+
+def made_run(right, n=400, parameters=10, seconds=60):
+    """A run whose first `right` of n test answers are right."""
+    labels = np.arange(n) % 3
+    said = np.where(np.arange(n) < right, labels, (labels + 1) % 3)
+    predictions = {"test_probabilities": np.eye(3, dtype=np.float16)[said], "test_labels": labels}
+    metrics = {"test": evaluation.metrics(predictions["test_probabilities"], labels)}
+    return Run(None, {"metrics": metrics, "parameters": parameters, "seconds": {"train": seconds}}, None, predictions)
+
+
+def test_a_table_row_tells_mean_deviation_seeds_and_interval():
+    row = evaluation.over_seeds([made_run(200), made_run(208), made_run(216)])
+    assert row["accuracy (%)"] == "52.0 ± 2.0" and row["seeds"] == "3" and row["minutes"] == "1.0"
+    low, high = evaluation.wilson(0.52, 400)
+    assert row["interval (%)"] == f"{100 * low:.1f} to {100 * high:.1f}"
+    assert evaluation.over_seeds([made_run(200)])["accuracy (%)"] == "50.0"
+
+
+def test_a_gain_is_paired_over_the_test_images():
+    gain, low, high = evaluation.gain([made_run(200)], [made_run(240)])
+    assert gain == pytest.approx(0.1) and low < 0.1 < high
+    error = 1.96 * np.sqrt(0.1 * 0.9 * 400 / 399 / 400)  # a share of one tenth of 400 images
+    assert high - gain == pytest.approx(error)
+    assert evaluation.gain([made_run(200)], [made_run(200)]) == (0, 0, 0)

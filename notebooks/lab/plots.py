@@ -177,18 +177,18 @@ def votes(shares, rows, columns):
     return figure
 
 
-def curves(runs):
+def curves(runs, titles):
     """Loss and accuracy against epochs, a column a run, the kept epoch marked. Introduced in notebook 02."""
     figure, grid = plt.subplots(2, len(runs), figsize=(WIDTH if len(runs) > 1 else 0.7 * WIDTH, 3.8),
-                                sharex="col", sharey="row", squeeze=False)
-    for column, run in zip(grid.T, runs):
+                                sharex="col", squeeze=False)
+    for column, run, title in zip(grid.T, runs, titles):
         for axes, quantity, factor in zip(column, ("loss", "accuracy"), (1, 100)):
             epochs = run.history["epoch"]
             axes.plot(epochs, factor * run.history[quantity], "-o", ms=2.5, label="training")
             axes.plot(epochs, factor * run.history[f"validation_{quantity}"], "-s", ms=2.5, label="validation")
             axes.axvline(run.record["best_epoch"], color="0.4", ls=":", label="epoch kept")
             axes.xaxis.get_major_locator().set_params(integer=True)
-        column[0].set_title(f"{MODEL_TITLES[run.record['model']]}, seed {run.record['seed']}")
+        column[0].set_title(title)
         column[1].set_xlabel("epoch")
     grid[0, 0].set_ylabel("cross-entropy")
     grid[1, 0].set_ylabel("accuracy (%)")
@@ -213,12 +213,50 @@ def confusion(matrix, classes, title):
     return figure
 
 
-def examples(dataset, run, chosen):
+def examples(dataset, run, chosen, columns=6):
     """Test images with the true class and what the model says, with its probability."""
     images, labels = dataset.split("test")
     probabilities, _ = run.test()
     return labelled([(images[i], f"is: {dataset.classes[labels[i]]}\nsaid: {dataset.classes[probabilities[i].argmax()]}\n"
-                                 f"at {float(probabilities[i].max()):.0%}") for i in chosen])
+                                 f"at {float(probabilities[i].max()):.0%}") for i in chosen], columns)
+
+
+def weights(kernels, columns):
+    """Weights (n, height, width) as small pictures: blue positive, red negative, white zero."""
+    rows = -(-len(kernels) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, 1.05 * rows * WIDTH / columns), squeeze=False)
+    for axes in grid.ravel():
+        axes.axis("off")
+    for axes, kernel in zip(grid.ravel(), kernels):
+        limit = np.abs(kernel).max()
+        axes.imshow(kernel, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
+    return figure
+
+
+def feature_maps(image, blocks):
+    """An image, then a row of feature maps (height, width, maps) a block. Introduced in notebook 03."""
+    columns = 1 + blocks[0].shape[-1]
+    figure, grid = plt.subplots(len(blocks), columns, figsize=(WIDTH, 0.75 * len(blocks)), squeeze=False)
+    for number, (line, block) in enumerate(zip(grid, blocks), start=1):
+        picture(line[0], image) if number == 1 else line[0].axis("off")
+        for axes, values in zip(line[1:], np.moveaxis(block, -1, 0)):
+            axes.imshow(values, cmap="viridis", interpolation="nearest")
+            axes.axis("off")
+        line[1].set_title(f"block {number}", fontsize=8)
+    return figure
+
+
+def shifts(curves):
+    """Accuracy (0 to 1) against the pixels by which images were moved, a line a network."""
+    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
+    for marker, (title, values) in zip("os^D", curves.items()):
+        axes.plot(100 * np.array(values), f"-{marker}", ms=4, label=title)
+    axes.set_xlabel("moved to the right (pixels)")
+    axes.set_ylabel("validation accuracy (%)")
+    axes.set_ylim(0, 100)
+    axes.grid(color="0.92")
+    axes.legend(frameon=False)
+    return figure
 
 
 def comparison(runs_by_model, dataset):

@@ -17,7 +17,7 @@ from .runs import Checkpoints, all_metrics, git_commit, read, store, summary, we
 from .screen import Line, clock
 
 PROTOCOL = 1  # raised only when the same recipe would give other weights
-WITH_WEIGHTS = {("two_conv", 0), ("improved", 0)}  # (model, seed) whose weights are kept
+HEAVY = 1_000_000  # parameters: the weights of a dense network with more are not kept
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,8 @@ def train(function, dataset, recipe, model, seed, variant, folder, retrain=False
         "weights_sha256": weights_sha256(network), "git_commit": commit,
         "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    keep_weights = variant == "main" and (model, seed) in WITH_WEIGHTS
+    light = model == "dense" and network.count_params() < HEAVY
+    keep_weights = variant == "main" and seed == 0 and (model in ("two_conv", "improved") or light)
     run = store(path, record, history, predictions, network.get_weights() if keep_weights else None)
     checkpoints.clear()
     progress.show(summary(run) + ", trained", last=True)
