@@ -28,6 +28,23 @@ def test_a_narrowed_full_run_does_not_touch_the_committed_figures():
     assert started.output == ROOT / "build" / "digits" and started.runs_folder == ROOT / "data" / "runs"
 
 
+def test_what_is_committed_is_replaced_by_all_of_it_or_not_at_all(monkeypatch, digits):
+    from dataclasses import replace
+
+    monkeypatch.setattr(lesson.datasets, "load", lambda name, *_: replace(
+        digits, name=name, images=None if name == "fer2013" else digits.images))
+    assert lesson.start("01_dataset_exploration", "full").output == ROOT / "build" / "without-fer2013"
+    monkeypatch.setattr(lesson.datasets, "load", lambda name, *_: replace(digits, name=name))
+    assert lesson.start("01_dataset_exploration", "full").output == ROOT
+
+
+def test_classes_narrow_a_data_set_and_its_output(capsys):
+    started = lesson.start("01_dataset_exploration", "quick", classes=["1", "7"])
+    assert started.datasets[0].classes == ("1", "7") and started.output == ROOT / "build" / "quick-digits-1-7"
+    with pytest.raises(LabError, match="CLASSES needs two classes"):
+        lesson.start("01_dataset_exploration", "quick", classes="17")
+
+
 def test_numbers_of_several_seeds_are_means_with_their_spread(tmp_path, digits, recipe):
     from lab import models, training
 

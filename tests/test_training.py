@@ -58,38 +58,59 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(digits, re
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, threading, time
 sys.path.insert(0, "notebooks")
 from dataclasses import replace
-from lab import datasets, models, runs, training
-original = runs.Checkpoints.write
-def write(self, variables, state, best):
-    original(self, variables, state, best)
-    if sys.argv[3] == str(len(state["history"])):
-        os.kill(os.getpid(), signal.SIGKILL)
-runs.Checkpoints.write = write
+from lab import datasets, models, training
 training.ROOT = training.Path(sys.argv[1])
-recipe = replace(getattr(models, sys.argv[2] + "_recipe"), epochs=3)
+recipe = replace(getattr(models, sys.argv[2] + "_recipe"), epochs=int(sys.argv[3]))
+if float(sys.argv[4]):
+    timer = threading.Timer(float(sys.argv[4]), os.kill, [os.getpid(), signal.SIGKILL])
+    timer.daemon = True
+    timer.start()
+begin = time.time()
 run = training.train(getattr(models, "build_" + sys.argv[2]), datasets.load("digits"), recipe, sys.argv[2], 0, "main", sys.argv[1])
+print(time.time() - begin)
 print(run.record["weights_sha256"], run.history.to_csv(), sep="\\n")
 """
 
 
-@pytest.mark.parametrize("model, kills", [
-    ("two_conv", "2"), pytest.param("improved", "12", marks=pytest.mark.long)])
-def test_a_killed_run_ends_with_the_same_weights_and_history(model, kills, tmp_path):
-    def start(folder, kill):
-        return subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / folder), model, kill], capture_output=True,
-                              text=True, cwd=training.ROOT, env=os.environ)
+@pytest.mark.parametrize("model, epochs, kills", [
+    ("two_conv", 3, 3), pytest.param("improved", 8, 20, marks=pytest.mark.long)])
+def test_killed_at_random_moments_a_run_ends_with_the_same_weights_and_history(model, epochs, kills, tmp_path):
+    def start(folder, after):
+        return subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / folder), model, str(epochs), str(after)],
+                              capture_output=True, text=True, cwd=training.ROOT, env=os.environ)
 
-    whole = start("whole", "never")
-    for epoch in kills:
-        assert start("killed", epoch).returncode == -9
-    resumed = start("killed", "never")
-    assert "resumed at epoch 3 of 3" in resumed.stdout
-    assert resumed.stdout.splitlines()[-6:] == whole.stdout.splitlines()[-6:]
-    assert not (tmp_path / "killed" / "build" / "checkpoints").exists() or not any(
-        (tmp_path / "killed" / "build" / "checkpoints").iterdir())
+    whole = start("whole", 0).stdout.splitlines()[-epochs - 4:]
+    moments = np.random.default_rng().uniform(0.2, 1.1, kills) * float(whole[0])
+    ends = []
+    for moment in moments:
+        ends.append(start("killed", moment).returncode)
+        if ends[-1] == 0:
+            shutil.rmtree(tmp_path / "killed")
+    assert -9 in ends, f"no kill hit the training: {moments}"
+    resumed = start("killed", 0)
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.splitlines()[-epochs - 3:] == whole[1:], f"killed after {moments} seconds"
+    checkpoints = tmp_path / "killed" / "build" / "checkpoints"
+    assert not checkpoints.exists() or not any(checkpoints.iterdir())
+
+
+def test_a_resumed_run_says_where_it_goes_on(digits, recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training, "ROOT", tmp_path)
+    original = Checkpoints.write
+
+    def write(self, variables, state, best):
+        original(self, variables, state, best)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        train(digits, recipe, tmp_path)
+    monkeypatch.setattr(Checkpoints, "write", original)
+    assert len(train(digits, recipe, tmp_path).history) == 2
+    assert "resumed at epoch 2 of 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-200] + bytes(200), lambda b: b"",
@@ -112,7 +133,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(damage, tm
 
 CHANGES = {
     "epochs": 3, "batch_size": 64, "optimizer": "SGD", "learning_rate": 0.01, "optimizer_arguments": {"beta_1": 0.8},
-    "schedule": "triangle", "loss": "other", "label_smoothing": 0.1, "augmentation": {"flip": True},
+    "schedule": "constant", "loss": "other", "label_smoothing": 0.1, "augmentation": {"flip": True},
     "keep": "last_epoch", "patience": 3, "precision": "mixed_float16", "model_arguments": {"units": 64},
 }
 
@@ -132,7 +153,7 @@ def test_the_fingerprint_sees_the_architecture_and_not_the_automatic_names(digit
         return training.fingerprint(function(digits.shape, 10, **arguments), recipe, digits, 0)
 
     assert mark(models.build_two_conv) == mark(models.build_two_conv)
-    assert len({mark(models.build_two_conv), mark(models.build_two_conv, dropout=0.4), mark(models.build_dense),
+    assert len({mark(models.build_two_conv), mark(models.build_two_conv, dropout=0.3), mark(models.build_dense),
                 mark(models.build_two_conv, filters=(32, 65)), mark(models.build_one_conv)}) == 5
 
 
@@ -185,7 +206,7 @@ def test_a_full_memory_is_one_sentence_with_the_batch_size_to_try(digits, recipe
             raise error
 
         monkeypatch.setattr(training, "_fit", full)
-        with pytest.raises(LabError, match="Not enough memory for dense on Digits with a batch size of 32: set batch_size=16"):
+        with pytest.raises(LabError, match="Not enough memory for dense on Digits with a batch size of 128: set batch_size=64"):
             train(digits, recipe, tmp_path)
     monkeypatch.setattr(training, "_fit", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -52,7 +52,7 @@ def start(notebook, profile="full", chosen="all", seeds=(0,), retrain=False, cla
     if not names:
         raise LabError('DATASETS is empty: set it to "all" or to a list such as ["fashion_mnist"].')
     pd.set_option("display.max_colwidth", 120)
-    kept = None if classes == "all" else list(classes)
+    kept = None if classes == "all" else [classes] if isinstance(classes, str) else list(classes)
     found = [datasets.load(name, kept, image_size, grey) for name in names]
     whole = [dataset.name for dataset in found] == story
     lesson = Lesson(notebook, profile, found, list(seeds), retrain, whole)
