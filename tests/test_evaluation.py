@@ -62,10 +62,10 @@ def made_run(right, n=400, parameters=10, seconds=60):
 
 def test_a_table_row_tells_mean_deviation_seeds_and_interval():
     row = evaluation.over_seeds([made_run(200), made_run(208), made_run(216)])
-    assert row["accuracy (%)"] == "52.0 ± 2.0" and row["seeds"] == "3" and row["minutes"] == "1.0"
+    assert row["accuracy"] == "52.0 ± 2.0" and row["seeds"] == "3" and row["minutes"] == "1.0"
     low, high = evaluation.wilson(0.52, 400)
-    assert row["interval (%)"] == f"{100 * low:.1f} to {100 * high:.1f}"
-    assert evaluation.over_seeds([made_run(200)])["accuracy (%)"] == "50.0"
+    assert row["interval"] == f"{100 * low:.1f} to {100 * high:.1f}"
+    assert evaluation.over_seeds([made_run(200)])["accuracy"] == "50.0"
 
 
 def test_a_gain_is_paired_over_the_test_images():

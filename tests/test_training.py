@@ -223,4 +223,4 @@ def test_leaked_test_images_are_stored_and_left_out_of_a_second_accuracy(digits,
     probabilities, labels = run.test()
     expected = np.mean((probabilities.argmax(axis=1) == labels)[~run.predictions["test_leaked"]])
     assert run.record["metrics"]["test"]["accuracy_without_leaked"] == expected != run.record["metrics"]["test"]["accuracy"]
-    assert evaluation.over_seeds([run])["without leaked (%)"] == f"{100 * expected:.1f}"
+    assert evaluation.over_seeds([run])["not leaked"] == f"{100 * expected:.1f}"

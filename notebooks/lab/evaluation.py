@@ -49,7 +49,8 @@ def by_class(probabilities, labels, classes):
 
 
 def over_seeds(runs):
-    """Return a row of a table on runs that differ in their seed: test metrics, seeds, parameters, minutes.
+    """Return a row of a table on runs that differ in their seed: test metrics in percent, seeds, parameters,
+    minutes.
 
     Accuracy and macro-F1 are means, with the standard deviation where there are several runs; the
     interval is `wilson` of the mean accuracy. Where test images have the pixels of a training
@@ -62,10 +63,10 @@ def over_seeds(runs):
     first = runs[0].record
     low, high = wilson(np.mean([run.record["metrics"]["test"]["accuracy"] for run in runs]),
                        len(runs[0].predictions["test_labels"]))
-    row = {"accuracy (%)": mean("accuracy"), "interval (%)": f"{100 * low:.1f} to {100 * high:.1f}"}
+    row = {"accuracy": mean("accuracy"), "interval": f"{100 * low:.1f} to {100 * high:.1f}"}
     if "accuracy_without_leaked" in first["metrics"]["test"]:
-        row["without leaked (%)"] = mean("accuracy_without_leaked")
-    return row | {"macro-F1 (%)": mean("macro_f1"), "seeds": str(len(runs)), "parameters": f"{first['parameters']:,}",
+        row["not leaked"] = mean("accuracy_without_leaked")
+    return row | {"macro-F1": mean("macro_f1"), "seeds": str(len(runs)), "parameters": f"{first['parameters']:,}",
                   "minutes": f"{np.mean([run.record['seconds']['train'] for run in runs]) / 60:.1f}"}
 
 

@@ -36,7 +36,7 @@ def start(notebook, profile="full", chosen="all", seeds=(0,), retrain=False, cla
     notebook: the stem of its file name, such as "02_dense_baseline".
     profile: "quick" or "full"; the environment variable LAB_PROFILE, where it is set, wins.
     chosen: "all" data sets of the profile, or a list of names and of paths of folders of pictures.
-    seeds: one training run for each.
+    seeds: one training run for each; in the quick profile only the first.
     retrain: train again although finished runs are there.
     classes: "all", or a list of the classes to keep.
     image_size, grey: how the pictures of a folder are read.
@@ -65,8 +65,8 @@ class Lesson:
     """What a notebook reads and writes. Everything it saves is listed by `finish`."""
 
     def __init__(self, notebook, profile, chosen, seeds, retrain, whole):
-        self.notebook, self.profile, self.datasets, self.seeds = notebook, profile, chosen, seeds
-        self.retrain = retrain
+        self.notebook, self.profile, self.datasets, self.retrain = notebook, profile, chosen, retrain
+        self.seeds = seeds[:1] if profile == "quick" else seeds
         top = ROOT / "build" / "quick" if profile == "quick" else ROOT
         missing = [dataset.name for dataset in chosen if not dataset.available]
         names = ["quick"] * (profile == "quick") + [dataset.name for dataset in chosen]
@@ -110,8 +110,8 @@ class Lesson:
                 runs = self.train(model, function, recipe, dataset)
             if runs:
                 found[model] = self._note(runs)
-            else:
-                print(f"{model} on {dataset.title} has no finished run yet: run its notebook first.")
+        if not found:
+            print(f"No network has a finished run on {dataset.title} yet: run notebooks 02 to 04 first.")
         return found
 
     def _note(self, runs):
