@@ -6,12 +6,14 @@ import report
 from conftest import ROOT, tool
 from lab.files import LabError
 
+NAMES = "CIFAR-10|FER2013"  # names that hold digits, and are no results
 SOURCES = [ROOT / "report" / "report.tex", *sorted((ROOT / "report" / "sections").glob("*.tex"))]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_no_number_is_typed(path):
-    text = re.sub(r"\\(result|ref|cite|label|labfigure|labtable|input|documentclass)(\[[^]]*\])?\{[^}]*\}", "", path.read_text())
+    text = re.sub(NAMES, "", path.read_text())
+    text = re.sub(r"\\(result|ref|cite|label|labfigure|labtable|input|documentclass)(\[[^]]*\])?\{[^}]*\}", "", text)
     assert not re.search(r"\d+\.\d|\d+\s*(\\,)?\\%|\d{2,}", text), re.findall(r".*\d.*", text)
 
 
