@@ -122,6 +122,15 @@ def test_what_cannot_be_used_is_listed_with_the_reason(tmp_path):
     assert len(dataset.images) == 13
 
 
+def test_names_that_are_no_text_can_be_printed(tmp_path):
+    folder = fill(tmp_path / "photos")
+    os.rename(folder / "dog", os.fsdecode(os.fsencode(folder) + b"/d\xffg"))
+    (folder / "cat" / os.fsdecode(b"\xfe.jpg")).write_text("no picture")
+    dataset = datasets.load(str(folder))
+    assert dataset.classes == ("cat", "d?g")
+    assert dataset.left_out["file"].tolist() == ["cat/?.jpg"]
+
+
 def test_split_folders_are_honoured_and_a_missing_one_is_drawn(tmp_path):
     for k, split in enumerate(("train", "test")):
         fill(tmp_path / "photos" / split, count=10, seed=k)

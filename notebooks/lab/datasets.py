@@ -190,7 +190,7 @@ def _read_folder(path, size, grey, classes):
     kept = np.flatnonzero(split != None)  # noqa: E711 (of each element)
     left_out |= {files[i]: "the same pixels as an image of another split" for i in np.flatnonzero(split == None)}  # noqa: E711
     about = {"classes": names, "division": division, "sha256": content_hash(images[kept], labels[kept]),
-             "left_out": sorted((file.relative_to(path).as_posix(), reason) for file, reason in left_out.items())}
+             "left_out": sorted((photos.legible(file.relative_to(path).as_posix()), reason) for file, reason in left_out.items())}
     return (images[kept], labels[kept]), about, {name: np.flatnonzero(split[kept] == name) for name in SPLITS}
 
 

@@ -33,6 +33,11 @@ def slug(name):
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "folder"
 
 
+def legible(name):
+    """Return a file's name as text that can be printed, whatever bytes it holds."""
+    return name.encode("utf-8", "replace").decode()
+
+
 def listing(folder):
     """Return ([(path, split or None, class)], {path: reason}) of a folder of class folders.
 
@@ -51,7 +56,8 @@ def listing(folder):
         for kind in _folders(top):
             for here, folders, names in os.walk(kind):
                 folders[:] = sorted(name for name in folders if not name.startswith("."))
-                files += [(Path(here) / name, split, kind.name) for name in sorted(names) if not name.startswith(".")]
+                files += [(Path(here) / name, split, legible(kind.name)) for name in sorted(names)
+                          if not name.startswith(".")]
     return files, left_out
 
 
