@@ -3,6 +3,7 @@
 usage: check.py      prints a line an item: fresh, stale (out of date) or differs (not what was computed)
 Exits with status 1 where anything is stale or differs.
 """
+import itertools
 import json
 import math
 import sys
@@ -12,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
 from lab import datasets, evaluation, models, runs, training  # noqa: E402
 from lab.files import LabError, relative, sha256  # noqa: E402
-from lab.lesson import confusion_csv, run_numbers  # noqa: E402
+from lab.lesson import EXPECTED, confusion_csv, run_numbers  # noqa: E402
 import notebooks  # noqa: E402
 import report  # noqa: E402
 
@@ -51,8 +52,9 @@ def check_run(folder):
     known = datasets.KNOWN.get(record["dataset"])
     if known and (record["data_sha256"], record["split_sha256"]) != (known.sha256, known.split_sha256):
         yield "stale", f"{name}: trained on another content or split of {known.title}"
-    if known and record["variant"] == "main":
-        recipe = getattr(models, f"{record['model']}_recipe")
+    if known:
+        main = record["variant"] == "main"
+        recipe = getattr(models, f"{record['model']}_recipe") if main else training.Recipe(**record["recipe"])
         network = training.build(getattr(models, f"build_{record['model']}"), known, recipe, record["seed"])
         if training.fingerprint(network, recipe, known, record["seed"]) != record["fingerprint"]:
             yield "stale", f"{name}: the network, the recipe or the protocol has changed since it was trained"
@@ -69,9 +71,9 @@ def check_confusion(path):
 
 def check_numbers():
     """Yield each generated number, table or caption that does not follow from the runs."""
-    expected = {}
-    for group in report.runs_in(RUNS).values():
-        expected |= run_numbers(group)
+    expected, folders = {}, sorted(path.parent for path in RUNS.glob("*/*/*/seed-*/run.json"))
+    for _, group in itertools.groupby(folders, key=lambda folder: folder.parent):
+        expected |= run_numbers([runs.read(folder) for folder in group])
     for stem, content in report.notebooks_of(GENERATED).items():
         for key, value in content["numbers"].items():
             if key in expected and not close(value, expected[key]):
@@ -95,10 +97,12 @@ def check_report():
 
 
 def check_readme():
-    """Yield what is wrong with the table in README.md."""
+    """Yield what is wrong with the table in README.md and with data/expected.json."""
     text = (ROOT / "README.md").read_text()
     if report.readme(text) != text:
         yield "differs", "README.md: the results table does not follow from the runs: make reproduce"
+    if EXPECTED.read_text() != report.expected():
+        yield "differs", f"{relative(EXPECTED)} does not hold the accuracies of the stored runs: make reproduce"
 
 
 def items():
@@ -112,7 +116,7 @@ def items():
         yield f"matrix {relative(path)}", check_confusion(path)
     yield "numbers and tables in report/generated", check_numbers()
     yield "report/report.pdf", check_report()
-    yield "README.md", check_readme()
+    yield "README.md, data/expected.json", check_readme()
 
 
 def main():

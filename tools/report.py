@@ -3,7 +3,7 @@
 usage: report.py full     report/report.tex, from figures/, report/generated/ and data/runs/
        report.py quick    the generated short report, from build/quick
        report.py last     the same, of the folder or data set on which the notebooks ran last
-       report.py readme   the results table of README.md
+       report.py readme   the results table of README.md, and data/expected.json
 Exits with status 3 where LaTeX is missing and cannot be installed.
 """
 import json
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
 from lab.datasets import KNOWN  # noqa: E402
 from lab.files import LabError, relative, sha256, write  # noqa: E402
-from lab.lesson import DATASETS, MODELS, run_numbers  # noqa: E402
+from lab.lesson import DATASETS, EXPECTED, MODELS, run_numbers, setting  # noqa: E402
 from lab.plots import MODEL_TITLES  # noqa: E402
 from lab.runs import read  # noqa: E402
 from notebooks import address, guarded  # noqa: E402
@@ -212,11 +212,23 @@ def readme(text):
     return before + start + "\n" + "\n".join(rows) + "\n" + end + rest.split(end)[1]
 
 
+def expected():
+    """Return the text of data/expected.json: the test accuracies of the stored seeds, to compare others with."""
+    found = {}
+    for (dataset, model), runs in runs_in(ROOT / "data" / "runs").items():
+        records = [run.record for run in runs]
+        found[f"{dataset}/{model}"] = {"setting": setting(records[0]),
+                                       "accuracies": [record["metrics"]["test"]["accuracy"] for record in records],
+                                       "weights": [record["weights_sha256"] for record in records]}
+    return json.dumps(found, indent=1) + "\n"
+
+
 def main(arguments):
     """Do what the command line asks for."""
     if arguments == ["readme"]:
         path = ROOT / "README.md"
         write(path, readme(path.read_text()))
+        write(EXPECTED, expected())
     elif arguments in (["full"], ["quick"]):
         build(arguments[0], {"full": ROOT, "quick": ROOT / "build" / "quick"}[arguments[0]])
     elif arguments == ["last"]:

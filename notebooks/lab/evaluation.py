@@ -1,7 +1,7 @@
 """Metrics, computed from stored probabilities and labels alone."""
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 
@@ -83,6 +83,64 @@ def gain(before, after):
     difference = right(after) - right(before)
     error = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
     return float(difference.mean()), float(difference.mean() - error), float(difference.mean() + error)
+
+
+def prediction_interval(values):
+    """Return the 95 % interval (low, high) of one further value, from at least two that were drawn alike.
+
+    Source: Student's t distribution, mean ± t · s · sqrt(1 + 1/n); n values with standard deviation s.
+    """
+    n = len(values)
+    half = t.ppf(0.975, n - 1) * np.std(values, ddof=1) * np.sqrt(1 + 1 / n)
+    return float(np.mean(values) - half), float(np.mean(values) + half)
+
+
+def holm(p_values):
+    """Return p-values corrected for being several. Source: S. Holm (1979), step-down."""
+    order = np.argsort(p_values)
+    raised = np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)
+    return np.minimum(np.maximum.accumulate(raised), 1)[np.argsort(order)]
+
+
+def pooled(study):
+    """Return the standard deviation of the validation accuracy between seeds, over all points of a study, and its
+    degrees of freedom (0 and NaN where each point has one seed).
+
+    study: {factor: {variant: runs}}, as `Lesson.study` returns it.
+    """
+    points = {id(runs): _validation(runs) for points in study.values() for runs in points.values()}.values()
+    freedom = sum(len(values) - 1 for values in points)
+    squares = sum(((values - values.mean()) ** 2).sum() for values in points)
+    return float(np.sqrt(squares / freedom)) if freedom else np.nan, freedom
+
+
+def _validation(runs):
+    return np.array([run.record["metrics"]["validation"]["accuracy"] for run in runs])
+
+
+def against_base(study):
+    """Return a table of a study, one row a point: validation accuracy, its difference to the base, and what it says.
+
+    Accuracies in percent (mean ± standard deviation over seeds), differences in points. p is of the
+    t-test with the `pooled` standard deviation, corrected by `holm`; below 0.05 the point is better or worse.
+    """
+    points = {f"{factor} {name.split('-', 1)[1]}": runs for factor, points in study.items() for name, runs in points.items()}
+    base = next(runs for runs in points.values() if runs[0].record["variant"] == "study-base")
+    others = {name: runs for name, runs in points.items() if runs is not base}
+    differences = np.array([_validation(runs).mean() - _validation(base).mean() for runs in others.values()])
+    deviation, freedom = pooled(study)
+    errors = deviation * np.sqrt([1 / len(runs) + 1 / len(base) for runs in others.values()])
+    p_values = holm(2 * t.sf(np.abs(differences) / errors, freedom)) if freedom else np.ones(len(others))
+    rows = {"base": _point_row(base)}
+    for (name, runs), difference, p in zip(others.items(), differences, p_values):
+        verdict = "cannot tell" if p >= 0.05 else "better" if difference > 0 else "worse"
+        rows[name] = _point_row(runs) | {"difference": f"{100 * difference:+.1f}", "p": f"{p:.3f}", "verdict": verdict}
+    return pd.DataFrame(rows).T.fillna("")
+
+
+def _point_row(runs):
+    values = 100 * _validation(runs)
+    return {"accuracy": f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")}
 
 
 def confident_errors(probabilities, labels, n=12):

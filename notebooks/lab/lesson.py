@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 
 from . import datasets, evaluation, models, plots, training
-from .backend import environment
+from .backend import environment, hand_back
 from .files import ROOT, LabError, relative, sha256, write, writing
 from .runs import read
+from .screen import clock
 
 DATASETS = {"quick": ["digits"], "full": ["fashion_mnist", "cifar10", "fer2013"]}  # what "all" means
 FIRST_ONLY = ("04", "05")  # notebooks whose runs on the other data sets are still to come
 MODELS = ("dense", "one_conv", "two_conv", "improved")  # in the order of the story
 QUICK_EPOCHS = 3
+EXPECTED = ROOT / "data" / "expected.json"  # the accuracies of our seeds, written by tools/report.py
 PLAIN_PDF = {"CreationDate": None, "Creator": None, "Producer": None}  # an unchanged figure is an unchanged file
 
 
@@ -83,18 +85,48 @@ class Lesson:
 
     # --- runs
 
-    def train(self, model, function, recipe, dataset, variant="main"):
+    def train(self, model, function, recipe, dataset):
         """Return the finished runs, one a seed, of a model on a data set: loaded or trained now.
 
         In the quick profile a run has at most three epochs.
         """
-        if self.profile == "quick":
-            recipe = replace(recipe, epochs=min(recipe.epochs, QUICK_EPOCHS))
-        asked = os.environ.get("LAB_RETRAIN", "").split()
-        retrain = self.retrain or any(fnmatch.fnmatch(f"{dataset.name}/{model}", one) for one in asked)
-        runs = [training.train(function, dataset, recipe, model, seed, variant, self.runs_folder, retrain)
-                for seed in self.seeds]
-        return self._note(runs)
+        retrain = self.retrain or _asked(dataset, model)
+        return self._note([training.train(function, dataset, self._short(recipe), model, seed, "main", self.runs_folder, retrain)
+                           for seed in self.seeds])
+
+    def study(self, model, function, base, factors, dataset, train):
+        """Return {factor: {variant: runs}}, the runs of recipes that differ from `base` in one factor.
+
+        factors: {factor: {variant: the fields of `base` that it replaces}}. A variant that replaces
+        nothing is the base itself, stored as "study-base". The first two seeds are used, and no
+        test image. Stored runs are loaded; a missing one is trained where `train` is true, and in
+        the quick profile, else left out.
+        """
+        found, result = {}, {factor: {} for factor in factors}
+        for factor, name, change in [(f, n, c) for f, changes in factors.items() for n, c in changes.items()]:
+            recipe = replace(base, **change)
+            variant = "study-base" if recipe == base else name
+            if variant not in found:
+                found[variant] = self._point(model, function, self._short(recipe), dataset, variant, train)
+            if all(found[variant]):
+                result[factor][name] = self._note(found[variant])
+        runs = [run for point in found.values() if all(point) for run in point]
+        missing = sum(not all(point) for point in found.values())
+        print(f"{dataset.title}: {len(runs)} runs, trained for {clock(sum(run.record['seconds']['train'] for run in runs))}"
+              + f"; {missing} points left out, which TRAIN_STUDY = True would train" * bool(missing))
+        return {factor: points for factor, points in result.items() if points}
+
+    def _point(self, model, function, recipe, dataset, variant, train):
+        """Return the runs of one recipe of a study, None for each that is missing."""
+        again = _asked(dataset, model, variant) or self.retrain and train
+        places = [(model, seed, variant, self.runs_folder) for seed in self.seeds[:2]]
+        runs = [] if again else [training.stored(function, dataset, recipe, *place) for place in places]
+        if again or not all(runs) and (train or self.profile == "quick"):
+            runs = [training.train(function, dataset, recipe, *place, retrain=again) for place in places]
+        return runs
+
+    def _short(self, recipe):
+        return replace(recipe, epochs=min(recipe.epochs, QUICK_EPOCHS)) if self.profile == "quick" else recipe
 
     def finished(self, dataset):
         """Return {model: runs} of all headline runs of a data set, in the order of the story.
@@ -119,6 +151,28 @@ class Lesson:
             self.runs[run.name] = run_sha256(run.path)
         self.numbers |= run_numbers(runs)
         return runs
+
+    def normal(self, runs):
+        """Return a table that compares the first of each list of runs with the seeds that came with the repository.
+
+        runs: lists of runs, one a network and data set. The interval is `evaluation.prediction_interval`, in percent.
+        """
+        expected, rows = json.loads(EXPECTED.read_text()), {}
+        for record in (seeds[0].record for seeds in runs):
+            name, accuracy = f"{record['dataset']}/{record['model']}", record["metrics"]["test"]["accuracy"]
+            known = expected.get(name, {"setting": None})
+            row = {"here": f"{100 * accuracy:.1f}"}
+            if known["setting"] != setting(record):
+                row["verdict"] = "nothing to compare with: another recipe or other data"
+            else:
+                ours = known["accuracies"]
+                low, high = evaluation.prediction_interval(ours) if len(ours) > 1 else (0, 1)
+                row |= {"our mean": f"{100 * np.mean(ours):.1f}", "our seeds": str(len(ours)),
+                        "a further run": f"{100 * low:.1f} to {100 * high:.1f}" if len(ours) > 1 else "",
+                        "verdict": "one of ours" if record["weights_sha256"] in known["weights"] else
+                                   "normal" if low <= accuracy <= high else "not normal: look for what differs"}
+            rows[name] = row
+        return pd.DataFrame(rows).T.fillna("")
 
     # --- results
 
@@ -166,8 +220,11 @@ class Lesson:
                          f"error takes {true} for {predicted}, {count} times.")
         return matrix
 
-    def finish(self):
-        """Write the notebook's numbers and captions, and print the list of all files written."""
+    def finish(self, hand_back_gpu=False):
+        """Write the notebook's numbers and captions, and print the list of all files written.
+
+        hand_back_gpu: in Colab, give the runtime back afterwards; what was not downloaded is lost.
+        """
         path = self.output / "report" / "generated" / f"{self.notebook}.json"
         content = {"datasets": [dataset.name for dataset in self.datasets], "numbers": dict(sorted(self.numbers.items())),
                    "figures": self.captions, "tables": self.tables}
@@ -178,6 +235,20 @@ class Lesson:
         write(ROOT / "build" / "trace" / self.profile / f"{self.notebook}.json", json.dumps(trace, indent=1))
         for file in self.files:
             print(relative(file))
+        if hand_back_gpu:
+            hand_back()
+
+
+def _asked(dataset, model, variant="main"):
+    """Return whether LAB_RETRAIN names these runs, in patterns such as "cifar10/two_conv" or "*/*"."""
+    name = "/".join([dataset.name, model] + [variant] * (variant != "main"))
+    return any(fnmatch.fnmatch(name, pattern) for pattern in os.environ.get("LAB_RETRAIN", "").split())
+
+
+def setting(record):
+    """Return the SHA-256 of what two runs have in common that differ in nothing but the seed and the machine."""
+    recipe = {name: value for name, value in record["recipe"].items() if value is not None}
+    return sha256(json.dumps([recipe, record["parameters"], record["data_sha256"], record["split_sha256"]], sort_keys=True))
 
 
 def run_sha256(path):
@@ -199,22 +270,21 @@ def run_numbers(runs):
     records = [run.record for run in runs]
     first = records[0]
     parts = [first["dataset"], first["model"]] + ([first["variant"]] if first["variant"] != "main" else [])
-    accuracies = [record["metrics"]["test"]["accuracy"] for record in records]
-    low, high = evaluation.wilson(np.mean(accuracies), len(runs[0].predictions["test_labels"]))
     values = {
         "seeds": len(runs),
         "parameters": first["parameters"],
         "epochs_run": float(np.mean([record["epochs_run"] for record in records])),
         "best_epoch": float(np.mean([record["best_epoch"] for record in records])),
         "seconds.train": float(np.mean([record["seconds"]["train"] for record in records])),
-        "test.accuracy_low": low,
-        "test.accuracy_high": high,
     }
-    for split in ("validation", "test"):
-        for metric in first["metrics"][split]:
+    for split, metrics in first["metrics"].items():
+        for metric in metrics:
             values[f"{split}.{metric}"] = float(np.mean([r["metrics"][split][metric] for r in records]))
-    if len(runs) > 1:
-        values["test.accuracy_std"] = float(np.std(accuracies, ddof=1))
+        if len(runs) > 1:
+            values[f"{split}.accuracy_std"] = float(np.std([r["metrics"][split]["accuracy"] for r in records], ddof=1))
+    if "test" in first["metrics"]:
+        values["test.accuracy_low"], values["test.accuracy_high"] = evaluation.wilson(
+            values["test.accuracy"], len(runs[0].predictions["test_labels"]))
     return {".".join([*parts, key]): value for key, value in values.items()}
 
 

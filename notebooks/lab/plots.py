@@ -4,6 +4,7 @@ import warnings
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from scipy.stats import t
 from sklearn.decomposition import PCA
 
 from . import evaluation
@@ -256,6 +257,46 @@ def shifts(curves):
     axes.set_ylim(0, 100)
     axes.grid(color="0.92")
     axes.legend(frameon=False)
+    return figure
+
+
+def influence(study):
+    """Validation accuracy against the values of each factor: a dot a seed, the mean with its 95 % interval.
+
+    study: {factor: {variant: runs}}; the base is drawn hollow. Introduced in notebook 03.
+    """
+    figure, grid = panels(len(study), 2.1)
+    deviation, freedom = evaluation.pooled(study)
+    for axes, (factor, points) in zip(grid, study.items()):
+        for x, runs in enumerate(points.values()):
+            values = 100 * np.array([run.record["metrics"]["validation"]["accuracy"] for run in runs])
+            half = 100 * t.ppf(0.975, freedom) * deviation / np.sqrt(len(runs)) if freedom else 0
+            base = runs[0].record["variant"] == "study-base"
+            axes.plot([x] * len(values), values, ".", ms=4, color="0.6")
+            axes.errorbar(x, values.mean(), yerr=half, fmt="o", ms=5, capsize=3, color=COLOURS[0], mfc="white" if base else None)
+        axes.set_xticks(range(len(points)), [name.split("-", 1)[1].replace("-", ", ") for name in points])
+        axes.set_xlabel(factor)
+        axes.grid(axis="y", color="0.92")
+    grid[0].set_ylabel("validation accuracy (%)")
+    return figure
+
+
+def histories(studies):
+    """Validation accuracy after each epoch, a line a point, the mean of its seeds; a panel for each {variant: runs}.
+
+    studies: {title: {variant: runs}}. Introduced in notebook 03.
+    """
+    figure, grid = panels(len(studies), 2.6)
+    for axes, (title, points) in zip(grid, studies.items()):
+        for marker, (name, runs) in zip("os^Dv", points.items()):
+            mean = 100 * np.mean([run.history["validation_accuracy"] for run in runs], axis=0)
+            axes.plot(runs[0].history["epoch"], mean, f"-{marker}", ms=3, label=name.split("-", 1)[1])
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(color="0.92")
+    grid[0].set_ylabel("validation accuracy (%)")
+    grid[-1].legend(frameon=False)
     return figure
 
 

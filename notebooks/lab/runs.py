@@ -46,12 +46,12 @@ class Run:
 
 
 def all_metrics(predictions):
-    """Return the metrics of both splits, from the stored arrays.
+    """Return the metrics of each split that was predicted, from the stored arrays.
 
     Where test images have the pixels of a training image, `accuracy_without_leaked` leaves them out.
     """
     found = {split: evaluation.metrics(predictions[f"{split}_probabilities"], predictions[f"{split}_labels"])
-             for split in ("validation", "test")}
+             for split in ("validation", "test") if f"{split}_labels" in predictions}
     if "test_leaked" in predictions:
         clean = ~predictions["test_leaked"]
         found["test"]["accuracy_without_leaked"] = evaluation.metrics(
@@ -152,10 +152,16 @@ class Checkpoints:
         return sorted(self.folder.glob("[0-9]*.npz"), reverse=True)
 
 
+def label(model, variant):
+    """Return the name of a network, with its variant where that is not the headline one."""
+    return model if variant == "main" else f"{model} {variant}"
+
+
 def summary(run):
     """Return a line on a finished run: what, accuracy on validation, when, where and how long."""
     record = run.record
-    return (f"{record['model']} on {record['dataset']}, seed {record['seed']}: {record['epochs_run']} epochs in "
+    return (f"{label(record['model'], record['variant'])} on {record['dataset']}, seed {record['seed']}: "
+            f"{record['epochs_run']} epochs in "
             f"{clock(record['seconds']['train'])} on {record['finished_at'][:10]} ({record['environment']['device']}); "
             f"validation accuracy {record['metrics']['validation']['accuracy']:.1%}")
 

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.model_selection import train_test_split
 
 from .audit import leaked
 from .augmentation import augment
 from .backend import environment, keras, out_of_memory
 from .files import ROOT, LabError, sha256
-from .runs import Checkpoints, all_metrics, git_commit, read, store, summary, weights_sha256
+from .runs import Checkpoints, all_metrics, git_commit, label, read, store, summary, weights_sha256
 from .screen import Line, clock
 
 PROTOCOL = 1  # raised only when the same recipe would give other weights
+HEADLINE = ("main", "large")  # variants whose test images are predicted; all others see validation only
 HEAVY = 1_000_000  # parameters: the weights of a dense network with more are not kept
 
 
@@ -34,6 +36,7 @@ class Recipe:
     patience: stop after so many epochs without a lower validation loss; None never stops.
     precision: a Keras dtype policy, "float32" or "mixed_float16" or "mixed_bfloat16".
     model_arguments: further arguments of the function that builds the model.
+    subset: train on this share of the training split, every class in proportion; None takes all.
     Introduced in notebook 02.
     """
 
@@ -50,6 +53,7 @@ class Recipe:
     patience: int = None
     precision: str = "float32"
     model_arguments: dict = field(default_factory=dict)
+    subset: float = None
 
 
 # --- the fingerprint of a run ---------------------------------------------------------------
@@ -159,6 +163,19 @@ def compile_model(model, recipe, images):
     model.optimizer.build(model.trainable_variables)
 
 
+def _place(folder, dataset, model, variant, seed):
+    return Path(folder) / dataset.name / model / variant / f"seed-{seed}"
+
+
+def stored(function, dataset, recipe, model, seed, variant, folder):
+    """Return the finished Run that `train` would find in `folder`, or None."""
+    run = read(_place(folder, dataset, model, variant, seed))
+    if run is None:
+        return None
+    mark = fingerprint(build(function, dataset, recipe, seed), recipe, dataset, seed)
+    return run if run.record["fingerprint"] == mark else None
+
+
 def train(function, dataset, recipe, model, seed, variant, folder, retrain=False):
     """Return the finished Run of this model, recipe, data set and seed: found, resumed or trained.
 
@@ -166,25 +183,25 @@ def train(function, dataset, recipe, model, seed, variant, folder, retrain=False
     model, variant: names under which the run is stored in `folder`.
     A run in `folder` with the same fingerprint is loaded, unless `retrain`. Training writes a
     checkpoint after each epoch; started again after an interruption, it goes on from there.
-    The test images are predicted once, here, when the training has ended.
+    When the training has ended, the validation images are predicted, and those of a headline
+    variant's test split, once.
 
     Raises LabError where the images are needed and are not here, or nothing can be written.
     """
-    network = build(function, dataset, recipe, seed)
-    mark = fingerprint(network, recipe, dataset, seed)
-    path = Path(folder) / dataset.name / model / variant / f"seed-{seed}"
-    if not retrain and (run := read(path)) and run.record["fingerprint"] == mark:
+    if not retrain and (run := stored(function, dataset, recipe, model, seed, variant, folder)):
         print(summary(run) + ", loaded")
         return run
     if not dataset.available:
         raise LabError(f"{model} on {dataset.title} has no finished run, and the images to train it are not here.")
+    network = build(function, dataset, recipe, seed)
+    mark = fingerprint(network, recipe, dataset, seed)
     commit = git_commit()
     checkpoints = Checkpoints(ROOT / "build" / "checkpoints" / mark[:16])
-    progress = Progress(f"{model} on {dataset.title}, seed {seed}")
+    progress = Progress(f"{label(model, variant)} on {dataset.title}, seed {seed}")
     try:
         state = _fit(network, dataset, recipe, seed, checkpoints, progress)
         start = time.perf_counter()
-        predictions = _predict(network, dataset)
+        predictions = _predict(network, dataset, variant)
     except Exception as error:
         if not out_of_memory(error):
             raise
@@ -204,7 +221,7 @@ def train(function, dataset, recipe, model, seed, variant, folder, retrain=False
     }
     light = model == "dense" and network.count_params() < HEAVY
     keep_weights = variant == "main" and seed == 0 and (model in ("two_conv", "improved") or light)
-    run = store(path, record, history, predictions, network.get_weights() if keep_weights else None)
+    run = store(_place(folder, dataset, model, variant, seed), record, history, predictions, network.get_weights() if keep_weights else None)
     checkpoints.clear()
     progress.show(summary(run) + ", trained", last=True)
     return run
@@ -212,7 +229,7 @@ def train(function, dataset, recipe, model, seed, variant, folder, retrain=False
 
 def _fit(network, dataset, recipe, seed, checkpoints, progress):
     """Train epoch by epoch, resuming where a checkpoint allows; leave the kept weights in `network`."""
-    images, labels = dataset.split("training")
+    images, labels = _training_images(dataset, recipe, seed)
     targets = np.eye(len(dataset.classes), dtype="float32")
     validation_images, validation_labels = dataset.split("validation")
     compile_model(network, recipe, len(images))
@@ -263,17 +280,26 @@ def _out_of_patience(history, best, recipe):
     return recipe.patience is not None and len(history) - 1 - best >= recipe.patience
 
 
-def _predict(network, dataset):
-    """Return the stored arrays: probabilities (float16) and labels of validation and test.
+def _training_images(dataset, recipe, seed):
+    """Return the images and labels of the training split, or of the subset that the recipe asks for."""
+    images, labels = dataset.split("training")
+    if recipe.subset is None:
+        return images, labels
+    chosen, _ = train_test_split(np.arange(len(labels)), train_size=recipe.subset, stratify=labels, random_state=seed)
+    return images[chosen], labels[chosen]
+
+
+def _predict(network, dataset, variant):
+    """Return the stored arrays: probabilities (float16) and labels of validation and, for a headline run, of test.
 
     Where test images have the pixels of a training image, `test_leaked` says which.
     """
     arrays = {}
-    for split in ("validation", "test"):
+    for split in ("validation", "test") if variant in HEADLINE else ("validation",):
         images, labels = dataset.split(split)
         arrays[f"{split}_probabilities"] = network.predict(images, batch_size=500, verbose=0).astype(np.float16)
         arrays[f"{split}_labels"] = labels.astype(np.int16)
-    if (copied := leaked(dataset)).any():
+    if variant in HEADLINE and (copied := leaked(dataset)).any():
         arrays["test_leaked"] = copied
     return arrays
 
