@@ -68,6 +68,47 @@ def test_a_table_row_tells_mean_deviation_seeds_and_interval():
     assert evaluation.over_seeds([made_run(200)])["accuracy"] == "50.0"
 
 
+def test_a_prediction_interval_holds_a_further_value_in_nineteen_of_twenty_cases():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(2000):
+        *ours, further = rng.normal(0.9, 0.01, 4)
+        low, high = evaluation.prediction_interval(ours)
+        inside += low <= further <= high
+    assert 0.93 < inside / 2000 < 0.97
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_keeps_the_order_and_is_between_plain_and_bonferroni(p_values):
+    corrected = evaluation.holm(p_values)
+    assert (corrected >= p_values).all() and (corrected <= np.minimum(1, len(p_values) * np.array(p_values)) + 1e-12).all()
+    assert corrected.min() == pytest.approx(min(1, len(p_values) * min(p_values)))
+    assert (np.diff(corrected[np.argsort(p_values)]) >= 0).all()
+
+
+def test_holm_by_hand():
+    assert evaluation.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+
+
+def point(variant, *accuracies):
+    return [Run(None, {"variant": variant, "metrics": {"validation": {"accuracy": value}}}, None, None) for value in accuracies]
+
+
+def test_a_study_tells_better_worse_and_noise():
+    base = point("study-base", 0.750, 0.754)
+    study = {"batch size": {"batch-128": base, "batch-32": point("batch-32", 0.780, 0.784),
+                            "batch-512": point("batch-512", 0.700, 0.704)},
+             "dropout": {"dropout-0.4": base, "dropout-0.2": point("dropout-0.2", 0.751, 0.757)}}
+    deviation, freedom = evaluation.pooled(study)
+    assert freedom == 4 and deviation == pytest.approx(np.sqrt((3 * 2 * 0.002**2 + 2 * 0.003**2) / 4))
+    table = evaluation.against_base(study)
+    assert table.index.tolist() == ["base", "batch size 32", "batch size 512", "dropout 0.2"]
+    assert table["verdict"].tolist() == ["", "better", "worse", "cannot tell"]
+    assert table["difference"].tolist() == ["", "+3.0", "-5.0", "+0.2"] and table["accuracy"].iloc[0] == "75.2 ± 0.3"
+    alone = {"dropout": {"dropout-0.4": point("study-base", 0.7), "dropout-0.2": point("dropout-0.2", 0.9)}}
+    assert evaluation.against_base(alone)["verdict"].tolist() == ["", "cannot tell"]
+
+
 def test_a_gain_is_paired_over_the_test_images():
     gain, low, high = evaluation.gain([made_run(200)], [made_run(240)])
     assert gain == pytest.approx(0.1) and low < 0.1 < high

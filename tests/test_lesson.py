@@ -1,5 +1,9 @@
+import json
+import sys
+import types
+
 import pytest
-from lab import lesson
+from lab import backend, lesson
 from lab.files import ROOT, LabError
 
 
@@ -54,6 +58,69 @@ def test_numbers_of_several_seeds_are_means_with_their_spread(tmp_path, digits, 
     assert numbers["digits.dense.test.accuracy"] == pytest.approx(sum(accuracies) / 2)
     assert numbers["digits.dense.test.accuracy_std"] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
     assert numbers["digits.dense.seeds"] == 2
+
+
+def test_a_study_trains_each_point_once_and_leaves_out_what_is_missing(monkeypatch, digits, recipe, tmp_path, capsys):
+    from lab import models
+
+    factors = {"rate": {"lr-0.0005": {"learning_rate": 5e-4}, "lr-0.1": {"learning_rate": 0.1}},
+               "batch": {"batch-128": {}, "batch-64": {"batch_size": 64}}}
+    started = lesson.Lesson("03_two_conv_cnn", "full", [digits], [0, 1, 2], False, False)
+    started.runs_folder = tmp_path
+
+    def study(factors, train):
+        return started.study("dense", models.build_dense, recipe, factors, digits, train)
+
+    assert study(factors, train=False) == {}
+    assert "0 runs, trained for 0:00; 3 points left out, which TRAIN_STUDY = True would train" in capsys.readouterr().out
+    study({"rate": factors["rate"]}, train=True)
+    found = study(factors, train=False)
+    assert {factor: list(points) for factor, points in found.items()} == {"rate": ["lr-0.0005", "lr-0.1"], "batch": ["batch-128"]}
+    assert found["rate"]["lr-0.0005"] is found["batch"]["batch-128"]
+    assert [run.name for run in found["rate"]["lr-0.0005"]] == [f"digits/dense/study-base/seed-{seed}" for seed in (0, 1)]
+    said = capsys.readouterr().out
+    assert "4 runs" in said and "1 points left out" in said
+    monkeypatch.setattr(lesson.training, "train", lambda *_, **__: pytest.fail("trained again"))
+    study({"rate": factors["rate"]}, train=True)
+    assert started.numbers["digits.dense.lr-0.1.validation.accuracy_std"] >= 0
+
+
+def test_is_my_result_normal(monkeypatch, digits, recipe, tmp_path):
+    from lab import models, training
+
+    run = training.train(models.build_dense, digits, recipe, "dense", 0, "main", tmp_path / "runs")
+    accuracy = run.record["metrics"]["test"]["accuracy"]
+    known = {"setting": lesson.setting(run.record), "accuracies": [accuracy - 0.01, accuracy + 0.01], "weights": ["", ""]}
+    started = lesson.Lesson("02_dense_baseline", "full", [digits], [0], False, False)
+    monkeypatch.setattr(lesson, "EXPECTED", tmp_path / "expected.json")
+
+    def verdict(**changes):
+        lesson.EXPECTED.write_text(json.dumps({"digits/dense": known | changes}))
+        return started.normal([[run]])["verdict"].item()
+
+    assert verdict() == "normal"
+    assert verdict(accuracies=[0.1, 0.11]) == "not normal: look for what differs"
+    assert verdict(accuracies=[0.1]) == "one seed gives no interval"
+    assert verdict(weights=[run.record["weights_sha256"]]) == "one of ours"
+    assert verdict(setting="other").startswith("nothing to compare with")
+    other = training.train(models.build_dense, digits, recipe, "dense", 5, "main", tmp_path / "runs")
+    assert lesson.setting(other.record) == known["setting"]
+
+
+def test_the_runtime_is_handed_back_only_when_asked_and_only_in_colab(monkeypatch, digits, tmp_path, capsys):
+    asked = []
+    monkeypatch.setattr(lesson, "ROOT", tmp_path)
+    started = lesson.Lesson("02_dense_baseline", "full", [digits], [0], False, False)
+    started.finish(hand_back_gpu=True)
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    colab = types.ModuleType("google.colab.runtime")
+    colab.unassign = lambda: asked.append(True)
+    monkeypatch.setitem(sys.modules, "google.colab.runtime", colab)
+    monkeypatch.setattr(backend.time, "sleep", lambda _: None)
+    started.finish()
+    assert not asked and "handed back" not in capsys.readouterr().out
+    started.finish(hand_back_gpu=True)
+    assert asked and "handed back now" in capsys.readouterr().out
 
 
 def test_lab_retrain_names_what_is_trained_again(monkeypatch, digits, recipe, tmp_path):

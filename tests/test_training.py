@@ -135,6 +135,7 @@ CHANGES = {
     "epochs": 3, "batch_size": 64, "optimizer": "SGD", "learning_rate": 0.01, "optimizer_arguments": {"beta_1": 0.8},
     "schedule": "constant", "loss": "other", "label_smoothing": 0.1, "augmentation": {"flip": True},
     "keep": "last_epoch", "patience": 3, "precision": "mixed_float16", "model_arguments": {"units": 64},
+    "subset": 0.5,
 }
 
 
@@ -211,6 +212,58 @@ def test_a_full_memory_is_one_sentence_with_the_batch_size_to_try(digits, recipe
     monkeypatch.setattr(training, "_fit", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(digits, recipe, tmp_path)
+
+
+FULL = """
+import subprocess, sys
+sys.path.insert(0, "notebooks")
+from dataclasses import replace
+from lab import LabError, datasets, models, training
+
+disk, quiet = sys.argv[1], dict(check=True, stdout=subprocess.DEVNULL)
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "none", disk], **quiet)
+recipe, digits = replace(models.dense_recipe, epochs=4), datasets.load("digits")
+whole = training.train(models.build_dense, digits, recipe, "dense", 0, "main", sys.argv[2])
+training.ROOT = training.Path(disk)
+def train():
+    return training.train(models.build_dense, digits, recipe, "dense", 0, "main", disk)
+try:
+    train()
+except LabError as error:
+    print(error)
+print(sorted(path.name[:5] for path in training.Path(disk).rglob("*.npz")))
+subprocess.run(["mount", "-o", "remount,size=50m", disk], **quiet)
+print(train().record["weights_sha256"] == whole.record["weights_sha256"])
+"""
+
+
+def test_a_disk_that_fills_up_leaves_two_whole_checkpoints_to_go_on_from(tmp_path):
+    (tmp_path / "disk").mkdir()
+    apart = ["unshare", "--user", "--map-root-user", "--mount"]  # a mount that ends with the process
+    if not shutil.which("unshare") or subprocess.run([*apart, "mount", "-t", "tmpfs", "none", str(tmp_path / "disk")]).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    done = subprocess.run([*apart, sys.executable, "-c", FULL, str(tmp_path / "disk"), str(tmp_path / "runs")],
+                          capture_output=True, text=True, cwd=training.ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "Cannot write" in done.stdout and "No space left on device" in done.stdout and "free some disk space" in done.stdout
+    assert "['0001-', '0002-']" in done.stdout and "resumed at epoch 3 of 4" in done.stdout
+    assert done.stdout.splitlines()[-1] == "True"
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+def test_a_subset_keeps_every_class_in_proportion_and_depends_on_the_seed(share, digits, recipe):
+    whole = digits.split("training")[1]
+    images, labels = training._training_images(digits, replace(recipe, subset=share), seed=0)
+    assert len(images) == len(labels) == int(share * len(whole))
+    assert np.abs(np.bincount(labels, minlength=10) - share * np.bincount(whole)).max() <= 1
+    again, other = (training._training_images(digits, replace(recipe, subset=share), seed)[0] for seed in (0, 1))
+    assert (again == images).all() and not (other == images).all()
+
+
+def test_only_headline_runs_open_the_test_images(digits, recipe, tmp_path):
+    run = training.train(models.build_dense, digits, recipe, "dense", 0, "lr-0.1", tmp_path)
+    assert set(run.predictions) == {"validation_probabilities", "validation_labels"}
+    assert set(run.record["metrics"]) == {"validation"}
 
 
 def test_leaked_test_images_are_stored_and_left_out_of_a_second_accuracy(digits, recipe, tmp_path):

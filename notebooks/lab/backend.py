@@ -3,6 +3,7 @@ import importlib
 import os
 import platform
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def hand_back():
     Source: google.colab.runtime.unassign, in the package that Colab itself installs.
     """
     if "google.colab" in sys.modules:
-        print("The runtime is handed back now: what was not downloaded is gone with it.")
+        print("The runtime is handed back now: what was not downloaded is gone with it.", flush=True)
+        time.sleep(2)  # or the browser misses the sentence
         importlib.import_module("google.colab.runtime").unassign()
 
 

@@ -98,9 +98,9 @@ class Lesson:
         """Return {factor: {variant: runs}}, the runs of recipes that differ from `base` in one factor.
 
         factors: {factor: {variant: the fields of `base` that it replaces}}. A variant that replaces
-        nothing is the base itself, stored as "study-base". The first two seeds are used, and no
-        test image. Stored runs are loaded; a missing one is trained where `train` is true, and in
-        the quick profile, else left out.
+        nothing is the base itself, stored as "study-base"; each factor has one. The first two seeds
+        are used, and no test image. Stored runs are loaded; a missing one is trained where `train`
+        is true, and in the quick profile, else left out. Without its base a study is empty.
         """
         found, result = {}, {factor: {} for factor in factors}
         for factor, name, change in [(f, n, c) for f, changes in factors.items() for n, c in changes.items()]:
@@ -114,7 +114,7 @@ class Lesson:
         missing = sum(not all(point) for point in found.values())
         print(f"{dataset.title}: {len(runs)} runs, trained for {clock(sum(run.record['seconds']['train'] for run in runs))}"
               + f"; {missing} points left out, which TRAIN_STUDY = True would train" * bool(missing))
-        return {factor: points for factor, points in result.items() if points}
+        return {factor: points for factor, points in result.items() if points} if all(found["study-base"]) else {}
 
     def _point(self, model, function, recipe, dataset, variant, train):
         """Return the runs of one recipe of a study, None for each that is missing."""
@@ -161,18 +161,20 @@ class Lesson:
         for record in (seeds[0].record for seeds in runs):
             name, accuracy = f"{record['dataset']}/{record['model']}", record["metrics"]["test"]["accuracy"]
             known = expected.get(name, {"setting": None})
-            row = {"here": f"{100 * accuracy:.1f}"}
+            rows[name] = row = dict.fromkeys(("here", "our mean", "our seeds", "a further run", "verdict"), "")
+            row["here"] = f"{100 * accuracy:.1f}"
             if known["setting"] != setting(record):
                 row["verdict"] = "nothing to compare with: another recipe or other data"
-            else:
-                ours = known["accuracies"]
-                low, high = evaluation.prediction_interval(ours) if len(ours) > 1 else (0, 1)
-                row |= {"our mean": f"{100 * np.mean(ours):.1f}", "our seeds": str(len(ours)),
-                        "a further run": f"{100 * low:.1f} to {100 * high:.1f}" if len(ours) > 1 else "",
-                        "verdict": "one of ours" if record["weights_sha256"] in known["weights"] else
-                                   "normal" if low <= accuracy <= high else "not normal: look for what differs"}
-            rows[name] = row
-        return pd.DataFrame(rows).T.fillna("")
+                continue
+            ours = known["accuracies"]
+            row |= {"our mean": f"{100 * np.mean(ours):.1f}", "our seeds": str(len(ours)), "verdict": "one seed gives no interval"}
+            if len(ours) > 1:
+                low, high = evaluation.prediction_interval(ours)
+                row["a further run"] = f"{100 * low:.1f} to {100 * high:.1f}"
+                row["verdict"] = "normal" if low <= accuracy <= high else "not normal: look for what differs"
+            if record["weights_sha256"] in known["weights"]:
+                row["verdict"] = "one of ours"
+        return pd.DataFrame(rows).T
 
     # --- results
 
