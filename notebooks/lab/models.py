@@ -79,7 +79,7 @@ two_conv_recipe = one_conv_recipe
 
 study_recipe = replace(
     two_conv_recipe,
-    epochs=6,
+    epochs=5,
     batch_size=128,
     model_arguments={"filters": (32, 64), "dropout": 0.4},
 )
@@ -89,7 +89,7 @@ study = {
     "learning rate": {f"lr-{v}": {"learning_rate": v} for v in (1e-4, 1e-3, 1e-2, 1e-1)},
     "batch size": {f"batch-{v}": {"batch_size": v} for v in (32, 64, 128, 256, 512)},
     "dropout": {f"dropout-{v}": {"model_arguments": {"filters": (32, 64), "dropout": v}} for v in (0.0, 0.2, 0.4, 0.6)},
-    "filters": {f"filters-{v}-{2 * v}": {"model_arguments": {"filters": (v, 2 * v), "dropout": 0.4}} for v in (16, 32, 64)},
+    "filters": {f"filters-{v}-{2 * v}": {"model_arguments": {"filters": (v, 2 * v), "dropout": 0.4}} for v in (16, 32, 48)},
     "optimiser": {
         "optimiser-Adam": {},
         "optimiser-RMSprop": {"optimizer": "RMSprop", "learning_rate": 1e-3,
