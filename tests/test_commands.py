@@ -21,6 +21,16 @@ def test_retrain_is_narrowed_by_data_set_and_model():
     assert "run full '*/*'" in make("-n", "retrain").stdout
 
 
+def test_the_bench_compares_our_epoch_with_a_plain_one(capsys):
+    import bench
+
+    bench.main(bench.pictures(training=1280, validation=100))
+    said = capsys.readouterr().out
+    for line in ("an epoch of lab.training", "the same under model.fit", "ratio, ours to model.fit", "shuffling and augmentation",
+                 "checkpoint"):
+        assert re.search(rf"^{line} +\d", said, flags=re.M), said
+
+
 def test_ci_calls_make_test():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
