@@ -135,7 +135,7 @@ CHANGES = {
     "epochs": 3, "batch_size": 64, "optimizer": "SGD", "learning_rate": 0.01, "optimizer_arguments": {"beta_1": 0.8},
     "schedule": "constant", "loss": "other", "label_smoothing": 0.1, "augmentation": {"flip": True},
     "keep": "last_epoch", "patience": 3, "precision": "mixed_float16", "model_arguments": {"units": 64},
-    "subset": 0.5,
+    "subset": 0.5, "lookahead": 5, "test_time_augmentation": True,
 }
 
 
@@ -189,13 +189,6 @@ def test_patience_stops_and_the_last_epoch_can_be_kept(digits, recipe, tmp_path)
     assert stopped.record["epochs_run"] == stopped.record["best_epoch"] + 1 < 30
     kept = train(digits, replace(recipe, keep="last_epoch"), tmp_path)
     assert kept.record["best_epoch"] == 2
-
-
-def test_the_triangle_rises_to_its_peak_and_falls_to_zero():
-    rates = [float(training.Triangle(0.5, 99)(step)) for step in range(99)]
-    assert max(rates) == pytest.approx(0.5) and int(np.argmax(rates)) == 19
-    assert rates[0] == pytest.approx(0.025) and rates[-1] < 0.01
-    assert (np.diff(rates[:20]) > 0).all() and (np.diff(rates[20:]) < 0).all()
 
 
 def test_a_full_memory_is_one_sentence_with_the_batch_size_to_try(digits, recipe, tmp_path, monkeypatch):

@@ -6,4 +6,4 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from .files import LabError
 from .training import Recipe
 from .lesson import hyper_parameters, layer_table, setup_line, start, trained
-from . import audit, augmentation, datasets, evaluation, models, plots, runs, training
+from . import audit, augmentation, datasets, evaluation, models, parts, plots, runs, training

@@ -52,6 +52,10 @@ def all_metrics(predictions):
     """
     found = {split: evaluation.metrics(predictions[f"{split}_probabilities"], predictions[f"{split}_labels"])
              for split in ("validation", "test") if f"{split}_labels" in predictions}
+    for split in found:
+        if f"{split}_probabilities_tta" in predictions:
+            found[split]["accuracy_tta"] = evaluation.metrics(
+                predictions[f"{split}_probabilities_tta"], predictions[f"{split}_labels"])["accuracy"]
     if "test_leaked" in predictions:
         clean = ~predictions["test_leaked"]
         found["test"]["accuracy_without_leaked"] = evaluation.metrics(

@@ -2,6 +2,7 @@
 import inspect
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,8 +11,9 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from . import parts
 from .audit import leaked
-from .augmentation import augment
+from .augmentation import augment, views
 from .backend import environment, keras, out_of_memory
 from .files import ROOT, LabError, sha256
 from .runs import Checkpoints, all_metrics, git_commit, label, read, store, summary, weights_sha256
@@ -26,17 +28,20 @@ HEAVY = 1_000_000  # parameters: the weights of a dense network with more are no
 class Recipe:
     """Every hyper-parameter of a training run: what changes the result stands here.
 
-    optimizer, optimizer_arguments: a class of keras.optimizers and its arguments.
+    optimizer, optimizer_arguments: a class of keras.optimizers or of lab.parts and its arguments.
     learning_rate: of every step, or the peak of the schedule.
     schedule: "constant", or "triangle": linear from 0 up to the peak over the first fifth of
         all steps, then linear down to 0.
     label_smoothing: the share of the target that is spread over all classes.
-    augmentation: arguments of `lab.augmentation.augment`, or None.
+    augmentation: arguments of `lab.augmentation.augment`, or None. flip="alternating" mirrors a
+        random half of the images in even epochs and the other half in odd ones.
     keep: "lowest_validation_loss" or "last_epoch": the epoch whose weights are the result.
     patience: stop after so many epochs without a lower validation loss; None never stops.
     precision: a Keras dtype policy, "float32" or "mixed_float16" or "mixed_bfloat16".
     model_arguments: further arguments of the function that builds the model.
     subset: train on this share of the training split, every class in proportion; None takes all.
+    lookahead: steps after which `lab.parts.Lookahead` averages the weights; None never does.
+    test_time_augmentation: predict also the mean over six views, see `lab.augmentation.views`.
     Introduced in notebook 02.
     """
 
@@ -54,6 +59,8 @@ class Recipe:
     precision: str = "float32"
     model_arguments: dict = field(default_factory=dict)
     subset: float = None
+    lookahead: int = None
+    test_time_augmentation: bool = None
 
 
 # --- the fingerprint of a run ---------------------------------------------------------------
@@ -124,24 +131,6 @@ def fingerprint(model, recipe, dataset, seed):
 # --- one training run -----------------------------------------------------------------------
 
 
-@keras.saving.register_keras_serializable("lab")
-class Triangle(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate of a step: from 0 up to `peak` over the first fifth of `steps`, then down to 0.
-
-    Source: L. N. Smith and N. Topin, Super-Convergence, arXiv 1708.07120 (linear form).
-    """
-
-    def __init__(self, peak, steps):
-        self.peak, self.steps = peak, steps
-
-    def __call__(self, step):
-        done = keras.ops.cast(step + 1, "float32") / (self.steps + 1)
-        return self.peak * keras.ops.minimum(done / 0.2, (1 - done) / 0.8)
-
-    def get_config(self):
-        return {"peak": self.peak, "steps": self.steps}
-
-
 def build(function, dataset, recipe, seed):
     """Return the untrained model that `function` (of a `model` cell) makes, its weights drawn from `seed`."""
     before = keras.config.dtype_policy()
@@ -155,9 +144,11 @@ def build(function, dataset, recipe, seed):
 
 def compile_model(model, recipe, images):
     """Give `model` the recipe's optimiser and loss, for a training split of `images` images."""
-    steps = -(-images // recipe.batch_size) * recipe.epochs
-    rate = {"constant": recipe.learning_rate, "triangle": Triangle(recipe.learning_rate, steps)}[recipe.schedule]
-    optimizer = getattr(keras.optimizers, recipe.optimizer)(learning_rate=rate, **recipe.optimizer_arguments)
+    rate = recipe.learning_rate
+    if recipe.schedule == "triangle":
+        rate = parts.Triangle(rate, _steps(recipe, images))
+    kind = getattr(parts, recipe.optimizer, None) or getattr(keras.optimizers, recipe.optimizer)
+    optimizer = kind(learning_rate=rate, **recipe.optimizer_arguments)
     loss = {"categorical_crossentropy": keras.losses.CategoricalCrossentropy}[recipe.loss]
     model.compile(optimizer, loss(label_smoothing=recipe.label_smoothing), metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)
@@ -174,6 +165,11 @@ def stored(function, dataset, recipe, model, seed, variant, folder):
         return None
     mark = fingerprint(build(function, dataset, recipe, seed), recipe, dataset, seed)
     return run if run.record["fingerprint"] == mark else None
+
+
+def _steps(recipe, images):
+    """Return the number of steps of a training on so many images."""
+    return -(-images // recipe.batch_size) * recipe.epochs
 
 
 def train(function, dataset, recipe, model, seed, variant, folder, retrain=False):
@@ -195,13 +191,15 @@ def train(function, dataset, recipe, model, seed, variant, folder, retrain=False
         raise LabError(f"{model} on {dataset.title} has no finished run, and the images to train it are not here.")
     network = build(function, dataset, recipe, seed)
     mark = fingerprint(network, recipe, dataset, seed)
+    if parts.WHITENING in [layer.name for layer in network.layers]:
+        parts.whiten(network, dataset.split("training")[0][:5000])
     commit = git_commit()
     checkpoints = Checkpoints(ROOT / "build" / "checkpoints" / mark[:16])
     progress = Progress(f"{label(model, variant)} on {dataset.title}, seed {seed}")
     try:
         state = _fit(network, dataset, recipe, seed, checkpoints, progress)
         start = time.perf_counter()
-        predictions = _predict(network, dataset, variant)
+        predictions = _predict(network, dataset, recipe, variant)
     except Exception as error:
         if not out_of_memory(error):
             raise
@@ -233,7 +231,8 @@ def _fit(network, dataset, recipe, seed, checkpoints, progress):
     targets = np.eye(len(dataset.classes), dtype="float32")
     validation_images, validation_labels = dataset.split("validation")
     compile_model(network, recipe, len(images))
-    variables = network.variables + network.optimizer.variables
+    callbacks = [parts.Lookahead(network, recipe.lookahead, _steps(recipe, len(images)))] if recipe.lookahead else []
+    variables = network.variables + network.optimizer.variables + [slow for one in callbacks for slow in one.slow]
     compile_seconds = _warm_up(network, variables, images[: recipe.batch_size], targets[labels[: recipe.batch_size]])
     state = checkpoints.read(variables) or {"history": [], "seconds": 0.0, "best": 0}
     best_weights = state.pop("best_weights", None)
@@ -241,17 +240,16 @@ def _fit(network, dataset, recipe, seed, checkpoints, progress):
         print(f"resumed at epoch {len(state['history']) + 1} of {recipe.epochs}")
     state["compile"] = compile_seconds
     history = state["history"]
+    background = ThreadPoolExecutor(1)  # prepares the next epoch while this one is trained
+    prepared = background.submit(_epoch, images, recipe, seed, len(history))
     while len(history) < recipe.epochs and not _out_of_patience(history, state["best"], recipe):
         start, epoch = time.perf_counter(), len(history)
         progress.epoch(history, recipe.epochs, state["seconds"])
-        rng = np.random.default_rng([seed, epoch])
-        order = rng.permutation(len(images))
-        batch_images = images[order]
-        if recipe.augmentation:
-            batch_images = augment(batch_images, rng, **recipe.augmentation)
-        logs = network.fit(batch_images, targets[labels[order]], batch_size=recipe.batch_size, shuffle=False,
+        changed, order = prepared.result()
+        prepared = background.submit(_epoch, images, recipe, seed, epoch + 1)
+        logs = network.fit(changed, targets[labels[order]], batch_size=recipe.batch_size, shuffle=False,
                            validation_data=(validation_images, targets[validation_labels]),
-                           validation_batch_size=500, verbose=0).history
+                           validation_batch_size=500, verbose=0, callbacks=callbacks).history
         history.append({"epoch": epoch + 1, "loss": logs["loss"][0], "accuracy": logs["accuracy"][0],
                         "validation_loss": logs["val_loss"][0], "validation_accuracy": logs["val_accuracy"][0]})
         if recipe.keep == "last_epoch":
@@ -263,6 +261,19 @@ def _fit(network, dataset, recipe, seed, checkpoints, progress):
     if best_weights is not None:
         network.set_weights(best_weights)
     return state
+
+
+def _epoch(images, recipe, seed, epoch):
+    """Return the images of an epoch, shuffled and augmented, and their order: a function of seed and epoch alone."""
+    if epoch == recipe.epochs:
+        return None
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(images))
+    options = dict(recipe.augmentation or {})
+    if options.get("flip") == "alternating":
+        first = np.random.default_rng([seed, recipe.epochs]).random(len(images)) < 0.5
+        options["flip"] = (first ^ (epoch % 2 == 1))[order]
+    return (augment(images[order], rng, **options) if options else images[order]), order
 
 
 def _warm_up(network, variables, images, targets):
@@ -289,15 +300,19 @@ def _training_images(dataset, recipe, seed):
     return images[chosen], labels[chosen]
 
 
-def _predict(network, dataset, variant):
+def _predict(network, dataset, recipe, variant):
     """Return the stored arrays: probabilities (float16) and labels of validation and, for a headline run, of test.
 
-    Where test images have the pixels of a training image, `test_leaked` says which.
+    Names that end in _tta are means over views. Where test images have the pixels of a training
+    image, `test_leaked` says which.
     """
     arrays = {}
     for split in ("validation", "test") if variant in HEADLINE else ("validation",):
         images, labels = dataset.split(split)
         arrays[f"{split}_probabilities"] = network.predict(images, batch_size=500, verbose=0).astype(np.float16)
+        if recipe.test_time_augmentation:
+            mean = sum(weight * network.predict(view, batch_size=500, verbose=0) for weight, view in views(images))
+            arrays[f"{split}_probabilities_tta"] = mean.astype(np.float16)
         arrays[f"{split}_labels"] = labels.astype(np.int16)
     if variant in HEADLINE and (copied := leaked(dataset)).any():
         arrays["test_leaked"] = copied

@@ -1,0 +1,146 @@
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+from lab import augmentation, models, parts, training
+from lab.runs import Checkpoints
+
+numpy = keras.ops.convert_to_numpy
+
+
+def test_the_triangle_rises_to_its_peak_and_falls_to_zero():
+    rates = [float(parts.Triangle(0.5, 99)(step)) for step in range(99)]
+    assert max(rates) == pytest.approx(0.5) and int(np.argmax(rates)) == 19
+    assert rates[0] == pytest.approx(0.025) and rates[-1] < 0.01
+    assert (np.diff(rates[:20]) > 0).all() and (np.diff(rates[20:]) < 0).all()
+
+
+def test_offsets_move_sixty_four_times_as_far_and_do_not_decay(monkeypatch):
+    kernel, beta = (keras.Variable([1.0], name=name) for name in ("kernel", "beta"))
+    optimizer = parts.FastOffsetSGD(0.01, momentum=0.9, nesterov=True, weight_decay=0.5)
+    plain = keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True)
+    alone = keras.Variable([1.0])
+    for _ in range(3):
+        optimizer.apply([keras.ops.convert_to_tensor([0.1])] * 2, [kernel, beta])
+        plain.apply([keras.ops.convert_to_tensor([0.1])], [alone])
+    assert float(beta[0]) - 1 == pytest.approx(64 * (float(alone[0]) - 1), rel=1e-4)
+    assert float(kernel[0]) < float(alone[0])  # decayed as well
+    network = keras.Sequential([keras.Input((4,)), layers.BatchNormalization(), layers.Dense(2)])
+    seen = []
+    monkeypatch.setattr(keras.optimizers.SGD, "update_step", lambda self, _, variable, rate: seen.append((variable.name, float(rate))))
+    network.compile(parts.FastOffsetSGD(0.01), "mse", run_eagerly=True)
+    network.fit(np.ones((4, 4)), np.ones((4, 2)), verbose=0)
+    assert sorted(rate / 0.01 for _, rate in seen) == pytest.approx([1, 1, 1, 64])
+    assert [name for name, rate in seen if rate > 0.1] == [name for name, _ in seen if "beta" in name]
+    assert parts.FastOffsetSGD.from_config(optimizer.get_config()).offset_factor == 64
+
+
+def test_a_partial_identity_hands_its_input_on_and_follows_the_seed():
+    keras.utils.set_random_seed(0)
+    layer = layers.Conv2D(5, 3, padding="same", use_bias=False, kernel_initializer=parts.PartialIdentity())
+    images = np.random.default_rng(0).random((2, 6, 6, 3), np.float32)
+    answer = numpy(layer(images))
+    assert np.allclose(answer[..., :3], images) and not np.allclose(answer[..., 3], images[..., 0])
+    assert 0 < np.abs(numpy(layer.kernel)[..., 3:]).max() <= 27**-0.5
+    keras.utils.set_random_seed(0)
+    again = layers.Conv2D(5, 3, padding="same", use_bias=False, kernel_initializer=parts.PartialIdentity())
+    assert np.array_equal(numpy(again(images)), answer)
+
+
+def test_whitened_patches_are_uncorrelated_and_equally_strong(digits):
+    inputs = keras.Input(digits.shape, dtype="uint8")
+    x = layers.Rescaling(scale=4 / 255, offset=-2)(inputs)
+    x = layers.Conv2D(18, 3, use_bias=False, trainable=False, name=parts.WHITENING)(x)
+    network = keras.Model(inputs, x)
+    images = digits.split("training")[0]
+    parts.whiten(network, images)
+    answers = network.predict(images, verbose=0).reshape(-1, 18)
+    products = answers[:, :9].T @ answers[:, :9] / len(answers)
+    assert np.abs(products - np.diag(np.diag(products))).max() < 0.02
+    assert 0.5 < np.diag(products).min() and np.diag(products).max() < 1.01
+    assert np.allclose(answers[:, 9:], -answers[:, :9], atol=1e-4)
+
+
+def test_lookahead_averages_all_weights_every_few_steps_and_ends_on_the_average():
+    network = keras.Sequential([keras.Input((4,)), layers.BatchNormalization(), layers.Dense(2)])
+    network.compile(keras.optimizers.SGD(0.1), "mse")
+    rng = np.random.default_rng(0)
+    before = [weight.copy() for weight in network.get_weights()]
+    averages = parts.Lookahead(network, every=2, steps=6)
+    fast = []
+
+    class Look(keras.callbacks.Callback):  # what the weights are before the average is taken
+        def on_train_batch_end(self, batch, logs=None):
+            fast.append(network.get_weights())
+
+    network.fit(rng.random((24, 4)), rng.random((24, 2)), batch_size=4, verbose=0, callbacks=[Look(), averages])
+    slow = before
+    for step in (2, 4, 6):
+        keep = 0.95**2 * (step / 6) ** 3 if step < 6 else 1.0
+        slow = [keep * one + (1 - keep) * new for one, new in zip(slow, fast[step - 1])]
+    for weight, expected in zip(network.get_weights(), slow):
+        assert np.allclose(weight, expected, atol=1e-6)
+
+
+def test_resumed_with_lookahead_and_alternating_flips_a_run_is_the_same(digits, recipe, tmp_path, monkeypatch):
+    recipe = replace(recipe, epochs=3, lookahead=3, augmentation={"flip": "alternating", "shift": 1, "cutout": 3})
+
+    def train(folder):
+        monkeypatch.setattr(training, "ROOT", tmp_path / folder)
+        return training.train(models.build_dense, digits, recipe, "dense", 0, "main", tmp_path / folder)
+
+    whole, original = train("whole"), Checkpoints.write
+
+    def write(self, variables, state, best):
+        original(self, variables, state, best)
+        if len(state["history"]) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        train("stopped")
+    monkeypatch.setattr(Checkpoints, "write", original)
+    resumed = train("stopped")
+    assert resumed.record["weights_sha256"] == whole.record["weights_sha256"] and resumed.history.equals(whole.history)
+
+
+def test_alternating_flips_show_both_sides_of_every_image_in_two_epochs(digits, recipe):
+    images = digits.split("training")[0][:200]
+    recipe = replace(recipe, augmentation={"flip": "alternating"})
+    sides = []
+    for epoch in range(2):
+        changed, order = training._epoch(images, recipe, 0, epoch)
+        sides.append(np.empty(200, bool))
+        sides[-1][order] = [not np.array_equal(one, images[i]) for one, i in zip(changed, order)]
+    symmetric = [np.array_equal(image, image[:, ::-1]) for image in images]
+    assert ((sides[0] ^ sides[1]) | symmetric).all() and 60 < sides[0].sum() < 140
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_cutout_paints_one_grey_square_inside_each_image(side, seed):
+    images = np.full((4, 7, 9, 3), 7, np.uint8)
+    changed = augmentation.augment(images, np.random.default_rng(seed), cutout=side)
+    for image in changed:
+        rows, columns = np.nonzero((image == 128).all(axis=-1))
+        assert len(rows) == side**2 and np.ptp(rows) == np.ptp(columns) == side - 1
+    assert (changed == 7).sum() == 4 * 3 * (63 - side**2)
+
+
+def test_views_are_the_image_its_neighbours_and_their_mirrors_and_weigh_one():
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 6, 1), np.uint8)
+    found = augmentation.views(images)
+    assert len(found) == 6 and sum(weight for weight, _ in found) == 1
+    assert np.array_equal(found[0][1], images) and np.array_equal(found[1][1], images[:, :, ::-1])
+    assert np.array_equal(found[2][1][:, 1:, 1:], images[:, :-1, :-1]) and np.array_equal(found[4][1][:, :-1, :-1], images[:, 1:, 1:])
+
+
+def test_test_time_augmentation_is_a_metric_of_its_own(digits, recipe, tmp_path):
+    run = training.train(models.build_dense, digits, replace(recipe, test_time_augmentation=True), "dense", 0, "main", tmp_path)
+    for split in ("validation", "test"):
+        six = run.predictions[f"{split}_probabilities_tta"].argmax(axis=1) == run.predictions[f"{split}_labels"]
+        assert run.record["metrics"][split]["accuracy_tta"] == six.mean() != run.record["metrics"][split]["accuracy"]
