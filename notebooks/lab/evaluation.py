@@ -134,7 +134,7 @@ def against_base(study):
     rows = {"base": _point_row(base)}
     for (name, runs), difference, p in zip(others.items(), differences, p_values):
         verdict = "cannot tell" if p >= 0.05 else "better" if difference > 0 else "worse"
-        rows[name] = _point_row(runs) | {"difference": f"{100 * difference:+.1f}", "p": f"{p:.3f}", "verdict": verdict}
+        rows[name] = _point_row(runs) | {"difference": f"{100 * difference:+.1f}", "p": "< 0.001" if p < 0.001 else f"{p:.3f}", "verdict": verdict}
     return pd.DataFrame(rows).T.fillna("")
 
 

@@ -97,7 +97,7 @@ study = {
         "optimiser-SGD": {"optimizer": "SGD", "learning_rate": 0.05,
                           "optimizer_arguments": {"momentum": 0.9, "nesterov": True}},
     },
-    "share of the training images": {f"subset-{v}": {"subset": v} for v in (1 / 16, 1 / 8, 1 / 4, 1 / 2)} | {"subset-1": {}},
+    "training share": {f"subset-{v}": {"subset": v} for v in (1 / 16, 1 / 8, 1 / 4, 1 / 2)} | {"subset-1": {}},
 }
 rates = {"learning rate": study["learning rate"]}
 

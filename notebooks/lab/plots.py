@@ -268,23 +268,29 @@ def influence(study):
     figure, grid = panels(len(study), 2.1)
     deviation, freedom = evaluation.pooled(study)
     for axes, (factor, points) in zip(grid, study.items()):
+        means = []
         for x, runs in enumerate(points.values()):
             values = 100 * np.array([run.record["metrics"]["validation"]["accuracy"] for run in runs])
             half = 100 * t.ppf(0.975, freedom) * deviation / np.sqrt(len(runs)) if freedom else 0
             base = runs[0].record["variant"] == "study-base"
             axes.plot([x] * len(values), values, ".", ms=4, color="0.6")
             axes.errorbar(x, values.mean(), yerr=half, fmt="o", ms=5, capsize=3, color=COLOURS[0], mfc="white" if base else None)
-        axes.set_xticks(range(len(points)), [name.split("-", 1)[1].replace("-", ", ") for name in points])
+            means.append(values.mean())
+        values = [name.split("-", 1)[1].replace("-", ", ") for name in points]
+        if values[0][0].isdigit():
+            axes.plot(means, lw=1, color=COLOURS[0], zorder=1)
+        axes.set_xticks(range(len(points)), values)
         axes.set_xlabel(factor)
         axes.grid(axis="y", color="0.92")
-    grid[0].set_ylabel("validation accuracy (%)")
+    for axes in grid[::3]:
+        axes.set_ylabel("validation accuracy (%)")
     return figure
 
 
-def histories(studies):
+def histories(studies, legend):
     """Validation accuracy after each epoch, a line a point, the mean of its seeds; a panel for each {variant: runs}.
 
-    studies: {title: {variant: runs}}. Introduced in notebook 03.
+    studies: {title: {variant: runs}}; legend: what the variants differ in. Introduced in notebook 03.
     """
     figure, grid = panels(len(studies), 2.6)
     for axes, (title, points) in zip(grid, studies.items()):
@@ -296,7 +302,7 @@ def histories(studies):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(color="0.92")
     grid[0].set_ylabel("validation accuracy (%)")
-    grid[-1].legend(frameon=False)
+    grid[-1].legend(frameon=False, title=legend)
     return figure
 
 
