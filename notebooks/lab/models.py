@@ -87,13 +87,11 @@ study_recipe = replace(
 
 study = {
     "learning rate": {f"lr-{v}": {"learning_rate": v} for v in (1e-4, 1e-3, 1e-2, 1e-1)},
-    "batch size": {f"batch-{v}": {"batch_size": v} for v in (32, 64, 128, 256, 512)},
-    "dropout": {f"dropout-{v}": {"model_arguments": {"filters": (32, 64), "dropout": v}} for v in (0.0, 0.2, 0.4, 0.6)},
-    "filters": {f"filters-{v}-{2 * v}": {"model_arguments": {"filters": (v, 2 * v), "dropout": 0.4}} for v in (16, 32, 48)},
+    "batch size": {f"batch-{v}": {"batch_size": v} for v in (32, 128, 512)},
+    "dropout": {f"dropout-{v}": {"model_arguments": {"filters": (32, 64), "dropout": v}} for v in (0.0, 0.4, 0.6)},
+    "filters": {f"filters-{v}-{2 * v}": {"model_arguments": {"filters": (v, 2 * v), "dropout": 0.4}} for v in (8, 16, 32)},
     "optimiser": {
         "optimiser-Adam": {},
-        "optimiser-RMSprop": {"optimizer": "RMSprop", "learning_rate": 1e-3,
-                              "optimizer_arguments": {"rho": 0.9, "momentum": 0.0, "epsilon": 1e-7}},
         "optimiser-SGD": {"optimizer": "SGD", "learning_rate": 0.05,
                           "optimizer_arguments": {"momentum": 0.9, "nesterov": True}},
     },
