@@ -33,8 +33,8 @@ def augment(images, rng, flip=False, shift=0, cutout=0):
 def views(images):
     """Return six views of `images` with their weights, for test-time augmentation: [(weight, images)].
 
-    The images count one half, those moved by a pixel along both diagonals' first direction a
-    quarter each; each together with its mirror image. Source: K. Jordan, arXiv 2404.00498.
+    The images as they are count one half; moved by a pixel along the diagonal, one way and the
+    other, a quarter each; and each is halved with its mirror image. Source: K. Jordan, arXiv 2404.00498.
     """
     height, width = images.shape[1:3]
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
