@@ -40,7 +40,7 @@ photos: $(VENV)/installed ## run the five notebooks on your own pictures: FOLDER
 check: $(VENV)/installed ## recompute metrics, hashes, stamps and printed numbers; name what is stale or differs
 	@$(RUN) tools/check.py
 
-bench: $(VENV)/installed ## measure the speed of training beside plain model.fit (four minutes)
+bench: $(VENV)/installed ## measure the speed of training beside plain model.fit (eight minutes)
 	@$(RUN) tools/bench.py
 
 sync: $(VENV)/installed ## write what the notebooks share: Setup cells, links, lab/models.py
