@@ -35,6 +35,7 @@ from dataclasses import replace
 import keras
 from keras import layers
 
+from . import parts
 from .training import Recipe
 '''
 SETUP = '''import os

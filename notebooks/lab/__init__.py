@@ -6,4 +6,5 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from .files import LabError
 from .training import Recipe
 from .lesson import hyper_parameters, layer_table, setup_line, start, trained
-from . import audit, augmentation, datasets, evaluation, models, parts, plots, runs, training
+from .prediction import predict
+from . import analysis, audit, augmentation, datasets, evaluation, models, parts, plots, runs, training

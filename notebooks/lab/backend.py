@@ -7,6 +7,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from .files import LabError
 
 
@@ -52,6 +54,20 @@ def out_of_memory(error):
     """Return whether an exception says that the memory of the device or of the computer is full."""
     return (type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError", "_ArrayMemoryError")
             or "RESOURCE_EXHAUSTED" in str(error))
+
+
+def gradient(function, x):
+    """Return the gradient of a scalar function of Keras operations at the array `x`, an array of its shape."""
+    name, point = keras.config.backend(), keras.ops.convert_to_tensor(x)
+    if name == "jax":
+        return np.asarray(_BACKEND.grad(function)(point))
+    if name == "torch":
+        point = point.detach().requires_grad_()
+        return keras.ops.convert_to_numpy(_BACKEND.autograd.grad(function(point), point)[0])
+    with _BACKEND.GradientTape() as tape:
+        tape.watch(point)
+        value = function(point)
+    return tape.gradient(value, point).numpy()
 
 
 def hand_back():

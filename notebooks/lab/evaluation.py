@@ -54,19 +54,16 @@ def over_seeds(runs):
 
     Accuracy and macro-F1 are means, with the standard deviation where there are several runs; the
     interval is `wilson` of the mean accuracy. Where test images have the pixels of a training
-    image, the accuracy without them is added.
+    image, the accuracy without them is added; likewise that with test-time augmentation.
     """
-    def mean(metric):
-        values = [100 * run.record["metrics"]["test"][metric] for run in runs]
-        return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(runs) > 1 else "")
-
     first = runs[0].record
     low, high = wilson(np.mean([run.record["metrics"]["test"]["accuracy"] for run in runs]),
                        len(runs[0].predictions["test_labels"]))
-    row = {"accuracy": mean("accuracy"), "interval": f"{100 * low:.1f} to {100 * high:.1f}"}
-    if "accuracy_without_leaked" in first["metrics"]["test"]:
-        row["not leaked"] = mean("accuracy_without_leaked")
-    return row | {"macro-F1": mean("macro_f1"), "seeds": str(len(runs)), "parameters": f"{first['parameters']:,}",
+    row = {"accuracy": mean_and_deviation(runs, "test", "accuracy"), "interval": f"{100 * low:.1f} to {100 * high:.1f}"}
+    for name, metric in (("not leaked", "accuracy_without_leaked"), ("six views", "accuracy_tta")):
+        if metric in first["metrics"]["test"]:
+            row[name] = mean_and_deviation(runs, "test", metric)
+    return row | {"macro-F1": mean_and_deviation(runs, "test", "macro_f1"), "seeds": str(len(runs)), "parameters": f"{first['parameters']:,}",
                   "minutes": f"{np.mean([run.record['seconds']['train'] for run in runs]) / 60:.1f}"}
 
 
@@ -127,20 +124,53 @@ def against_base(study):
     points = {f"{factor} {name.split('-', 1)[1]}": runs for factor, points in study.items() for name, runs in points.items()}
     base = next(runs for runs in points.values() if runs[0].record["variant"] == "study-base")
     others = {name: runs for name, runs in points.items() if runs is not base}
-    differences = np.array([_validation(runs).mean() - _validation(base).mean() for runs in others.values()])
+    return _compared({"base": base} | others, [base] * len(others), study)
+
+
+def step_by_step(points, study):
+    """Return the same table for points that follow on one another, each compared with the one before.
+
+    points: {name: runs}; study: what the standard deviation is pooled over.
+    """
+    return _compared(points, list(points.values())[:-1], study)
+
+
+def _compared(points, references, study):
+    """Return a row for each of `points`; the first has no reference, the others one each."""
+    first, *others = points.items()
+    differences = np.array([_validation(runs).mean() - _validation(one).mean() for (_, runs), one in zip(others, references)])
     deviation, freedom = pooled(study)
-    errors = deviation * np.sqrt([1 / len(runs) + 1 / len(base) for runs in others.values()])
+    errors = deviation * np.sqrt([1 / len(runs) + 1 / len(one) for (_, runs), one in zip(others, references)])
     p_values = holm(2 * t.sf(np.abs(differences) / errors, freedom)) if freedom else np.ones(len(others))
-    rows = {"base": _point_row(base)}
-    for (name, runs), difference, p in zip(others.items(), differences, p_values):
+    rows = {first[0]: _point_row(first[1])}
+    for (name, runs), difference, p in zip(others, differences, p_values):
         verdict = "cannot tell" if p >= 0.05 else "better" if difference > 0 else "worse"
         rows[name] = _point_row(runs) | {"difference": f"{100 * difference:+.1f}", "p": "< 0.001" if p < 0.001 else f"{p:.3f}", "verdict": verdict}
-    return pd.DataFrame(rows).T.fillna("")
+    table = pd.DataFrame(rows).T.fillna("")
+    return table[[name for name in table if name not in ("parameters", "seconds")] + ["parameters", "seconds"]]
 
 
 def _point_row(runs):
-    values = 100 * _validation(runs)
-    return {"accuracy": f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")}
+    row = {"accuracy": mean_and_deviation(runs, "validation", "accuracy")}
+    if "accuracy_tta" in runs[0].record["metrics"]["validation"]:
+        row["six views"] = mean_and_deviation(runs, "validation", "accuracy_tta")
+    return row | {"parameters": f"{runs[0].record['parameters']:,}",
+                  "seconds": f"{np.mean([run.record['seconds']['train'] for run in runs]):.0f}"}
+
+
+def mean_and_deviation(runs, split, metric):
+    """Return a metric of some runs in percent: its mean, with the standard deviation where there are several."""
+    values = [100 * run.record["metrics"][split][metric] for run in runs]
+    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
+
+
+def mended(run):
+    """Return the positions of the test images that only the mean over six views gets right, and of those that only
+    the image alone does."""
+    alone, labels = run.test()
+    right = alone.argmax(axis=1) == labels
+    views_right = run.predictions["test_probabilities_tta"].argmax(axis=1) == labels
+    return np.flatnonzero(~right & views_right), np.flatnonzero(right & ~views_right)
 
 
 def confident_errors(probabilities, labels, n=12):

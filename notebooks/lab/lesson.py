@@ -15,7 +15,7 @@ from .runs import read
 from .screen import clock
 
 DATASETS = {"quick": ["digits"], "full": ["fashion_mnist", "cifar10", "fer2013"]}  # what "all" means
-FIRST_ONLY = ("04", "05")  # notebooks whose runs on the other data sets are still to come
+STORY = {"04": ["cifar10"]}  # notebooks whose runs on the other data sets are still to come
 MODELS = ("dense", "one_conv", "two_conv", "improved")  # in the order of the story
 QUICK_EPOCHS = 3
 EXPECTED = ROOT / "data" / "expected.json"  # the accuracies of our seeds, written by tools/report.py
@@ -49,7 +49,7 @@ def start(notebook, profile="full", chosen="all", seeds=(0,), retrain=False, cla
         if value not in DATASETS:
             raise LabError(f"There is no profile {value!r}: set PROFILE (or LAB_PROFILE) to {profiles}.")
         profile = value
-    story = DATASETS[profile][:1] if notebook[:2] in FIRST_ONLY else DATASETS[profile]
+    story = STORY.get(notebook[:2], DATASETS["full"]) if profile == "full" else DATASETS[profile]
     names = story if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
     if not names:
         raise LabError('DATASETS is empty: set it to "all" or to a list such as ["fashion_mnist"].')
@@ -88,10 +88,10 @@ class Lesson:
     def train(self, model, function, recipe, dataset):
         """Return the finished runs, one a seed, of a model on a data set: loaded or trained now.
 
-        In the quick profile a run has at most three epochs.
+        In the quick profile a run has at most three epochs; small sets get smaller batches.
         """
         retrain = self.retrain or _asked(dataset, model)
-        return self._note([training.train(function, dataset, self._short(recipe), model, seed, "main", self.runs_folder, retrain)
+        return self._note([training.train(function, dataset, self._adapted(recipe, dataset), model, seed, "main", self.runs_folder, retrain)
                            for seed in self.seeds])
 
     def study(self, model, function, base, factors, dataset, train):
@@ -107,7 +107,7 @@ class Lesson:
             recipe = replace(base, **change)
             variant = "study-base" if recipe == base else name
             if variant not in found:
-                found[variant] = self._point(model, function, self._short(recipe), dataset, variant, train)
+                found[variant] = self._point(model, function, self._adapted(recipe, dataset), dataset, variant, train)
             if all(found[variant]):
                 result[factor][name] = self._note(found[variant])
         runs = [run for point in found.values() if all(point) for run in point]
@@ -125,8 +125,17 @@ class Lesson:
             runs = [training.train(function, dataset, recipe, *place, retrain=again) for place in places]
         return runs
 
-    def _short(self, recipe):
-        return replace(recipe, epochs=min(recipe.epochs, QUICK_EPOCHS)) if self.profile == "quick" else recipe
+    def _adapted(self, recipe, dataset):
+        """Return the recipe for a training here: at most three epochs in the quick profile, small batches for few images.
+
+        Batches are halved until an epoch has 16 of them, down to 16 images; the learning rate of SGD with them.
+        """
+        batch = recipe.batch_size
+        while dataset.available and batch > 16 and batch * 16 > len(dataset.splits["training"]):
+            batch //= 2
+        rate = recipe.learning_rate * (batch / recipe.batch_size if recipe.optimizer.endswith("SGD") else 1)
+        epochs = min(recipe.epochs, QUICK_EPOCHS) if self.profile == "quick" else recipe.epochs
+        return replace(recipe, epochs=epochs, batch_size=batch, learning_rate=rate)
 
     def finished(self, dataset):
         """Return {model: runs} of all headline runs of a data set, in the order of the story.

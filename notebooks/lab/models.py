@@ -4,6 +4,7 @@ from dataclasses import replace
 import keras
 from keras import layers
 
+from . import parts
 from .training import Recipe
 
 
@@ -103,36 +104,94 @@ rates = {"learning rate": study["learning rate"]}
 # --- 04_improved_cnn.ipynb ---
 
 
-def build_improved(input_shape, classes, widths=(64, 128, 256)):
-    """A first convolution, then a block of two convolutions a width, then the mean of each map."""
+def normalised(x, activation):
+    """Batch normalisation without scale, then the activation."""
+    x = layers.BatchNormalization(scale=False, momentum=0.6, epsilon=1e-5)(x)
+    return layers.Activation(activation)(x)
 
-    def normalise(x):
-        return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
-    def convolve(x, filters):
-        return layers.Conv2D(filters=filters, kernel_size=3, padding="same", use_bias=False)(x)
-
+def build_improved(
+    input_shape, classes, widths=(64, 128, 128), whitening=True, identity=True, activation="gelu"
+):
+    """A whitening convolution, then a block of two convolutions a width, then the maximum of each map."""
+    side, channels = 2 if input_shape[-1] == 3 else 3, input_shape[-1]
+    start = parts.PartialIdentity() if identity else "glorot_uniform"
     inputs = keras.Input(shape=input_shape, dtype="uint8")
-    x = layers.Rescaling(scale=1 / 255)(inputs)
-    x = normalise(convolve(x, 32))
+    x = layers.Rescaling(scale=4 / 255, offset=-2)(inputs)
+    x = layers.Conv2D(
+        filters=2 * side * side * channels, kernel_size=side, use_bias=False,
+        trainable=not whitening, name=parts.WHITENING if whitening else "first")(x)
+    x = layers.Activation(activation)(x)
     for width in widths:
-        x = layers.MaxPooling2D(pool_size=2)(convolve(x, width))
-        x = normalise(x)
-        x = normalise(convolve(x, width))
-    x = layers.GlobalAveragePooling2D()(x)
-    outputs = layers.Dense(units=classes, activation="softmax")(x)
+        options = {"filters": width, "kernel_size": 3, "padding": "same", "use_bias": False}
+        x = layers.Conv2D(**options, kernel_initializer=start)(x)
+        x = normalised(layers.MaxPooling2D(pool_size=2)(x), activation)
+        x = normalised(layers.Conv2D(**options, kernel_initializer=start)(x), activation)
+    x = layers.GlobalMaxPooling2D()(x)
+    x = layers.Dense(units=classes, use_bias=False)(x)
+    x = layers.Rescaling(scale=1 / 9)(x)
+    outputs = layers.Activation("softmax", dtype="float32")(x)
     return keras.Model(inputs, outputs, name="improved")
 
 
 improved_recipe = Recipe(
-    epochs=10,
+    epochs=7,
     keep="last_epoch",
-    batch_size=128,
-    optimizer="SGD",
-    learning_rate=0.1,
-    optimizer_arguments={"momentum": 0.9, "nesterov": True, "weight_decay": 5e-3},
+    batch_size=512,
+    optimizer="FastOffsetSGD",
+    learning_rate=0.75,
+    optimizer_arguments={"momentum": 0.85, "nesterov": True, "weight_decay": 8.9e-3, "offset_factor": 64},
     schedule="triangle",
     loss="categorical_crossentropy",
-    label_smoothing=0.1,
-    augmentation={"flip": True, "shift": 2},
+    label_smoothing=0.2,
+    augmentation={"flip": "alternating", "shift": 2},
+    lookahead=5,
+    test_time_augmentation=True,
 )
+
+
+ablation_recipe = replace(
+    improved_recipe,
+    epochs=5,
+    model_arguments={"widths": (32, 64, 128), "whitening": True, "identity": True, "activation": "gelu"},
+)
+
+
+undone = {
+    "momentum": {"optimizer": "Adam", "learning_rate": 1e-3, "optimizer_arguments": {}, "batch_size": 128},
+    "GELU": {"model_arguments": {"activation": "relu"}},
+    "shifts": {"augmentation": {"shift": 0}},
+    "alternating": {"augmentation": {"flip": True}},
+    "smoothing": {"label_smoothing": 0.0},
+    "whitening": {"model_arguments": {"whitening": False}},
+    "identity": {"model_arguments": {"identity": False}},
+    "offsets": {"optimizer_arguments": {"offset_factor": 1}},
+    "Lookahead": {"lookahead": None},
+}
+
+
+def without(recipe, *ideas):
+    """A recipe with these ideas undone, the last of them first."""
+    for idea in reversed(ideas):
+        fields = {
+            name: getattr(recipe, name) | value if isinstance(value, dict) and value else value
+            for name, value in undone[idea].items()}
+        recipe = replace(recipe, **fields)
+    return recipe
+
+
+names = list(undone)
+ablation = {
+    "all": {"all-ideas": {}},
+    "with": {f"before-{name}": vars(without(ablation_recipe, *names[i:])) for i, name in enumerate(names[:-1])}
+    | {f"no-{names[-1]}": vars(without(ablation_recipe, names[-1]))},
+    "without": {f"no-{name}": vars(without(ablation_recipe, name)) for name in names[1:]},
+    "tried": {
+        "try-SiLU": {"model_arguments": ablation_recipe.model_arguments | {"activation": "silu"}},
+        "try-cutout-8": {"augmentation": {"flip": "alternating", "shift": 2, "cutout": 8}},
+        "try-shifts-4": {"augmentation": {"flip": "alternating", "shift": 4}},
+        "try-smoothing-0.1": {"label_smoothing": 0.1},
+        "try-batch-256": {"batch_size": 256, "learning_rate": 0.375},
+        "try-batch-1024": {"batch_size": 1024, "learning_rate": 1.5},
+    },
+}

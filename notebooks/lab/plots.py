@@ -222,6 +222,14 @@ def examples(dataset, run, chosen, columns=6):
                                  f"at {float(probabilities[i].max()):.0%}") for i in chosen], columns)
 
 
+def mended(dataset, run, chosen, columns=6):
+    """Test images with the true class, what the network said to the image alone, and the six views' probability of the class."""
+    images, labels = dataset.split("test")
+    alone, views = run.test()[0], run.predictions["test_probabilities_tta"]
+    return labelled([(images[i], f"is: {dataset.classes[labels[i]]}\nalone: {dataset.classes[alone[i].argmax()]}\n"
+                                 f"six views: {float(views[i, labels[i]]):.0%}") for i in chosen], columns)
+
+
 def weights(kernels, columns):
     """Weights (n, height, width) as small pictures: blue positive, red negative, white zero."""
     rows = -(-len(kernels) // columns)
@@ -232,6 +240,12 @@ def weights(kernels, columns):
         limit = np.abs(kernel).max()
         axes.imshow(kernel, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
     return figure
+
+
+def colour_filters(kernels, columns=12):
+    """Filters (n, height, width, channels) as pictures; zero is grey. Introduced in notebook 04."""
+    limit = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
+    return labelled([((127.5 + 127.5 * kernel).astype(np.uint8), f"{i}") for i, kernel in enumerate(kernels / limit, start=1)], columns)
 
 
 def feature_maps(image, blocks):
@@ -335,6 +349,26 @@ def class_scores(scores):
     return figure
 
 
+def budget(runs_by_model, published, title):
+    """Test accuracy against training time: our runs, a marker a network, and published results.
+
+    published: (what, accuracy in percent, seconds, hardware) each. Introduced in notebook 04.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.6))
+    for marker, (model, runs) in zip("os^D", runs_by_model.items()):
+        values = np.array([(run.record["seconds"]["train"], 100 * run.record["metrics"]["test"]["accuracy"]) for run in runs])
+        axes.plot(*values.T, marker, ms=5, label=MODEL_TITLES[model])
+    for what, accuracy, seconds, hardware in published:
+        axes.plot(seconds, accuracy, "x", ms=5, color="0.4")
+        axes.annotate(f"{what}, {hardware}", (seconds, accuracy), (0, 4), textcoords="offset points", fontsize=7, color="0.3", ha="center")
+    axes.set_xscale("log")
+    axes.set_xlabel("training time (seconds)")
+    axes.set_ylabel(f"test accuracy on {title} (%)")
+    axes.grid(color="0.92")
+    axes.legend(frameon=False, title="this repository", loc="lower left")
+    return figure
+
+
 def augmented(dataset, augment, columns=10, seed=0):
     """One training image a row, first as it is, then as `augment(images, rng)` changes it."""
     images, labels = dataset.split("training")
@@ -347,4 +381,137 @@ def augmented(dataset, augment, columns=10, seed=0):
             picture(axes, image)
     grid[0, 0].set_title("original", fontsize=8)
     grid[0, 1].set_title("augmented", fontsize=8)
+    return figure
+
+
+def networks(found, datasets):
+    """Test accuracy of each network with its 95 % Wilson interval, a panel a data set. Introduced in notebook 05."""
+    figure, grid = panels(len(datasets), 1.9)
+    for axes, dataset in zip(grid, datasets):
+        for row, runs in enumerate(found[dataset.name].values()):
+            accuracy = np.mean([run.record["metrics"]["test"]["accuracy"] for run in runs])
+            low, high = evaluation.wilson(accuracy, len(runs[0].predictions["test_labels"]))
+            axes.errorbar(100 * accuracy, row, xerr=[[100 * (accuracy - low)], [100 * (high - accuracy)]],
+                          fmt="o", ms=4, capsize=3, color=COLOURS[0])
+            axes.annotate(f"{100 * accuracy:.1f}", (100 * accuracy, row), (0, 5), textcoords="offset points", ha="center", fontsize=8)
+        axes.set_yticks(range(len(found[dataset.name])), [MODEL_TITLES[model] for model in found[dataset.name]])
+        axes.set_ylim(len(found[dataset.name]) - 0.5, -0.8)
+        axes.margins(x=0.15)
+        axes.set_title(dataset.title)
+        axes.set_xlabel("test accuracy (%)")
+        axes.grid(axis="x", color="0.92")
+    for axes in grid[1:]:
+        axes.set_yticklabels([])
+    return figure
+
+
+def reliability(tables):
+    """Accuracy against confidence, a panel a data set, a line before and after temperature scaling.
+
+    tables: {title: {label: a table of `analysis.reliability`}}; the size of a dot is its share of the images.
+    """
+    figure, grid = panels(len(tables), 2.4)
+    for axes, (title, lines) in zip(grid, tables.items()):
+        axes.plot([0, 100], [0, 100], color="0.7", lw=1)
+        for (label, table), colour in zip(lines.items(), COLOURS):
+            axes.plot(100 * table["confidence"], 100 * table["accuracy"], color=colour, lw=1, label=label)
+            axes.scatter(100 * table["confidence"], 100 * table["accuracy"], s=4 + 120 * table["images"] / table["images"].sum(), color=colour)
+        axes.set_title(title)
+        axes.set_xlabel("confidence (%)")
+        axes.grid(color="0.92")
+    grid[0].set_ylabel("accuracy (%)")
+    grid[0].legend(frameon=False)
+    return figure
+
+
+def coverage(lines):
+    """Accuracy against the share of images answered, a panel a data set, a line a network: {title: {label: (share, accuracy)}}."""
+    figure, grid = panels(len(lines), 2.2)
+    for axes, (title, curves) in zip(grid, lines.items()):
+        for (label, (share, accuracy)), style in zip(curves.items(), ("-", "--", "-.", ":")):
+            axes.plot(100 * share[20:], 100 * accuracy[20:], style, label=label)
+        axes.set_title(title)
+        axes.set_xlabel("images answered (%)")
+        axes.grid(color="0.92")
+    grid[0].set_ylabel("accuracy on these (%)")
+    grid[0].legend(frameon=False, fontsize=7)
+    return figure
+
+
+def beside(rows, columns):
+    """Rows of images with a title each: `rows` holds lists of (image, title), or None for a gap."""
+    figure, grid = plt.subplots(len(rows), columns, figsize=(WIDTH, 1.42 * WIDTH / columns * len(rows)), squeeze=False)
+    for axes in grid.ravel():
+        axes.axis("off")
+    for line, row in zip(grid, rows):
+        for axes, cell in zip(line, row):
+            if cell:
+                picture(axes, *cell)
+    return figure
+
+
+def heat(images, maps, titles, columns=6):
+    """Images above themselves with a map (height, width, 0 to 1) laid over: yellow where it is high."""
+    rows = -(-len(images) // columns)
+    figure, grid = plt.subplots(2 * rows, columns, figsize=(WIDTH, 2.5 * rows), squeeze=False)
+    for axes in grid.ravel():
+        axes.axis("off")
+    for i, (image, one, title) in enumerate(zip(images, maps, titles)):
+        upper, lower = grid[2 * (i // columns), i % columns], grid[2 * (i // columns) + 1, i % columns]
+        picture(upper, image, title)
+        picture(lower, image)
+        lower.imshow(one, cmap="cividis", alpha=0.6, vmin=0, vmax=1, interpolation="bilinear")
+    return figure
+
+
+def robustness(tables, title):
+    """Accuracy against the strength of each corruption, a line a network: {label: a table of `analysis.robustness`}."""
+    kinds = list(next(iter(tables.values())).index)
+    figure, grid = panels(len(kinds), 1.7)
+    for axes, kind in zip(grid, kinds):
+        for marker, (label, table) in zip("os^D", tables.items()):
+            axes.plot(range(6), 100 * table.loc[kind], f"-{marker}", ms=3, label=label)
+        axes.set_title(kind)
+        axes.set_ylim(0, 100)
+        axes.grid(color="0.92")
+    for axes in grid[-3:]:
+        axes.set_xlabel("strength")
+    for axes in grid[::3]:
+        axes.set_ylabel("accuracy (%)")
+    figure.suptitle(title, fontsize=9)
+    figure.legend(*grid[0].get_legend_handles_labels(), ncols=4, loc="outside lower center", frameon=False)
+    return figure
+
+
+def bars(frames, label):
+    """Values (0 to 1) with their intervals, a panel a table with columns value, low, high, images: {title: table}."""
+    figure, grid = panels(len(frames), 2.3)
+    for axes, (title, frame) in zip(grid, frames.items()):
+        axes.errorbar(range(len(frame)), 100 * frame["value"], fmt="o", ms=5, capsize=3, color=COLOURS[0],
+                      yerr=100 * np.array([frame["value"] - frame["low"], frame["high"] - frame["value"]]))
+        axes.set_xticks(range(len(frame)), [f"{name}\n(n = {n:,})" for name, n in frame["images"].items()], fontsize=7)
+        axes.set_title(title)
+        axes.margins(x=0.15)
+        axes.grid(axis="y", color="0.92")
+    grid[0].set_ylabel(label)
+    return figure
+
+
+def maps(places, datasets, found):
+    """Images as dots on a map, coloured by class, errors as crosses, a panel a data set.
+
+    places: {data set's name: (n, 2)}; found: {name: (labels, right)} of the same images.
+    """
+    figure, grid = panels(len(datasets), 3.5)
+    for axes, dataset in zip(grid, datasets):
+        labels, right = found[dataset.name]
+        for label, name in enumerate(dataset.classes):
+            mine, colour = labels == label, COLOURS[label % len(COLOURS)]
+            axes.plot(*places[dataset.name][mine & right].T, ".", ms=2, color=colour)
+            axes.plot(*places[dataset.name][mine & ~right].T, "x", ms=3, mew=0.7, color=colour)
+            axes.plot([], [], "o", ms=4, color=colour, label=name)
+        axes.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.02), fontsize=7, frameon=False, columnspacing=1)
+        axes.set_title(dataset.title)
+        axes.set_xticks([])
+        axes.set_yticks([])
     return figure
