@@ -90,8 +90,10 @@ def test_holm_by_hand():
     assert evaluation.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
 
 
-def point(variant, *accuracies):
-    return [Run(None, {"variant": variant, "metrics": {"validation": {"accuracy": value}}}, None, None) for value in accuracies]
+def point(variant, *accuracies, views=0.0):
+    metrics = [{"accuracy": value} | ({"accuracy_tta": value + views} if views else {}) for value in accuracies]
+    return [Run(None, {"variant": variant, "metrics": {"validation": one}, "parameters": 1234, "seconds": {"train": 61.7}}, None, None)
+            for one in metrics]
 
 
 def test_a_study_tells_better_worse_and_noise():
@@ -107,6 +109,22 @@ def test_a_study_tells_better_worse_and_noise():
     assert table["difference"].tolist() == ["", "+3.0", "-5.0", "+0.2"] and table["accuracy"].iloc[0] == "75.2 ± 0.3"
     alone = {"dropout": {"dropout-0.4": point("study-base", 0.7), "dropout-0.2": point("dropout-0.2", 0.9)}}
     assert evaluation.against_base(alone)["verdict"].tolist() == ["", "cannot tell"]
+
+
+def test_ideas_are_compared_with_the_step_before():
+    points = {"plain": point("before-a", 0.60, 0.604), "a": point("before-b", 0.70, 0.704, views=0.01),
+              "b": point("study-base", 0.701, 0.705, views=0.01)}
+    table = evaluation.step_by_step(points, {"with": points})
+    assert table["difference"].tolist() == ["", "+10.0", "+0.1"] and table["verdict"].tolist() == ["", "better", "cannot tell"]
+    assert table["six views"].tolist() == ["", "71.2 ± 0.3", "71.3 ± 0.3"]
+    assert table.columns.tolist()[-2:] == ["parameters", "seconds"] and table.iloc[0, -2:].tolist() == ["1,234", "62"]
+
+
+def test_six_views_mend_some_images_and_break_others():
+    alone, views = np.eye(2)[[0, 1, 1, 0]], np.eye(2)[[0, 0, 1, 1]]
+    run = Run(None, {}, None, {"test_probabilities": alone, "test_labels": np.array([0, 0, 1, 0]), "test_probabilities_tta": views})
+    mended, broken = evaluation.mended(run)
+    assert mended.tolist() == [1] and broken.tolist() == [3]
 
 
 def test_a_gain_is_paired_over_the_test_images():

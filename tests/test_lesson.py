@@ -134,3 +134,18 @@ def test_lab_retrain_names_what_is_trained_again(monkeypatch, digits, recipe, tm
     for model in ("dense", "one_conv", "two_conv"):
         started.train(model, None, recipe, digits)
     assert asked == [True, False, True]
+
+
+def test_few_images_get_small_batches_and_sgd_a_smaller_rate(digits):
+    from lab import models
+
+    quick = lesson.start("04_improved_cnn", "quick")
+    assert len(digits.splits["training"]) // 64 >= 16 > len(digits.splits["training"]) // 128
+    adapted = quick._adapted(models.improved_recipe, digits)
+    assert (adapted.epochs, adapted.batch_size, adapted.learning_rate) == (3, 64, models.improved_recipe.learning_rate / 8)
+    assert quick._adapted(models.two_conv_recipe, digits).learning_rate == models.two_conv_recipe.learning_rate
+    few = digits.subset(["1", "7"])
+    assert quick._adapted(models.dense_recipe, few).batch_size == 16
+    for name in ("fashion_mnist", "cifar10", "fer2013"):  # whose images need not be here
+        whole = lesson.start("04_improved_cnn", "full", ["digits"])._adapted(models.improved_recipe, lesson.datasets.KNOWN[name])
+        assert whole == models.improved_recipe

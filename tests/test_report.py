@@ -63,9 +63,9 @@ def test_check_names_what_was_changed_by_hand(copy):
     run, accuracy = first_accuracy(copy)
     change(run, accuracy, accuracy[:-1] + str((int(accuracy[-1]) + 1) % 10))
     number = copy / "report" / "generated" / "numbers.tex"
-    printed = re.search(r"fashion_mnist.improved.test.accuracy\}\{(\d)", number.read_text())
+    printed = re.search(r"cifar10.improved.test.accuracy\}\{(\d)", number.read_text())
     change(number, printed[0], printed[0][:-1] + str((int(printed[1]) + 1) % 10))
-    change(copy / "notebooks" / "04_improved_cnn.ipynb", "flip=True, shift=2", "flip=True, shift=3")
+    change(copy / "notebooks" / "04_improved_cnn.ipynb", "% 2 == 1, shift=2", "% 2 == 1, shift=3")
     matrix = copy / "figures" / "05_confusion_fashion_mnist_two_conv.csv"
     change(matrix, "Trouser,", "Trouser,1")
     change(copy / "report" / "sections" / "4_conclusion.tex", "Convolution uses", "Convolution really uses")

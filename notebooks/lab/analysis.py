@@ -185,13 +185,15 @@ def grad_cam(network, images, classes):
     """Return (n, height, width) from 0 to 1: how much each place of the last maps spoke for a class.
 
     classes: the class asked about, one an image. The maps are weighted by the mean gradient of the
-    class's log-probability, summed, and cut off below zero.
+    class's logit, summed, and cut off below zero.
     Source: R. Selvaraju and others, Grad-CAM, arXiv 1610.02391.
     """
     maps = [layer for layer in network.layers if len(layer.output.shape) == 4][-1].output
-    seen = keras.ops.convert_to_numpy(keras.Model(network.inputs, maps).predict(images, verbose=0))
-    head, wanted = keras.Model(maps, network.outputs[0]), np.eye(network.output_shape[-1], dtype="float32")[classes]
-    slopes = gradient(lambda x: keras.ops.sum(keras.ops.log(head(x) + LEAST) * wanted), seen)
+    seen = keras.Model(network.inputs, maps).predict(images, verbose=0)
+    last = network.layers[-1]  # a softmax alone, or a dense layer with one
+    head, dense = keras.Model(maps, last.input), isinstance(last, keras.layers.Dense)
+    wanted = np.eye(network.output_shape[-1], dtype="float32")[classes]
+    slopes = gradient(lambda x: keras.ops.sum((keras.ops.matmul(head(x), last.kernel) if dense else head(x)) * wanted), seen)
     heat = np.maximum((seen * slopes.mean(axis=(1, 2), keepdims=True)).sum(axis=-1), 0)
     heat = zoom(heat, (1, images.shape[1] / heat.shape[1], images.shape[2] / heat.shape[2]), order=1)
     return heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), LEAST)

@@ -36,6 +36,8 @@ if int(keras.__version__.split(".")[0]) < 3:
     raise LabError(f"Keras {keras.__version__} is too old, Keras 3 is needed: {MEND}")
 with _quiet():
     _BACKEND = importlib.import_module(keras.config.backend())
+if keras.config.backend() == "tensorflow":
+    _BACKEND.get_logger().setLevel("ERROR")  # many small networks in one process are what notebook 05 wants
 
 
 def accelerator():

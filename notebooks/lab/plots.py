@@ -143,26 +143,25 @@ def projection(datasets, count=2000, seed=0):
     return figure
 
 
-def pairs(rows, columns=6):
-    """Two images above one another in each column: `rows` holds (upper, its title, lower, its title)."""
-    figure, grid = plt.subplots(2, columns, figsize=(1.05 * columns, 2.45), squeeze=False)
+def beside(rows, columns):
+    """Rows of images with a title each: `rows` holds lists of (image, title)."""
+    figure, grid = plt.subplots(len(rows), columns, figsize=(WIDTH, 1.42 * WIDTH / 6 * len(rows)), squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
-    for (upper, lower), (image, title, other, other_title) in zip(grid.T, rows):
-        picture(upper, image, title)
-        picture(lower, other, other_title)
+    for line, row in zip(grid, rows):
+        for axes, cell in zip(line, row):
+            picture(axes, *cell)
     return figure
+
+
+def pairs(rows, columns=6):
+    """Two images above one another in each column: `rows` holds (upper, its title, lower, its title)."""
+    return beside([[row[:2] for row in rows], [row[2:] for row in rows]], columns)
 
 
 def labelled(rows, columns=6):
     """Images with a title each: `rows` holds (image, title)."""
-    lines = max(1, -(-len(rows) // columns))
-    figure, grid = plt.subplots(lines, columns, figsize=(WIDTH, 1.42 * lines), squeeze=False)
-    for axes in grid.ravel():
-        axes.axis("off")
-    for axes, (image, title) in zip(grid.ravel(), rows):
-        picture(axes, image, title)
-    return figure
+    return beside([rows[i : i + columns] for i in range(0, len(rows), columns)], columns)
 
 
 def votes(shares, rows, columns):
@@ -320,35 +319,6 @@ def histories(studies, legend):
     return figure
 
 
-def comparison(runs_by_model, dataset):
-    """Test accuracy of each model with its 95 % Wilson interval. Introduced in notebook 05."""
-    figure, axes = plt.subplots(figsize=(0.8 * WIDTH, 0.5 + 0.42 * len(runs_by_model)))
-    for row, (model, runs) in enumerate(runs_by_model.items()):
-        accuracy = np.mean([run.record["metrics"]["test"]["accuracy"] for run in runs])
-        low, high = evaluation.wilson(accuracy, len(runs[0].predictions["test_labels"]))
-        axes.errorbar(100 * accuracy, row, xerr=[[100 * (accuracy - low)], [100 * (high - accuracy)]],
-                      fmt="o", capsize=3, color=COLOURS[0])
-        axes.annotate(f"{100 * accuracy:.1f}", (100 * accuracy, row), (0, 6), textcoords="offset points", ha="center")
-    axes.set_yticks(range(len(runs_by_model)), [MODEL_TITLES[model] for model in runs_by_model])
-    axes.set_ylim(len(runs_by_model) - 0.5, -0.7)
-    axes.set_xlabel(f"test accuracy on {dataset.title} (%), with its 95 % interval")
-    axes.grid(axis="x", color="0.9")
-    return figure
-
-
-def class_scores(scores):
-    """F1 of each class (rows of `scores`), a marker a model (columns). Introduced in notebook 05."""
-    scores = scores.loc[scores.mean(axis=1).sort_values().index]
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.24 * len(scores)))
-    for marker, (title, column) in zip("os^D", scores.items()):
-        axes.plot(column, range(len(scores)), marker, ms=5, label=title)
-    axes.set_yticks(range(len(scores)), scores.index)
-    axes.set_xlabel("F1 on the test images")
-    axes.grid(color="0.92")
-    axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
-    return figure
-
-
 def budget(runs_by_model, published, title):
     """Test accuracy against training time: our runs, a marker a network, and published results.
 
@@ -381,137 +351,4 @@ def augmented(dataset, augment, columns=10, seed=0):
             picture(axes, image)
     grid[0, 0].set_title("original", fontsize=8)
     grid[0, 1].set_title("augmented", fontsize=8)
-    return figure
-
-
-def networks(found, datasets):
-    """Test accuracy of each network with its 95 % Wilson interval, a panel a data set. Introduced in notebook 05."""
-    figure, grid = panels(len(datasets), 1.9)
-    for axes, dataset in zip(grid, datasets):
-        for row, runs in enumerate(found[dataset.name].values()):
-            accuracy = np.mean([run.record["metrics"]["test"]["accuracy"] for run in runs])
-            low, high = evaluation.wilson(accuracy, len(runs[0].predictions["test_labels"]))
-            axes.errorbar(100 * accuracy, row, xerr=[[100 * (accuracy - low)], [100 * (high - accuracy)]],
-                          fmt="o", ms=4, capsize=3, color=COLOURS[0])
-            axes.annotate(f"{100 * accuracy:.1f}", (100 * accuracy, row), (0, 5), textcoords="offset points", ha="center", fontsize=8)
-        axes.set_yticks(range(len(found[dataset.name])), [MODEL_TITLES[model] for model in found[dataset.name]])
-        axes.set_ylim(len(found[dataset.name]) - 0.5, -0.8)
-        axes.margins(x=0.15)
-        axes.set_title(dataset.title)
-        axes.set_xlabel("test accuracy (%)")
-        axes.grid(axis="x", color="0.92")
-    for axes in grid[1:]:
-        axes.set_yticklabels([])
-    return figure
-
-
-def reliability(tables):
-    """Accuracy against confidence, a panel a data set, a line before and after temperature scaling.
-
-    tables: {title: {label: a table of `analysis.reliability`}}; the size of a dot is its share of the images.
-    """
-    figure, grid = panels(len(tables), 2.4)
-    for axes, (title, lines) in zip(grid, tables.items()):
-        axes.plot([0, 100], [0, 100], color="0.7", lw=1)
-        for (label, table), colour in zip(lines.items(), COLOURS):
-            axes.plot(100 * table["confidence"], 100 * table["accuracy"], color=colour, lw=1, label=label)
-            axes.scatter(100 * table["confidence"], 100 * table["accuracy"], s=4 + 120 * table["images"] / table["images"].sum(), color=colour)
-        axes.set_title(title)
-        axes.set_xlabel("confidence (%)")
-        axes.grid(color="0.92")
-    grid[0].set_ylabel("accuracy (%)")
-    grid[0].legend(frameon=False)
-    return figure
-
-
-def coverage(lines):
-    """Accuracy against the share of images answered, a panel a data set, a line a network: {title: {label: (share, accuracy)}}."""
-    figure, grid = panels(len(lines), 2.2)
-    for axes, (title, curves) in zip(grid, lines.items()):
-        for (label, (share, accuracy)), style in zip(curves.items(), ("-", "--", "-.", ":")):
-            axes.plot(100 * share[20:], 100 * accuracy[20:], style, label=label)
-        axes.set_title(title)
-        axes.set_xlabel("images answered (%)")
-        axes.grid(color="0.92")
-    grid[0].set_ylabel("accuracy on these (%)")
-    grid[0].legend(frameon=False, fontsize=7)
-    return figure
-
-
-def beside(rows, columns):
-    """Rows of images with a title each: `rows` holds lists of (image, title), or None for a gap."""
-    figure, grid = plt.subplots(len(rows), columns, figsize=(WIDTH, 1.42 * WIDTH / columns * len(rows)), squeeze=False)
-    for axes in grid.ravel():
-        axes.axis("off")
-    for line, row in zip(grid, rows):
-        for axes, cell in zip(line, row):
-            if cell:
-                picture(axes, *cell)
-    return figure
-
-
-def heat(images, maps, titles, columns=6):
-    """Images above themselves with a map (height, width, 0 to 1) laid over: yellow where it is high."""
-    rows = -(-len(images) // columns)
-    figure, grid = plt.subplots(2 * rows, columns, figsize=(WIDTH, 2.5 * rows), squeeze=False)
-    for axes in grid.ravel():
-        axes.axis("off")
-    for i, (image, one, title) in enumerate(zip(images, maps, titles)):
-        upper, lower = grid[2 * (i // columns), i % columns], grid[2 * (i // columns) + 1, i % columns]
-        picture(upper, image, title)
-        picture(lower, image)
-        lower.imshow(one, cmap="cividis", alpha=0.6, vmin=0, vmax=1, interpolation="bilinear")
-    return figure
-
-
-def robustness(tables, title):
-    """Accuracy against the strength of each corruption, a line a network: {label: a table of `analysis.robustness`}."""
-    kinds = list(next(iter(tables.values())).index)
-    figure, grid = panels(len(kinds), 1.7)
-    for axes, kind in zip(grid, kinds):
-        for marker, (label, table) in zip("os^D", tables.items()):
-            axes.plot(range(6), 100 * table.loc[kind], f"-{marker}", ms=3, label=label)
-        axes.set_title(kind)
-        axes.set_ylim(0, 100)
-        axes.grid(color="0.92")
-    for axes in grid[-3:]:
-        axes.set_xlabel("strength")
-    for axes in grid[::3]:
-        axes.set_ylabel("accuracy (%)")
-    figure.suptitle(title, fontsize=9)
-    figure.legend(*grid[0].get_legend_handles_labels(), ncols=4, loc="outside lower center", frameon=False)
-    return figure
-
-
-def bars(frames, label):
-    """Values (0 to 1) with their intervals, a panel a table with columns value, low, high, images: {title: table}."""
-    figure, grid = panels(len(frames), 2.3)
-    for axes, (title, frame) in zip(grid, frames.items()):
-        axes.errorbar(range(len(frame)), 100 * frame["value"], fmt="o", ms=5, capsize=3, color=COLOURS[0],
-                      yerr=100 * np.array([frame["value"] - frame["low"], frame["high"] - frame["value"]]))
-        axes.set_xticks(range(len(frame)), [f"{name}\n(n = {n:,})" for name, n in frame["images"].items()], fontsize=7)
-        axes.set_title(title)
-        axes.margins(x=0.15)
-        axes.grid(axis="y", color="0.92")
-    grid[0].set_ylabel(label)
-    return figure
-
-
-def maps(places, datasets, found):
-    """Images as dots on a map, coloured by class, errors as crosses, a panel a data set.
-
-    places: {data set's name: (n, 2)}; found: {name: (labels, right)} of the same images.
-    """
-    figure, grid = panels(len(datasets), 3.5)
-    for axes, dataset in zip(grid, datasets):
-        labels, right = found[dataset.name]
-        for label, name in enumerate(dataset.classes):
-            mine, colour = labels == label, COLOURS[label % len(COLOURS)]
-            axes.plot(*places[dataset.name][mine & right].T, ".", ms=2, color=colour)
-            axes.plot(*places[dataset.name][mine & ~right].T, "x", ms=3, mew=0.7, color=colour)
-            axes.plot([], [], "o", ms=4, color=colour, label=name)
-        axes.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.02), fontsize=7, frameon=False, columnspacing=1)
-        axes.set_title(dataset.title)
-        axes.set_xticks([])
-        axes.set_yticks([])
     return figure

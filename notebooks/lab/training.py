@@ -133,6 +133,7 @@ def fingerprint(model, recipe, dataset, seed):
 
 def build(function, dataset, recipe, seed):
     """Return the untrained model that `function` (of a `model` cell) makes, its weights drawn from `seed`."""
+    keras.utils.clear_session(free_memory=False)  # or older versions go on where the last model's random numbers ended
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.precision)
     try:
