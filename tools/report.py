@@ -89,7 +89,7 @@ def table(header, columns, rows):
                       *lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-RESULTS = ["Data set", "Network", "Seeds", "Accuracy (%)", "Interval (%)", "Six views (%)", "Macro-F1", "Parameters", "Minutes"]
+RESULTS = ["Data set", "Network", "Seeds", "Accuracy", "Interval", "Six views", "Macro-F1", "Parameters", "Minutes"]
 
 
 def result_row(runs):
@@ -206,8 +206,8 @@ def readme(text):
         rows.append("| " + " | ".join(result_row(runs)).replace(r"\,", " ").replace(r"$\pm$", "±") + " |")
     devices = {f"{run.record['environment']['device']}, {run.record['environment']['threads']} threads"
                for runs in runs_in(ROOT / "data" / "runs").values() for run in runs}
-    rows += ["", "Accuracy and macro-F1 on the test images; accuracy with its Wilson 95 % interval, and once more as the mean of six "
-                 f"views of each image where the recipe asks for that; minutes of training on "
+    rows += ["", "On the test images, accuracies in percent: with the Wilson 95 % interval, and once more as the mean of six views of "
+                 f"each image where the recipe asks for that; minutes of training on "
                  f"{'; '.join(sorted(devices))}."]
     start, end = "<!-- results:start -->", "<!-- results:end -->"
     before, rest = text.split(start)

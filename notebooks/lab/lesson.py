@@ -329,7 +329,7 @@ def _words(value):
     if isinstance(value, dict):
         return ", ".join(f"{key.replace('_', ' ')}: {_words(one)}" for key, one in value.items()) or "none"
     if isinstance(value, (list, tuple)):
-        return " × ".join(map(str, value))
+        return " × ".join(str(one) for one in value if one != {})  # an initialiser without arguments is its name
     if isinstance(value, float):
         return f"{value:.4g}"
     return {"None": "none", "True": "yes", "False": "no"}.get(str(value), str(value).replace("_", " "))

@@ -328,14 +328,16 @@ def budget(runs_by_model, published, title):
     for marker, (model, runs) in zip("os^D", runs_by_model.items()):
         values = np.array([(run.record["seconds"]["train"], 100 * run.record["metrics"]["test"]["accuracy"]) for run in runs])
         axes.plot(*values.T, marker, ms=5, label=MODEL_TITLES[model])
-    for what, accuracy, seconds, hardware in published:
-        axes.plot(seconds, accuracy, "x", ms=5, color="0.4")
-        axes.annotate(f"{what}, {hardware}", (seconds, accuracy), (0, 4), textcoords="offset points", fontsize=7, color="0.3", ha="center")
+    own = axes.legend(frameon=False, title="this repository", loc="lower left")
+    crosses = [axes.plot(seconds, accuracy, linestyle="", marker=f"${i}$", ms=6, color="0.3", label=f"{what}, {hardware}")[0]
+               for i, (what, accuracy, seconds, hardware) in enumerate(published, start=1)]
+    if published:
+        axes.legend(handles=crosses, frameon=False, title="published", loc="lower right", fontsize=7)
+        axes.add_artist(own)
     axes.set_xscale("log")
     axes.set_xlabel("training time (seconds)")
     axes.set_ylabel(f"test accuracy on {title} (%)")
     axes.grid(color="0.92")
-    axes.legend(frameon=False, title="this repository", loc="lower left")
     return figure
 
 
