@@ -8,22 +8,21 @@ from .plots import COLOURS, MODEL_TITLES, WIDTH, panels, picture
 
 def networks(found, datasets):
     """Test accuracy of each network with its 95 % Wilson interval, a panel a data set."""
-    figure, grid = panels(len(datasets), 1.9)
+    models = [model for model in MODEL_TITLES if any(model in runs for runs in found.values())]
+    figure, grid = panels(len(datasets), 2.1)
     for axes, dataset in zip(grid, datasets):
-        for row, runs in enumerate(found[dataset.name].values()):
-            accuracy = np.mean([run.record["metrics"]["test"]["accuracy"] for run in runs])
+        for model, runs in found[dataset.name].items():
+            row, accuracy = models.index(model), np.mean([run.record["metrics"]["test"]["accuracy"] for run in runs])
             low, high = evaluation.wilson(accuracy, len(runs[0].predictions["test_labels"]))
             axes.errorbar(100 * accuracy, row, xerr=[[100 * (accuracy - low)], [100 * (high - accuracy)]],
                           fmt="o", ms=4, capsize=3, color=COLOURS[0])
             axes.annotate(f"{100 * accuracy:.1f}", (100 * accuracy, row), (0, 5), textcoords="offset points", ha="center", fontsize=8)
-        axes.set_yticks(range(len(found[dataset.name])), [MODEL_TITLES[model] for model in found[dataset.name]])
-        axes.set_ylim(len(found[dataset.name]) - 0.5, -0.8)
+        axes.set_yticks(range(len(models)), [MODEL_TITLES[model] for model in models] if axes is grid[0] else [])
+        axes.set_ylim(len(models) - 0.5, -0.8)
         axes.margins(x=0.15)
         axes.set_title(dataset.title)
         axes.set_xlabel("test accuracy (%)")
         axes.grid(axis="x", color="0.92")
-    for axes in grid[1:]:
-        axes.set_yticklabels([])
     return figure
 
 
@@ -69,7 +68,7 @@ def coverage(lines):
         axes.set_xlabel("images answered (%)")
         axes.grid(color="0.92")
     grid[0].set_ylabel("accuracy on these (%)")
-    grid[0].legend(frameon=False, fontsize=7)
+    max(grid, key=lambda axes: len(axes.lines)).legend(frameon=False, fontsize=7, loc="lower left")
     return figure
 
 
