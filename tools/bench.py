@@ -1,6 +1,6 @@
 """How fast the training engine is, on this machine.
 
-usage: bench.py      prints a table; takes about eight minutes on two CPU cores
+usage: bench.py      prints a table; takes about five minutes on two CPU cores
 
 The two-convolution network is trained on random pictures of CIFAR-10's size, by `lab.training` and
 by plain `model.fit` in turn, in one process, after a warm-up of both. Ours includes shuffling,
@@ -21,7 +21,7 @@ from lab import datasets, models, training  # noqa: E402
 from lab.backend import environment  # noqa: E402
 from lab.runs import Checkpoints  # noqa: E402
 
-ROUNDS = 5
+ROUNDS = 3
 EPOCHS = 3
 
 

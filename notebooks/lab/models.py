@@ -111,7 +111,7 @@ def normalised(x, activation):
 
 
 def build_improved(
-    input_shape, classes, widths=(64, 128, 128), whitening=True, identity=True, activation="gelu"
+    input_shape, classes, widths=(64, 256, 256), whitening=True, identity=True, activation="gelu"
 ):
     """A whitening convolution, then a block of two convolutions a width, then the maximum of each map."""
     side, channels = 2 if input_shape[-1] == 3 else 3, input_shape[-1]
@@ -135,7 +135,7 @@ def build_improved(
 
 
 improved_recipe = Recipe(
-    epochs=7,
+    epochs=16,
     keep="last_epoch",
     batch_size=512,
     optimizer="FastOffsetSGD",

@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 from . import parts
 from .audit import leaked
 from .augmentation import augment, views
-from .backend import environment, keras, out_of_memory
+from .backend import batches, environment, keras, out_of_memory
 from .files import ROOT, LabError, sha256
 from .runs import Checkpoints, all_metrics, git_commit, label, read, store, summary, weights_sha256
 from .screen import Line, clock
@@ -231,6 +231,7 @@ def _fit(network, dataset, recipe, seed, checkpoints, progress):
     images, labels = _training_images(dataset, recipe, seed)
     targets = np.eye(len(dataset.classes), dtype="float32")
     validation_images, validation_labels = dataset.split("validation")
+    validation = batches(500, validation_images, targets[validation_labels])
     compile_model(network, recipe, len(images))
     callbacks = [parts.Lookahead(network, recipe.lookahead, _steps(recipe, len(images)))] if recipe.lookahead else []
     variables = network.variables + network.optimizer.variables + [slow for one in callbacks for slow in one.slow]
@@ -248,11 +249,10 @@ def _fit(network, dataset, recipe, seed, checkpoints, progress):
         progress.epoch(history, recipe.epochs, state["seconds"])
         changed, order = prepared.result()
         prepared = background.submit(_epoch, images, recipe, seed, epoch + 1)
-        logs = network.fit(changed, targets[labels[order]], batch_size=recipe.batch_size, shuffle=False,
-                           validation_data=(validation_images, targets[validation_labels]),
-                           validation_batch_size=500, verbose=0, callbacks=callbacks).history
-        history.append({"epoch": epoch + 1, "loss": logs["loss"][0], "accuracy": logs["accuracy"][0],
-                        "validation_loss": logs["val_loss"][0], "validation_accuracy": logs["val_accuracy"][0]})
+        fitted = network.fit(**batches(recipe.batch_size, changed, targets[labels[order]]), shuffle=False, verbose=0, callbacks=callbacks).history
+        seen = network.evaluate(**validation, verbose=0, return_dict=True)
+        history.append({"epoch": epoch + 1, "loss": fitted["loss"][0], "accuracy": fitted["accuracy"][0],
+                        "validation_loss": seen["loss"], "validation_accuracy": seen["accuracy"]})
         if recipe.keep == "last_epoch":
             state["best"] = epoch
         elif epoch == 0 or history[-1]["validation_loss"] < history[state["best"]]["validation_loss"]:
@@ -310,9 +310,9 @@ def _predict(network, dataset, recipe, variant):
     arrays = {}
     for split in ("validation", "test") if variant in HEADLINE else ("validation",):
         images, labels = dataset.split(split)
-        arrays[f"{split}_probabilities"] = network.predict(images, batch_size=500, verbose=0).astype(np.float16)
+        arrays[f"{split}_probabilities"] = network.predict(**batches(500, images), verbose=0).astype(np.float16)
         if recipe.test_time_augmentation:
-            mean = sum(weight * network.predict(view, batch_size=500, verbose=0) for weight, view in views(images))
+            mean = sum(weight * network.predict(**batches(500, view), verbose=0) for weight, view in views(images))
             arrays[f"{split}_probabilities_tta"] = mean.astype(np.float16)
         arrays[f"{split}_labels"] = labels.astype(np.int16)
     if variant in HEADLINE and (copied := leaked(dataset)).any():
