@@ -5,7 +5,7 @@ RUN = $(VENV)/bin/python
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help quick test test-long test-oldest reproduce retrain photos check bench sync report install-tex
+.PHONY: help quick test test-long test-oldest reproduce retrain photos check bench rivals sync report install-tex
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,8 +40,11 @@ photos: $(VENV)/installed ## run the five notebooks on your own pictures: FOLDER
 check: $(VENV)/installed ## recompute metrics, hashes, stamps and printed numbers; name what is stale or differs
 	@$(RUN) tools/check.py
 
-bench: $(VENV)/installed ## measure the speed of training beside plain model.fit (eight minutes)
+bench: $(VENV)/installed ## measure the speed of training beside plain model.fit and beside the machine's limit (five minutes)
 	@$(RUN) tools/bench.py
+
+rivals: $(VENV)/installed ## train two well-known networks as long as our improved one took, or MINUTES=20 each
+	@$(RUN) tools/rivals.py $(MINUTES)
 
 sync: $(VENV)/installed ## write what the notebooks share: Setup cells, links, lab/models.py
 	@$(RUN) tools/notebooks.py sync

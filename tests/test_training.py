@@ -136,6 +136,7 @@ CHANGES = {
     "schedule": "constant", "loss": "other", "label_smoothing": 0.1, "augmentation": {"flip": True},
     "keep": "last_epoch", "patience": 3, "precision": "mixed_float16", "model_arguments": {"units": 64},
     "subset": 0.5, "lookahead": 5, "test_time_augmentation": True,
+    "class_weight": "balanced",
 }
 
 
@@ -251,6 +252,21 @@ def test_a_subset_keeps_every_class_in_proportion_and_depends_on_the_seed(share,
     assert np.abs(np.bincount(labels, minlength=10) - share * np.bincount(whole)).max() <= 1
     again, other = (training._training_images(digits, replace(recipe, subset=share), seed)[0] for seed in (0, 1))
     assert (again == images).all() and not (other == images).all()
+
+
+def test_balanced_class_weights_count_each_class_alike():
+    weights = training.class_weights(np.array([0, 0, 0, 0, 2, 2]), 3)
+    assert weights == {0: pytest.approx(0.5), 1: 0.0, 2: 1.0}
+
+
+def test_balanced_class_weights_help_a_rare_class(digits, recipe, tmp_path):
+    training_rows, labels = digits.splits["training"], digits.split("training")[1]
+    rare = np.concatenate([training_rows[labels != 0], training_rows[labels == 0][:4]])
+    few = replace(digits, name="few", splits={**digits.splits, "training": rare})
+    found = [training.train(models.build_dense, few, replace(recipe, class_weight=weight), "dense", 0, str(weight), tmp_path)
+             for weight in (None, "balanced")]
+    without, with_weights = [run.predictions["validation_probabilities"][run.predictions["validation_labels"] == 0, 0].mean() for run in found]
+    assert with_weights > 1.2 * without
 
 
 def test_only_headline_runs_open_the_test_images(digits, recipe, tmp_path):

@@ -52,7 +52,7 @@ def over_seeds(runs):
     """Return a row of a table on runs that differ in their seed: test metrics in percent, seeds, parameters,
     minutes.
 
-    Accuracy and macro-F1 are means, with the standard deviation where there are several runs; the
+    Accuracy, balanced accuracy and macro-F1 are means, with the standard deviation where there are several runs; the
     interval is `wilson` of the mean accuracy. Where test images have the pixels of a training
     image, the accuracy without them is added; likewise that with test-time augmentation.
     """
@@ -63,8 +63,16 @@ def over_seeds(runs):
     for name, metric in (("not leaked", "accuracy_without_leaked"), ("six views", "accuracy_tta")):
         if metric in first["metrics"]["test"]:
             row[name] = mean_and_deviation(runs, "test", metric)
-    return row | {"macro-F1": mean_and_deviation(runs, "test", "macro_f1"), "seeds": str(len(runs)), "parameters": f"{first['parameters']:,}",
+    return row | {"balanced": mean_and_deviation(runs, "test", "balanced_accuracy"),
+                  "macro-F1": mean_and_deviation(runs, "test", "macro_f1"), "seeds": str(len(runs)), "parameters": f"{first['parameters']:,}",
                   "minutes": f"{np.mean([run.record['seconds']['train'] for run in runs]) / 60:.1f}"}
+
+
+def scores(named):
+    """Return the table of `over_seeds` for {name: runs}, one row a name; columns that no row has are left out."""
+    table = pd.DataFrame({name: over_seeds(runs) for name, runs in named.items()}).T.fillna("")
+    columns = ("accuracy", "interval", "six views", "not leaked", "balanced", "macro-F1", "seeds", "parameters", "minutes")
+    return table[[name for name in columns if name in table]]
 
 
 def gain(before, after):

@@ -11,6 +11,7 @@ import pandas as pd
 from . import datasets, evaluation, models, plots, training
 from .backend import environment, hand_back
 from .files import ROOT, LabError, relative, sha256, write, writing
+from .fingerprint import architecture
 from .runs import read
 from .screen import clock
 
@@ -318,7 +319,7 @@ def hyper_parameters(run):
 def layer_table(model):
     """Return a table of a model's layers: what we set, output shape without the batch, parameters."""
     rows = []
-    for (kind, settings, _, _), layer in zip(training.architecture(model), model.layers):
+    for (kind, settings, _, _), layer in zip(architecture(model), model.layers):
         rows.append({"layer": kind, "settings": _words(settings), "output": " × ".join(map(str, layer.output.shape[1:])),
                      "parameters": f"{layer.count_params():,}"})
     return pd.DataFrame(rows).set_index("layer")

@@ -111,7 +111,7 @@ def normalised(x, activation):
 
 
 def build_improved(
-    input_shape, classes, widths=(64, 256, 256), whitening=True, identity=True, activation="gelu"
+    input_shape, classes, widths=(64, 256, 256), whitening=True, identity=True, activation="gelu", dropout=0.0
 ):
     """A whitening convolution, then a block of two convolutions a width, then the maximum of each map."""
     side, channels = 2 if input_shape[-1] == 3 else 3, input_shape[-1]
@@ -128,6 +128,8 @@ def build_improved(
         x = normalised(layers.MaxPooling2D(pool_size=2)(x), activation)
         x = normalised(layers.Conv2D(**options, kernel_initializer=start)(x), activation)
     x = layers.GlobalMaxPooling2D()(x)
+    if dropout:
+        x = layers.Dropout(rate=dropout)(x)
     x = layers.Dense(units=classes, use_bias=False)(x)
     x = layers.Rescaling(scale=1 / 9)(x)
     outputs = layers.Activation("softmax", dtype="float32")(x)
@@ -148,3 +150,50 @@ improved_recipe = Recipe(
     lookahead=5,
     test_time_augmentation=True,
 )
+
+
+ablation_recipe = replace(
+    improved_recipe,
+    epochs=4,
+    model_arguments={"widths": (32, 64, 128), "whitening": True, "identity": True, "activation": "gelu"},
+)
+
+
+undone = {
+    "SGD": {
+        "optimizer": "Adam", "learning_rate": 1e-3, "optimizer_arguments": {}, "batch_size": 128, "schedule": "constant"},
+    "augmentation": {"augmentation": None},
+    "smoothing": {"label_smoothing": 0.0},
+    "whitening": {"model_arguments": {"whitening": False}},
+    "identity": {"model_arguments": {"identity": False}},
+    "offsets": {"optimizer_arguments": {"offset_factor": 1}},
+    "Lookahead": {"lookahead": None},
+}
+
+
+def without(recipe, *ideas):
+    """A recipe with these ideas undone, the last of them first."""
+    for idea in reversed(ideas):
+        fields = {
+            name: getattr(recipe, name) | value if isinstance(value, dict) and value else value
+            for name, value in undone[idea].items()}
+        recipe = replace(recipe, **fields)
+    return recipe
+
+
+names = list(undone)
+stages = {f"before-{name}": vars(without(ablation_recipe, *names[i:])) for i, name in enumerate(names[:-1])}
+gone = {f"no-{name}": vars(without(ablation_recipe, name)) for name in names}
+network = ablation_recipe.model_arguments
+ablation = {
+    "all": {"all-ideas": {}},
+    "with": stages | {f"no-{names[-1]}": gone[f"no-{names[-1]}"]},
+    "without": gone,
+    "other": {
+        "try-ReLU": {"model_arguments": network | {"activation": "relu"}},
+        "try-SiLU": {"model_arguments": network | {"activation": "silu"}},
+        "try-random-flips": {"augmentation": {"flip": True, "shift": 2}},
+        "try-cutout-8": {"augmentation": {"flip": "alternating", "shift": 2, "cutout": 8}},
+        "try-batch-1024": {"batch_size": 1024, "learning_rate": 1.5},
+    },
+}

@@ -326,8 +326,12 @@ def budget(runs_by_model, published, title):
     """
     figure, axes = plt.subplots(figsize=(WIDTH, 3.6))
     for marker, (model, runs) in zip("os^D", runs_by_model.items()):
-        values = np.array([(run.record["seconds"]["train"], 100 * run.record["metrics"]["test"]["accuracy"]) for run in runs])
-        axes.plot(*values.T, marker, ms=5, label=MODEL_TITLES[model])
+        tests = [run.record["metrics"]["test"] for run in runs]
+        seconds = [run.record["seconds"]["train"] for run in runs]
+        line, = axes.plot(seconds, [100 * test["accuracy"] for test in tests], marker, ms=5, label=MODEL_TITLES[model])
+        if "accuracy_tta" in tests[0]:
+            axes.plot(seconds, [100 * test["accuracy_tta"] for test in tests], marker, ms=5, fillstyle="none",
+                      color=line.get_color(), label=f"{MODEL_TITLES[model]}, six views")
     own = axes.legend(frameon=False, title="this repository", loc="lower left")
     crosses = [axes.plot(seconds, accuracy, linestyle="", marker=f"${i}$", ms=6, color="0.3", label=f"{what}, {hardware}")[0]
                for i, (what, accuracy, seconds, hardware) in enumerate(published, start=1)]

@@ -1,6 +1,4 @@
 """Train one model with one recipe on one data set with one seed, and keep all that it leaves."""
-import inspect
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -15,11 +13,11 @@ from . import parts
 from .audit import leaked
 from .augmentation import augment, views
 from .backend import batches, environment, keras, out_of_memory
-from .files import ROOT, LabError, sha256
+from .files import ROOT, LabError
+from .fingerprint import PROTOCOL, fingerprint
 from .runs import Checkpoints, all_metrics, git_commit, label, read, store, summary, weights_sha256
 from .screen import Line, clock
 
-PROTOCOL = 1  # raised only when the same recipe would give other weights
 HEADLINE = ("main", "large")  # variants whose test images are predicted; all others see validation only
 HEAVY = 1_000_000  # parameters: the weights of a dense network with more are not kept
 
@@ -42,6 +40,7 @@ class Recipe:
     subset: train on this share of the training split, every class in proportion; None takes all.
     lookahead: steps after which `lab.parts.Lookahead` averages the weights; None never does.
     test_time_augmentation: predict also the mean over six views, see `lab.augmentation.views`.
+    class_weight: "balanced" weights each image's loss by `class_weights`, so that all classes count alike.
     Introduced in notebook 02.
     """
 
@@ -61,71 +60,7 @@ class Recipe:
     subset: float = None
     lookahead: int = None
     test_time_augmentation: bool = None
-
-
-# --- the fingerprint of a run ---------------------------------------------------------------
-
-
-def architecture(model):
-    """Describe a functional Keras model in the same words in every supported Keras version.
-
-    Returns a list with, for each layer: its class, the arguments that differ from the
-    defaults, the positions of the layers it reads, and the shapes of its weights.
-    """
-    configs = model.get_config()["layers"]
-    position = {config["name"]: i for i, config in enumerate(configs)}
-    description = []
-    for config in configs:
-        layer = model.get_layer(config["name"])
-        if isinstance(layer, keras.layers.InputLayer):
-            differing = {"shape": list(layer.batch_shape[1:])}
-        else:
-            own, plain = _canonical(layer.get_config()), _canonical(_plain(layer))
-            differing = {k: v for k, v in own.items() if k not in ("name", "dtype") and v != plain.get(k)}
-        description.append([config["class_name"], differing, [position[name] for name in _inputs(config["inbound_nodes"])],
-                            [list(weight.shape) for weight in layer.weights]])
-    return description
-
-
-def _plain(layer):
-    """Return the config of a layer of the same class that was given only what it must be given."""
-    parameters = inspect.signature(type(layer).__init__).parameters.values()
-    must = [p.name for p in parameters if p.name != "self" and p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    config = layer.get_config()
-    return type(layer)(**{name: config[name] for name in must}).get_config() | {name: None for name in must}
-
-
-def _canonical(value):
-    """Return a config value without what Keras versions write differently."""
-    if isinstance(value, dict):
-        if "class_name" in value:
-            return [value["class_name"], _canonical(value.get("config"))]
-        return {k: _canonical(v) for k, v in value.items() if v is not None}
-    return [_canonical(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def _inputs(node):
-    """Yield the names of the layers that a serialised node reads."""
-    if isinstance(node, dict):
-        if "keras_history" in node:
-            yield node["keras_history"][0]
-        node = node.values()
-    if not isinstance(node, (str, int, float, type(None))):
-        for part in node:
-            yield from _inputs(part)
-
-
-def fingerprint(model, recipe, dataset, seed):
-    """Return the SHA-256 of all that decides a run: architecture, recipe, data, split, seed, protocol."""
-    decided = {
-        "architecture": architecture(model),
-        "recipe": {k: v for k, v in asdict(recipe).items() if v is not None},
-        "data": dataset.sha256,
-        "split": dataset.split_sha256,
-        "seed": seed,
-        "protocol": PROTOCOL,
-    }
-    return sha256(json.dumps(decided, sort_keys=True))
+    class_weight: str = None
 
 
 # --- one training run -----------------------------------------------------------------------
@@ -233,6 +168,7 @@ def _fit(network, dataset, recipe, seed, checkpoints, progress):
     validation_images, validation_labels = dataset.split("validation")
     validation = batches(500, validation_images, targets[validation_labels])
     compile_model(network, recipe, len(images))
+    weights = class_weights(labels, len(dataset.classes)) if recipe.class_weight == "balanced" else None
     callbacks = [parts.Lookahead(network, recipe.lookahead, _steps(recipe, len(images)))] if recipe.lookahead else []
     variables = network.variables + network.optimizer.variables + [slow for one in callbacks for slow in one.slow]
     compile_seconds = _warm_up(network, variables, images[: recipe.batch_size], targets[labels[: recipe.batch_size]])
@@ -249,7 +185,8 @@ def _fit(network, dataset, recipe, seed, checkpoints, progress):
         progress.epoch(history, recipe.epochs, state["seconds"])
         changed, order = prepared.result()
         prepared = background.submit(_epoch, images, recipe, seed, epoch + 1)
-        fitted = network.fit(**batches(recipe.batch_size, changed, targets[labels[order]]), shuffle=False, verbose=0, callbacks=callbacks).history
+        fitted = network.fit(**batches(recipe.batch_size, changed, targets[labels[order]]), shuffle=False, verbose=0,
+                             class_weight=weights, callbacks=callbacks).history
         seen = network.evaluate(**validation, verbose=0, return_dict=True)
         history.append({"epoch": epoch + 1, "loss": fitted["loss"][0], "accuracy": fitted["accuracy"][0],
                         "validation_loss": seen["loss"], "validation_accuracy": seen["accuracy"]})
@@ -262,6 +199,15 @@ def _fit(network, dataset, recipe, seed, checkpoints, progress):
     if best_weights is not None:
         network.set_weights(best_weights)
     return state
+
+
+def class_weights(labels, classes):
+    """Return {class: weight}, images / (classes · images of the class): equal sums of weights, and 1 on average.
+
+    Source: G. King and L. Zeng (2001), as scikit-learn's "balanced"; 0 for a class without images.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    return {c: float(len(labels) / (classes * count)) if count else 0.0 for c, count in enumerate(counts)}
 
 
 def _epoch(images, recipe, seed, epoch):

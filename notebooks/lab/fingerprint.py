@@ -1,0 +1,71 @@
+"""What makes two training runs the same: the fingerprint, equal in every supported Keras version."""
+import inspect
+import json
+from dataclasses import asdict
+
+from .backend import keras
+from .files import sha256
+
+PROTOCOL = 1  # raised only when the same recipe would give other weights
+
+
+def architecture(model):
+    """Describe a functional Keras model in the same words in every supported Keras version.
+
+    Returns a list with, for each layer: its class, the arguments that differ from the
+    defaults, the positions of the layers it reads, and the shapes of its weights.
+    """
+    configs = model.get_config()["layers"]
+    position = {config["name"]: i for i, config in enumerate(configs)}
+    description = []
+    for config in configs:
+        layer = model.get_layer(config["name"])
+        if isinstance(layer, keras.layers.InputLayer):
+            differing = {"shape": list(layer.batch_shape[1:])}
+        else:
+            own, plain = _canonical(layer.get_config()), _canonical(_plain(layer))
+            differing = {k: v for k, v in own.items() if k not in ("name", "dtype") and v != plain.get(k)}
+        description.append([config["class_name"], differing, [position[name] for name in _inputs(config["inbound_nodes"])],
+                            [list(weight.shape) for weight in layer.weights]])
+    return description
+
+
+def _plain(layer):
+    """Return the config of a layer of the same class that was given only what it must be given."""
+    parameters = inspect.signature(type(layer).__init__).parameters.values()
+    must = [p.name for p in parameters if p.name != "self" and p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    config = layer.get_config()
+    return type(layer)(**{name: config[name] for name in must}).get_config() | {name: None for name in must}
+
+
+def _canonical(value):
+    """Return a config value without what Keras versions write differently."""
+    if isinstance(value, dict):
+        if "class_name" in value:
+            return [value["class_name"], _canonical(value.get("config"))]
+        return {k: _canonical(v) for k, v in value.items() if v is not None}
+    return [_canonical(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _inputs(node):
+    """Yield the names of the layers that a serialised node reads."""
+    if isinstance(node, dict):
+        if "keras_history" in node:
+            yield node["keras_history"][0]
+        node = node.values()
+    if not isinstance(node, (str, int, float, type(None))):
+        for part in node:
+            yield from _inputs(part)
+
+
+def fingerprint(model, recipe, dataset, seed):
+    """Return the SHA-256 of all that decides a run: architecture, recipe, data, split, seed, protocol."""
+    decided = {
+        "architecture": architecture(model),
+        "recipe": {k: v for k, v in asdict(recipe).items() if v is not None},
+        "data": dataset.sha256,
+        "split": dataset.split_sha256,
+        "seed": seed,
+        "protocol": PROTOCOL,
+    }
+    return sha256(json.dumps(decided, sort_keys=True))

@@ -1,0 +1,42 @@
+"""The benchmarks count and rebuild what they say."""
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from lab import models
+from lab.backend import keras
+from lab.screen import Line
+
+sys.path.insert(0, str(ROOT / "tools"))
+import bench  # noqa: E402
+import rivals  # noqa: E402
+
+
+def test_operations_are_those_counted_by_hand():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(5, 3)(inputs)  # 6 x 6 places, 3 x 3 x 3 products for each of 5 filters
+    model = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(x)))
+    assert bench.operations(model) == 2 * (36 * 27 * 5 + 180 * 4)
+
+
+def test_the_improved_network_costs_what_its_paper_says():  # 0.36 PFLOP for 9.9 epochs of 50,000 images
+    total = 3 * bench.operations(models.build_improved((32, 32, 3), 10)) * 9.9 * 50_000
+    assert total == pytest.approx(0.36e15, rel=0.03)
+
+
+@pytest.mark.parametrize("function, parameters", [(rivals.tutorial, 122_570), (rivals.resnet20, 274_442)])
+def test_the_rivals_have_the_published_number_of_parameters(function, parameters):
+    model = function(np.zeros((2, 32, 32, 3), np.uint8))
+    assert model.count_params() - sum(np.prod(w.shape) for layer in model.layers
+                                      if isinstance(layer, keras.layers.Normalization) for w in layer.weights) == parameters
+    assert model.output_shape == (None, 10)
+
+
+@pytest.mark.parametrize("name", rivals.RIVALS)
+def test_a_rival_stops_when_its_time_is_over(name):
+    rng = np.random.default_rng(0)
+    model, epochs, seconds = rivals.train(
+        name, rng.integers(0, 256, (64, 32, 32, 3), np.uint8), rng.integers(0, 10, 64), 0.0, Line())
+    assert epochs == 1 and seconds > 0
+    assert np.isfinite(model.predict(np.zeros((1, 32, 32, 3)), verbose=0)).all()

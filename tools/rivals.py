@@ -1,0 +1,128 @@
+"""What a student would otherwise pick, given as much time as our improved network: two well-known networks on CIFAR-10.
+
+usage: rivals.py [MINUTES]     trains each for MINUTES, without them as long as our runs took; writes data/rivals.json
+
+Both are rebuilt from their published descriptions, and trained on our training split with plain
+`model.fit`, one seed each; the test images are opened when the time is over. Seconds count from the
+first step after compilation, as ours do.
+
+- The CNN of the TensorFlow tutorial (tensorflow.org/tutorials/images/cnn): Adam, batch size 32.
+- ResNet-20 of the Keras examples (cifar10_resnet.py, version 1): Adam, batch size 32, L2, shifts by
+  a tenth and flips, and a learning rate that falls after 40, 60, 80 and 90 % of the time.
+"""
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "notebooks"))
+from lab import datasets, training  # noqa: E402
+from lab.augmentation import augment  # noqa: E402
+from lab.backend import batches, environment, keras  # noqa: E402
+from lab.files import write  # noqa: E402
+from lab.runs import read  # noqa: E402
+from lab.screen import Line, clock  # noqa: E402
+from bench import operations  # noqa: E402
+
+layers = keras.layers
+BATCH = 32
+FALLS = ((0.9, 5e-7), (0.8, 1e-6), (0.6, 1e-5), (0.4, 1e-4), (0, 1e-3))  # share of the time, learning rate from there
+
+
+def tutorial(images):
+    """Return the CNN of the TensorFlow tutorial, compiled. 122,570 parameters."""
+    model = keras.Sequential([
+        keras.Input(images.shape[1:]), layers.Rescaling(1 / 255),
+        layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(),
+        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(),
+        layers.Conv2D(64, 3, activation="relu"), layers.Flatten(),
+        layers.Dense(64, activation="relu"), layers.Dense(10)])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    return model
+
+
+def resnet20(images):
+    """Return ResNet-20, version 1, of the Keras examples, compiled. 274,442 parameters without the mean image."""
+    def convolve(x, filters, size=3, strides=1):
+        return layers.Conv2D(filters, size, strides, padding="same", kernel_initializer="he_normal",
+                             kernel_regularizer=keras.regularizers.L2(1e-4))(x)
+
+    def normalise(x):
+        return layers.BatchNormalization()(x)
+
+    inputs = keras.Input(images.shape[1:])
+    mean = images.mean(axis=0, dtype=np.float64) / 255
+    x = layers.Rescaling(1 / 255)(inputs)
+    x = layers.Normalization(axis=(1, 2, 3), mean=mean, variance=np.ones_like(mean))(x)
+    x = layers.ReLU()(normalise(convolve(x, 16)))
+    for filters in (16, 32, 64):
+        for block in range(3):
+            strides = 2 if filters > 16 and block == 0 else 1
+            y = layers.ReLU()(normalise(convolve(x, filters, strides=strides)))
+            y = normalise(convolve(y, filters))
+            if strides == 2:
+                x = convolve(x, filters, size=1, strides=2)
+            x = layers.ReLU()(layers.Add()([x, y]))
+    x = layers.Flatten()(layers.AveragePooling2D(8)(x))
+    model = keras.Model(inputs, layers.Dense(10, activation="softmax", kernel_initializer="he_normal")(x))
+    model.compile(keras.optimizers.Adam(FALLS[-1][1]), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+RIVALS = {
+    "CNN of the TensorFlow tutorial": (tutorial, None, False),  # function, augmentation, does the rate fall
+    "ResNet-20 of the Keras examples": (resnet20, {"flip": True, "shift": 3}, True),
+}
+
+
+def train(name, images, labels, seconds, line):
+    """Return a rival trained for `seconds`, with its epochs and seconds; an epoch that would end too late is not begun."""
+    function, changes, falling = RIVALS[name]
+    keras.utils.set_random_seed(0)
+    model, rng = function(images), np.random.default_rng(0)
+    model.optimizer.build(model.trainable_variables)
+    training._warm_up(model, model.variables + model.optimizer.variables, images[:BATCH], labels[:BATCH])
+    epochs, gone, longest = 0, 0.0, 0.0
+    while gone + longest <= seconds:
+        start = time.perf_counter()
+        if falling:
+            model.optimizer.learning_rate = next(rate for share, rate in FALLS if gone >= share * seconds)
+        order = rng.permutation(len(images))
+        seen = augment(images[order], rng, **changes) if changes else images[order]
+        logs = model.fit(**batches(BATCH, seen, labels[order]), shuffle=False, verbose=0).history
+        took = time.perf_counter() - start
+        epochs, gone, longest = epochs + 1, gone + took, max(longest, took)
+        line.show(f"{name}: {epochs} epochs, {clock(gone)} of {clock(seconds)}; training accuracy {logs['accuracy'][0]:.1%}")
+    return model, epochs, gone
+
+
+def accuracy(model, dataset, split):
+    """Return the accuracy of a model on the images of a split."""
+    images, labels = dataset.split(split)
+    return float(np.mean(model.predict(**batches(500, images), verbose=0).argmax(axis=1) == labels))
+
+
+def main(minutes=None):
+    """Train the rivals, print and write what they reached."""
+    dataset = datasets.load("cifar10")
+    ours = [run.record for run in map(read, sorted((ROOT / "data" / "runs" / "cifar10" / "improved" / "main").glob("seed-*"))) if run]
+    seconds = 60 * minutes if minutes else float(np.mean([record["seconds"]["train"] for record in ours]))
+    images, labels = dataset.split("training")
+    found = {"environment": environment(), "seconds": round(seconds), "rivals": {}}
+    for name in RIVALS:
+        line = Line()
+        model, epochs, gone = train(name, images, labels, seconds, line)
+        found["rivals"][name] = one = {
+            "parameters": model.count_params(), "operations": operations(model), "epochs": epochs, "seconds": round(gone, 1),
+            "images_per_second": round(epochs * len(images) / gone), "validation_accuracy": accuracy(model, dataset, "validation"),
+            "test_accuracy": accuracy(model, dataset, "test")}
+        line.show(f"{name}: {one['parameters']:,} parameters, {epochs} epochs in {clock(gone)}, "
+                  f"test accuracy {one['test_accuracy']:.1%}", last=True)
+        write(ROOT / "data" / "rivals.json", json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(*map(float, sys.argv[1:2]))
