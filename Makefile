@@ -5,7 +5,7 @@ RUN = $(VENV)/bin/python
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help quick test test-long test-oldest reproduce retrain photos check bench rivals sync report install-tex
+.PHONY: help quick test test-long test-oldest reproduce retrain photos check bench rivals submission pages sync report install-tex
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,12 @@ bench: $(VENV)/installed ## measure the speed of training beside plain model.fit
 
 rivals: $(VENV)/installed ## train two well-known networks as long as our improved one took, or MINUTES=20 each
 	@$(RUN) tools/rivals.py $(MINUTES)
+
+submission: $(VENV)/installed ## write build/submission: all in one notebook, and the report as an archive for Overleaf
+	@$(RUN) tools/publish.py submission
+
+pages: $(VENV)/installed ## write public/: README.md, notebooks and report as web pages
+	@$(RUN) tools/publish.py pages
 
 sync: $(VENV)/installed ## write what the notebooks share: Setup cells, links, lab/models.py
 	@$(RUN) tools/notebooks.py sync

@@ -1,4 +1,5 @@
 """The benchmarks count and rebuild what they say."""
+import re
 import sys
 
 import numpy as np
@@ -40,3 +41,11 @@ def test_a_rival_stops_when_its_time_is_over(name):
         name, rng.integers(0, 256, (64, 32, 32, 3), np.uint8), rng.integers(0, 10, 64), 0.0, Line())
     assert epochs == 1 and seconds > 0
     assert np.isfinite(model.predict(np.zeros((1, 32, 32, 3)), verbose=0)).all()
+
+
+def test_the_bench_compares_our_epoch_with_a_plain_one(capsys):
+    bench.main(bench.pictures(training=320, validation=100))
+    said = capsys.readouterr().out
+    for line in ("an epoch of lab.training", "the same under model.fit", "ratio, ours to model.fit", "shuffling and augmentation",
+                 "checkpoint", "matrix product, 4,096 squared", "training the improved network"):
+        assert re.search(rf"^{line} +\d", said, flags=re.M), said

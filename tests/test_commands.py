@@ -21,23 +21,28 @@ def test_retrain_is_narrowed_by_data_set_and_model():
     assert "run full '*/*'" in make("-n", "retrain").stdout
 
 
-def test_the_bench_compares_our_epoch_with_a_plain_one(capsys):
-    import bench
-
-    bench.main(bench.pictures(training=1280, validation=100))
-    said = capsys.readouterr().out
-    for line in ("an epoch of lab.training", "the same under model.fit", "ratio, ours to model.fit", "shuffling and augmentation",
-                 "checkpoint"):
-        assert re.search(rf"^{line} +\d", said, flags=re.M), said
-
-
 def test_ci_calls_make_test():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_the_address_stands_once():
-    from notebooks import address
+    from notebooks import project
 
-    tracked = subprocess.run(["git", "grep", "-l", "--fixed-strings", address()], cwd=ROOT, capture_output=True, text=True)
+    tracked = subprocess.run(["git", "grep", "-l", "--fixed-strings", project()["repository"]], cwd=ROOT, capture_output=True, text=True)
     written_by_tools = {f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     assert set(tracked.stdout.split()) - written_by_tools <= {"pyproject.toml", "report/generated/numbers.tex"}
+
+
+def test_check_reminds_of_what_still_has_the_examples_name(monkeypatch):
+    import check
+    import notebooks
+
+    mine = {"repository": "https://gitlab.com/ada/coursework", "title": "T", "author": "Ada", "course": "Vision 101"}
+    for changed in mine:
+        monkeypatch.setattr(notebooks, "project", lambda: mine)
+        assert list(check.reminders()) == []
+        if changed != "title":
+            example = {"repository": "https://gitlab.com/OWNER/coursework", "author": "Dense to Conv", "course": "Image classification coursework"}
+            monkeypatch.setattr(notebooks, "project", lambda: mine | {changed: example[changed]})
+            (reminder,) = check.reminders()
+            assert f"the example's {changed}, {example[changed]}" in reminder

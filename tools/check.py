@@ -119,6 +119,14 @@ def items():
     yield "README.md, data/expected.json", check_readme()
 
 
+def reminders():
+    """Yield a sentence for each entry of pyproject.toml that still has the example's value."""
+    about = notebooks.project()
+    for name, example in (("repository", "OWNER/"), ("author", "Dense to Conv"), ("course", "Image classification coursework")):
+        if example in about[name]:
+            yield f"pyproject.toml still has the example's {name}, {about[name]}: see README.md, Adapt it to your coursework"
+
+
 def main():
     """Print the table and return the exit status."""
     bad = 0
@@ -131,6 +139,8 @@ def main():
         print(f"{found[0][0] if found else 'fresh':8} {title}")
         for state, sentence in found:
             print(f"         {state}: {sentence}")
+    for sentence in reminders():
+        print(f"reminder {sentence}")
     print(f"{bad} findings" if bad else "All fresh: every number follows from a stored run.")
     return 1 if bad else 0
 

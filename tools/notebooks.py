@@ -90,9 +90,10 @@ def tagged(notebook, tag):
     return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
 
 
-def address():
-    """Return the repository's address, from pyproject.toml."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["repository"].rstrip("/")
+def project():
+    """Return the repository's address, and the title, author and course of the report, from pyproject.toml."""
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return {"repository": content["project"]["urls"]["repository"].rstrip("/")} | content["tool"]["coursework"]
 
 
 # --- sync -----------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ def address():
 def shared():
     """Return {path: content} of the notebooks and of lab/models.py as `make sync` writes them."""
     books = {path: read(path) for path in paths()}
-    where = address()
+    where = project()["repository"]
     titles = {path: book.cells[0].source.splitlines()[0].lstrip("# ") for path, book in books.items()}
     links = {path: f"[{titles[path]}]({where}/-/blob/main/notebooks/{path.name})" for path in books}
     order, models = list(books), MODELS_HEADER

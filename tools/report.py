@@ -21,7 +21,7 @@ from lab.files import LabError, relative, sha256, write  # noqa: E402
 from lab.lesson import DATASETS, EXPECTED, MODELS, run_numbers, setting  # noqa: E402
 from lab.plots import MODEL_TITLES  # noqa: E402
 from lab.runs import read  # noqa: E402
-from notebooks import address, guarded  # noqa: E402
+from notebooks import guarded, project  # noqa: E402
 
 OVERFULL = 5  # points: a wider overfull box stops the build of the written report
 
@@ -70,7 +70,8 @@ def generated(folder, runs_folder):
         figures |= {name: (stem, caption) for name, caption in (content["figures"] | content["tables"]).items()}
     groups = runs_in(runs_folder, names)
     return {
-        "numbers.tex": f"\\newcommand{{\\repository}}{{{address()}}}\n" + "".join(
+        "numbers.tex": "".join(
+            f"\\newcommand{{\\report{name}}}{{{value if name == 'repository' else escape(value)}}}\n" for name, value in project().items()) + "".join(
             f"\\defresult{{{key}}}{{{printed(key, value)}}}\n" for key, value in sorted(numbers.items())),
         "captions.tex": "".join(f"\\defcaption{{{name}}}{{{stem}.ipynb}}{{{escape(caption)}}}\n"
                                 for name, (stem, caption) in sorted(figures.items())),
