@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab import LabError, analysis, evaluation, models, predict, training
+from lab import LabError, analysis, charts, evaluation, models, predict, training
 from lab.runs import Run
 from PIL import Image
 from statsmodels.stats.contingency_tables import mcnemar as other_mcnemar
@@ -173,3 +173,10 @@ def test_predict_says_what_it_cannot_use(source, said, digits, trained_run):
 def test_predict_says_that_there_is_no_such_data_set():
     with pytest.raises(LabError, match="no data set called 'cifar'"):
         predict("photo.jpg", "cifar")
+
+
+def test_a_diagram_shows_every_shape_of_the_network():
+    figure = charts.diagram(models.build_two_conv((28, 28, 1), 10), models.build_improved((32, 32, 3), 10))
+    said = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert {"28×28×32", "14×14×64", "3136", "31×31×24", "3×3×256", "convolve 2×2\ngelu", "dense\nscale\nsoftmax"} <= set(said)
+    assert sum(len(axes.patches) for axes in figure.axes) == 8 + 13

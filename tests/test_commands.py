@@ -1,5 +1,6 @@
 """The commands of the README, as far as they can be seen without running them."""
 import re
+import shlex
 import subprocess
 
 from conftest import ROOT
@@ -13,6 +14,15 @@ def test_make_alone_lists_every_command_of_the_readme_with_a_line_each():
     listed = make().stdout
     for command in set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / "README.md").read_text(), flags=re.M)):
         assert re.search(rf"^  make {command} +\S", listed, flags=re.M), command
+
+
+def test_every_command_of_the_readme_is_one_that_make_can_run():
+    text = (ROOT / "README.md").read_text()
+    commands = {line.strip("`") for line in re.findall(r"(?:^make [^\n`]+$|`make [^`]+`)", text, flags=re.M)}
+    assert {"make quick", "make test", "make reproduce", "make check"} <= commands
+    for command in commands:
+        done = make("-n", *shlex.split(command)[1:])
+        assert done.returncode == 0 and done.stdout, f"{command}: {done.stderr}"
 
 
 def test_retrain_is_narrowed_by_data_set_and_model():
@@ -46,3 +56,16 @@ def test_check_reminds_of_what_still_has_the_examples_name(monkeypatch):
             monkeypatch.setattr(notebooks, "project", lambda: mine | {changed: example[changed]})
             (reminder,) = check.reminders()
             assert f"the example's {changed}, {example[changed]}" in reminder
+
+
+def test_check_says_how_closely_another_result_must_agree():
+    import check
+
+    header, *rows = check.levels()
+    assert header.split()[-4:] == ["exact", "same", "weights", "retrained"] and len(rows) >= 10
+    for row in rows:
+        name, accuracy, turning, interval = re.fullmatch(r"(\S+) +([\d.]+) +± ([\d.]+) +(.+)", row).groups()
+        assert 30 < float(accuracy) < 100 and 0 <= float(turning) < 2, name
+        if "to" in interval:
+            low, high = map(float, interval.split(" to "))
+            assert low < high

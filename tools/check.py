@@ -9,6 +9,8 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
 from lab import datasets, evaluation, models, runs, training  # noqa: E402
@@ -119,6 +121,30 @@ def items():
     yield "README.md, data/expected.json", check_readme()
 
 
+CLOSE = 0.001  # probability: two steps of the float16 numbers in which they are stored
+
+
+def levels():
+    """Return the lines of a table: for each headline network, how closely a result must agree with ours.
+
+    exact: metrics recomputed from the stored predictions (this tool does that, to the last digits). Same
+    weights elsewhere: an answer may turn where its two highest probabilities are CLOSE. Retrained: the
+    95 % prediction interval of a further seed, from our own seeds.
+    """
+    lines = [f"{'test accuracy in percent, and how far another may lie':54} {'exact':>6} {'same weights':>13} {'retrained':>14}"]
+    for (dataset, model), group in report.runs_in(RUNS).items():
+        probabilities, labels = group[0].test()
+        highest = np.sort(probabilities.astype(np.float64), axis=1)
+        turning = 100 * np.mean(highest[:, -1] - highest[:, -2] < CLOSE)
+        accuracies = [run.record["metrics"]["test"]["accuracy"] for run in group]
+        retrained = "one seed"
+        if len(accuracies) > 1:
+            low, high = evaluation.prediction_interval(accuracies)
+            retrained = f"{100 * low:.1f} to {100 * high:.1f}"
+        lines.append(f"{f'{dataset}/{model}':54} {100 * accuracies[0]:6.2f} {f'± {turning:.2f}':>13} {retrained:>14}")
+    return lines
+
+
 def reminders():
     """Yield a sentence for each entry of pyproject.toml that still has the example's value."""
     about = notebooks.project()
@@ -139,6 +165,7 @@ def main():
         print(f"{found[0][0] if found else 'fresh':8} {title}")
         for state, sentence in found:
             print(f"         {state}: {sentence}")
+    print("\n".join(["", *levels(), ""]))
     for sentence in reminders():
         print(f"reminder {sentence}")
     print(f"{bad} findings" if bad else "All fresh: every number follows from a stored run.")

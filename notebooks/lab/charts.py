@@ -1,4 +1,4 @@
-"""The figures of notebook 05, drawn like those of `lab.plots`."""
+"""The figures of notebook 05 and the drawings of networks, drawn like those of `lab.plots`."""
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -137,3 +137,52 @@ def maps(places, datasets, found):
         axes.set_xticks([])
         axes.set_yticks([])
     return figure
+
+
+STEPS = {"InputLayer": ("picture", "0.8"), "Conv2D": ("convolution", COLOURS[0]), "MaxPooling2D": ("max pooling", COLOURS[1]),
+         "GlobalMaxPooling2D": ("maximum", COLOURS[1]), "Flatten": ("flatten", "0.6"), "Dense": ("dense", COLOURS[2])}
+ACROSS = 8  # steps in a row; a longer network goes on in the next
+WITHIN = {"BatchNormalization": "normalise", "Dropout": "dropout", "Rescaling": "scale"}  # they keep the shape
+
+
+def diagram(*networks):
+    """Each network from left to right: a box a layer that changes the shape, and below it what keeps the shape.
+
+    A box is as high as the maps are, and the wider the more maps there are (logarithm); what has no
+    height and width any more is a bar, the higher the longer the vector. Introduced in notebook 02.
+    """
+    rows = [(network, steps, part) for network in networks for steps in [_steps(network)]
+            for part in np.array_split(np.arange(len(steps)), -(-len(steps) // ACROSS))]
+    figure, grid = plt.subplots(len(rows), figsize=(WIDTH, 1.5 * len(rows)), squeeze=False)
+    for axes, (network, steps, part) in zip(grid[:, 0], rows):
+        for place, (name, colour, shape, notes) in enumerate(steps[i] for i in part):
+            flat = len(shape) == 1
+            height = 0.1 + 0.9 * (np.log2(shape[0]) / 16 if flat else shape[0] / network.inputs[0].shape[1])
+            width = 0.1 if flat else 0.1 + 0.07 * np.log2(shape[-1])
+            axes.add_patch(plt.Rectangle((place - width / 2, -height / 2), width, height, facecolor=colour, edgecolor="0.2", lw=0.6))
+            axes.text(place, 0.56, "×".join(map(str, shape)), ha="center", va="bottom", fontsize=7)
+            axes.text(place, -0.56, "\n".join([name, *notes]), ha="center", va="top", fontsize=7)
+        axes.annotate("", (len(part) - 0.55, 0), (-0.45, 0), arrowprops={"arrowstyle": "->", "color": "0.5", "lw": 0.8}, zorder=0)
+        axes.set_xlim(-0.6, ACROSS - 0.4)
+        axes.set_ylim(-1.35, 0.8)
+        axes.axis("off")
+        if part[0] == 0:
+            axes.set_title(f"{MODEL_TITLES.get(network.name, network.name)}: {network.count_params():,} parameters", loc="left", pad=2)
+    return figure
+
+
+def _steps(network):
+    """Return [name, colour, shape, notes] of each layer that changes the shape; the others are notes of the one before."""
+    found = []
+    for layer in network.layers:
+        kind, activation = type(layer).__name__, getattr(getattr(layer, "activation", None), "__name__", "linear")
+        shape = (layer.output if kind != "InputLayer" else network.inputs[0]).shape[1:]
+        if kind in STEPS:
+            size = f" {layer.kernel_size[0]}×{layer.kernel_size[1]}" if kind == "Conv2D" else ""
+            name = "convolve" + size if size else STEPS[kind][0]
+            found.append([name, STEPS[kind][1], shape, []])
+        elif kind != "Activation":
+            found[-1][3].append(WITHIN.get(kind, kind))
+        if activation != "linear":
+            found[-1][3].append(activation)
+    return found
