@@ -6,6 +6,7 @@ Exits with status 1 where anything is stale or differs.
 import itertools
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -146,11 +147,16 @@ def levels():
 
 
 def reminders():
-    """Yield a sentence for each entry of pyproject.toml that still has the example's value."""
+    """Yield a sentence for each entry of pyproject.toml that still has the example's value, and one on unused figures."""
     about = notebooks.project()
     for name, example in (("repository", "OWNER/"), ("author", "Dense to Conv"), ("course", "Image classification coursework")):
         if example in about[name]:
             yield f"pyproject.toml still has the example's {name}, {about[name]}: see README.md, Adapt it to your coursework"
+    sections = "".join(path.read_text() for path in sorted((ROOT / "report" / "sections").glob("*.tex")))
+    shown = set(re.findall(r"\\lab(?:figure|table)\{(\w+)\}", sections))
+    written = [name for content in report.notebooks_of(GENERATED).values() for name in content["figures"] | content["tables"]]
+    if unused := [name for name in written if name not in shown]:
+        yield f"figures and tables that the report does not show: {', '.join(unused)}"
 
 
 def main():
