@@ -5,7 +5,7 @@ RUN = $(VENV)/bin/python
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help quick test test-long test-oldest reproduce retrain photos check bench rivals submission pages sync report install-tex
+.PHONY: help quick test test-long test-oldest reproduce retrain photos check bench rivals demo submission pages sync report install-tex
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ bench: $(VENV)/installed ## measure the speed of training beside plain model.fit
 rivals: $(VENV)/installed ## train two well-known networks as long as our improved one took, or MINUTES=20 each
 	@$(RUN) tools/rivals.py $(MINUTES)
 
+demo: $(VENV)/demo ## open a page on this machine that names faces' expressions; INPUT= a photo, video, folder or "--camera 0"
+	@$(RUN) tools/demo.py $(INPUT)
+
 submission: $(VENV)/installed ## write build/submission: all in one notebook, and the report as an archive for Overleaf
 	@$(RUN) tools/publish.py submission
 
@@ -65,5 +68,8 @@ install-tex: ## install the smallest sufficient TeX Live (Debian, Ubuntu)
 # One environment a folder; made anew when what it must hold has changed.
 $(VENV)/installed: requirements.txt tools/requirements.txt
 	@$(PYTHON) tools/venv.py $(VENV)
+$(VENV)/demo: requirements-demo.txt $(VENV)/installed
+	@echo "Installing what the demo needs: some minutes, once."
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-demo.txt && touch $@
 $(VENV)-oldest/installed: requirements.txt tools/requirements.txt tools/oldest.txt
 	@$(PYTHON) tools/venv.py $(VENV)-oldest --constraint tools/oldest.txt

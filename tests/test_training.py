@@ -180,6 +180,8 @@ def test_stored_weights_give_the_stored_predictions(digits, tmp_path):
     network = run.load_weights(models.build_two_conv(digits.shape, 10))
     again = network.predict(digits.split("test")[0], verbose=0)
     assert np.abs(again - run.test()[0]).max() < 0.01
+    with pytest.raises(LabError, match="do not fit the network, which has changed since"):
+        run.load_weights(models.build_two_conv(digits.shape, 10, filters=(32, 65)))
     (run.path / "weights.npz").write_bytes(b"something else")
     with pytest.raises(LabError, match="weights.npz is missing or altered"):
         Run.load_weights(run, models.build_two_conv(digits.shape, 10))

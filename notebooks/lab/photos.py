@@ -70,6 +70,15 @@ def _folders(folder):
 def read_picture(path, size, grey):
     """Return a picture as uint8 (size, size, 1 or 3): upright, its centre square, scaled down or up.
 
+    Raises Unreadable with the reason.
+    """
+    picture = ImageOps.fit(open_picture(path, size, grey), (size, size), Image.Resampling.LANCZOS)
+    return np.asarray(picture).reshape(size, size, -1)
+
+
+def open_picture(path, size, grey):
+    """Return a picture, upright, of 8 bits, grey or in colour; a much larger one than `size` pixels is decoded smaller.
+
     Transparent parts become white; of an animation the first picture is taken.
     Raises Unreadable with the reason.
     """
@@ -87,9 +96,7 @@ def read_picture(path, size, grey):
                     exif, picture = picture.getexif(), picture.reduce(smaller)
                     picture.info["exif"] = exif.tobytes()
                 picture = ImageOps.exif_transpose(picture)
-                picture = _plain(picture).convert("L" if grey else "RGB")
-                picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
-                return np.asarray(picture).reshape(size, size, -1)
+                return _plain(picture).convert("L" if grey else "RGB")
     except Image.UnidentifiedImageError:
         raise Unreadable("not a picture, or damaged") from None
     except Image.DecompressionBombError:

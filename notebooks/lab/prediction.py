@@ -19,28 +19,47 @@ def predict(source, dataset="cifar10", run=None, top=3):
     source: a picture file, a folder of them, or an array, uint8 (n, height, width, 1 or 3) or one image of it.
     dataset: a Dataset or the name of a known one: what the network was trained on.
     run: the Run whose weights are used; None takes the last network of the story that has some.
-    Probabilities are calibrated: `analysis.temperature`, fitted on the run's validation images. A picture is
-    cut to its centre square and scaled to the network's size, so the object should fill it; garments
+    Probabilities are calibrated. A picture is cut to its centre square and scaled to the network's size, so the object should fill it; garments
     for Fashion-MNIST are light on black. Introduced in notebook 05.
 
     Raises LabError where there is no picture, or no network with weights.
     """
-    dataset = datasets.KNOWN.get(dataset, dataset) if isinstance(dataset, str) else dataset
-    if isinstance(dataset, str):
-        raise LabError(f"There is no data set called {dataset!r}: choose among {', '.join(datasets.KNOWN)}.")
-    run = run or _last(dataset.name)
-    names, images = _pictures(source, dataset.shape)
-    validation = run.predictions["validation_probabilities"], run.predictions["validation_labels"]
-    probabilities = trained(run, dataset).predict(images, batch_size=500, verbose=0)
-    probabilities = analysis.tempered(probabilities, analysis.temperature(*validation))
-    order = np.argsort(-probabilities, axis=1)[:, : min(top, len(dataset.classes))]
-    answers = [[f"{dataset.classes[j]} {p[j]:.0%}" for j in best] for p, best in zip(probabilities, order)]
+    ask = Predictor(dataset, run)
+    names, images = _pictures(source, ask.shape)
+    probabilities = ask(images)
+    order = np.argsort(-probabilities, axis=1)[:, : min(top, len(ask.classes))]
+    answers = [[f"{ask.classes[j]} {p[j]:.0%}" for j in best] for p, best in zip(probabilities, order)]
     plots.show(plots.labelled([(image, "\n".join(answer)) for image, answer in zip(images[:SHOWN], answers)]))
     return pd.DataFrame(answers, index=names, columns=[f"answer {i + 1}" for i in range(order.shape[1])])
 
 
-def _last(name):
-    """Return the first seed of the last network of the story that was stored with weights."""
+class Predictor:
+    """A stored network that gives calibrated probabilities.
+
+    dataset, run: as for `predict`. Called with images, uint8 (n, *shape), it returns probabilities (n, classes),
+    calibrated with the `analysis.temperature` that fits the run's validation images.
+    Raises LabError for an unknown data set, and where weights are missing or altered.
+    """
+
+    def __init__(self, dataset, run=None):
+        known = datasets.KNOWN.get(dataset, dataset) if isinstance(dataset, str) else dataset
+        if isinstance(known, str):
+            raise LabError(f"There is no data set called {known!r}: choose among {', '.join(datasets.KNOWN)}.")
+        self.run = run or latest(known.name)
+        self.classes, self.shape, self.network = known.classes, known.shape, trained(self.run, known)
+        self.temperature = analysis.temperature(
+            self.run.predictions["validation_probabilities"], self.run.predictions["validation_labels"])
+
+    def __call__(self, images):
+        parts = [self.network.predict_on_batch(images[i : i + 500]) for i in range(0, len(images), 500)]
+        return analysis.tempered(np.concatenate(parts), self.temperature)
+
+
+def latest(name):
+    """Return the first seed of the last network of the story that was stored with weights on the data set `name`.
+
+    Raises LabError where there is none.
+    """
     for model in reversed(MODELS):
         run = read(ROOT / "data" / "runs" / name / model / "main" / "seed-0")
         if run and run.record["weights_file_sha256"]:

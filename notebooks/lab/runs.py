@@ -41,7 +41,10 @@ class Run:
         if not stored.exists() or sha256(stored) != self.record["weights_file_sha256"]:
             raise LabError(f"{relative(stored)} is missing or altered: git checkout {relative(stored)}")
         with np.load(stored) as arrays:
-            model.set_weights([arrays[key].astype(np.float32) for key in sorted(arrays)])
+            weights = [arrays[key].astype(np.float32) for key in sorted(arrays)]
+        if [one.shape for one in weights] != [tuple(one.shape) for one in model.weights]:
+            raise LabError(f"The weights of {self.name} do not fit the network, which has changed since: train it again.")
+        model.set_weights(weights)
         return model
 
 

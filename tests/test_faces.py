@@ -1,0 +1,175 @@
+"""Faces are found, followed and named; bad input gets one sentence."""
+import csv
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lab import LabError, faces
+from lab.prediction import Predictor
+from PIL import Image
+from skimage import data
+
+import demo
+
+FACE = (175, 64, 99)  # in scikit-image's portrait, which is in the public domain
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    return data.astronaut()
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor("fer2013")
+
+
+class Constant:
+    """A predictor that says what it is told."""
+
+    classes, shape = ("a", "b", "c"), (8, 8, 1)
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def __call__(self, images):
+        return np.tile(np.array(self.answers.pop(0)), (len(images), 1))
+
+
+@pytest.mark.parametrize("make", [faces._opencv, faces._scikit_image])
+def test_each_detector_frames_the_face_as_in_fer2013(make, portrait):
+    found = make()(np.asarray(Image.fromarray(portrait).convert("L")))
+    assert max(faces.overlap(square, FACE) for square in found) > 0.75
+
+
+def test_without_opencvs_cascade_the_other_detector_is_used_and_without_both_a_sentence_tells(monkeypatch, tmp_path):
+    assert "opencv" in faces.detector().__qualname__
+    monkeypatch.setattr(cv2.data, "haarcascades", str(tmp_path))  # as in OpenCV 5
+    assert "scikit" in faces.detector().__qualname__
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(LabError, match="No face detector is installed: pip install"):
+        faces.detector()
+
+
+def test_a_smiling_face_is_happy(portrait, predictor):
+    face, *_ = faces.Watcher(predictor).picture(portrait)
+    assert face.label == "happy" and face.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert faces.annotated(portrait, [face]).shape == portrait.shape
+
+
+@given(st.integers(-20, 60), st.integers(-20, 60), st.integers(1, 60))
+def test_a_crop_holds_the_pixels_of_the_square_and_repeats_the_edges(left, top, side):
+    image = np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)
+    cut = faces.crop(image, left, top, side, (side, side, 3))
+    for row, column in ((0, 0), (side - 1, side // 2), (side // 2, side - 1)):
+        assert (cut[row, column] == image[np.clip(top + row, 0, 49), np.clip(left + column, 0, 49)]).all()
+
+
+@given(st.integers(-9, 9), st.integers(-9, 9))
+def test_between_detections_a_face_is_followed(down, right):
+    before = np.random.default_rng(0).integers(0, 256, (30, 40)).repeat(8, axis=0).repeat(8, axis=1).astype(np.uint8)
+    after = np.roll(before, (down, right), axis=(0, 1))
+    left, top, side = faces._follow(before, after, np.array([100, 80, 96]))
+    assert side == 96 and abs(left - 100 - right) <= 3 and abs(top - 80 - down) <= 3
+
+
+def test_probabilities_are_smoothed_over_time_and_an_unsure_answer_is_said_to_be(monkeypatch):
+    monkeypatch.setattr(faces, "detector", lambda: lambda grey: np.array([[10.0, 10, 20]]))
+    watcher = faces.Watcher(Constant([1.0, 0, 0], [0, 1.0, 0], [0.4, 0.3, 0.3]), every=1, smoothing=0.5)
+    image = np.zeros((64, 64, 3), np.uint8)
+    assert [watcher.next(image)[0].label, watcher.next(image)[0].probabilities.tolist()] == ["a", [0.5, 0.5, 0]]
+    assert watcher.picture(image)[0].label == faces.UNSURE  # and a picture by itself forgets what was before
+
+
+def test_what_a_tracked_face_costs_is_no_detection(monkeypatch):
+    calls = []
+    monkeypatch.setattr(faces, "detector", lambda: lambda grey: calls.append(1) or np.array([[10.0, 10, 20]]))
+    watcher = faces.Watcher(Constant(*[[1.0, 0, 0]] * 11), every=5)
+    for _ in range(11):
+        watcher.next(np.zeros((64, 64, 3), np.uint8))
+    assert len(calls) == 3
+
+
+def video(path, pictures):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, pictures[0].shape[1::-1])
+    for picture in pictures:
+        writer.write(picture[..., ::-1])
+    writer.release()
+
+
+def test_a_folder_gives_annotated_copies_a_table_and_a_reason_for_each_file_left_out(portrait, tmp_path, capsys):
+    folder, output = tmp_path / "in", tmp_path / "out"
+    (folder / "deep").mkdir(parents=True)
+    turned = Image.fromarray(np.rot90(portrait))  # as a phone stores it: turned, with a note to turn it back
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned.save(folder / "deep" / "phone ö.jpg", exif=exif)
+    video(folder / "film.mp4", [portrait] * 3)
+    Image.new("RGBA", (300, 200)).save(folder / "nobody.png")
+    Image.new("I;16", (1, 1)).save(folder / "tiny.png")
+    Image.new("CMYK", (64, 64)).save(folder / "print.jpg")
+    Image.new("P", (9, 9)).save(folder / "moving.gif", save_all=True, append_images=[Image.new("P", (9, 9), 3)])
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "empty.png").touch()
+    (folder / "broken.mp4").write_bytes(b"no film")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    demo.annotate(folder, output)
+    said = capsys.readouterr().out
+    for name, reason in (("text.jpg", "not a picture, or damaged"), ("empty.png", "empty"), ("broken.mp4", "neither a picture nor a video")):
+        assert f"{name} is left out: {reason}" in said
+    assert faces.MEANING in said
+    assert before == {path: path.read_bytes() for path in before}
+    with open(output / "faces.csv", newline="") as file:
+        header, *lines = list(csv.reader(file))
+    assert header[:6] == ["file", "frame", "left", "top", "side", "label"] and len(header) == 13
+    found = {name: [line for line in lines if line[0] == name] for name in ("deep/phone ö.jpg", "film.mp4", "nobody.png")}
+    assert len(found["deep/phone ö.jpg"]) == 1 and not found["nobody.png"]
+    assert {line[1] for line in found["film.mp4"]} == {"0", "1", "2"}
+    square = [int(value) for value in found["deep/phone ö.jpg"][0][2:5]]
+    assert faces.overlap(square, FACE) > 0.75
+    assert Image.open(output / "deep" / "phone ö-faces.png").size == (512, 512)
+    assert cv2.VideoCapture(str(output / "film-faces.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert not [path for path in output.rglob(".*")]
+
+
+@pytest.mark.parametrize("given, sentence", [
+    (["missing.jpg"], "There is no missing.jpg: give a photo, a video or a folder."),
+    (["empty"], "Nothing could be read"), (["--camera", "97"], "Nothing could be read"),
+])
+def test_nothing_to_read_is_one_sentence(given, sentence, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LabError, match=sentence):
+        demo.main([*given, "--output", "out"])
+    assert not (tmp_path / "out" / "faces.csv").exists()
+
+
+def test_many_faces_are_all_framed(portrait, predictor):
+    head = portrait[30:200, 140:310]
+    crowd = np.vstack([np.hstack([head] * 5)] * 4)
+    assert len(faces.Watcher(predictor).picture(crowd)) == 20
+
+
+@pytest.mark.long
+def test_fer2013_pictures_pasted_into_larger_ones_lose_at_most_three_points(predictor):
+    from lab import datasets
+
+    dataset = datasets.load("fer2013")
+    if not dataset.available:
+        pytest.skip("FER2013 is not here")
+    images, labels = (part[:1000] for part in dataset.split("test"))
+    watcher, right, found = faces.Watcher(predictor), [], []
+    for image, label in zip(images, labels):
+        scene = np.full((480, 640, 3), 128, np.uint8)
+        scene[140:300, 200:360] = np.asarray(Image.fromarray(image[..., 0]).resize((160, 160)))[..., None]
+        near = [face for face in watcher.picture(scene) if faces.overlap((face.left, face.top, face.side), (200, 140, 160)) > 0.5]
+        found.append(bool(near))
+        right.append(bool(near) and near[0].probabilities.argmax() == label)
+    found = np.array(found)
+    direct = predictor(images).argmax(axis=1) == labels
+    assert found.mean() > 0.7
+    assert np.mean(np.array(right)[found]) > direct[found].mean() - 0.03
