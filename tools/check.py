@@ -100,10 +100,13 @@ def check_report():
 
 
 def check_readme():
-    """Yield what is wrong with the table in README.md and with data/expected.json."""
+    """Yield what is wrong with the tables in README.md and data/MODEL_CARD.md, and with data/expected.json."""
     text = (ROOT / "README.md").read_text()
     if report.readme(text) != text:
         yield "differs", "README.md: the results table does not follow from the runs: make reproduce"
+    text = report.MODEL_CARD.read_text()
+    if report.model_card(text) != text:
+        yield "differs", f"{relative(report.MODEL_CARD)}: its table does not follow from the run: make reproduce"
     if EXPECTED.read_text() != report.expected():
         yield "differs", f"{relative(EXPECTED)} does not hold the accuracies of the stored runs: make reproduce"
 
@@ -119,7 +122,7 @@ def items():
         yield f"matrix {relative(path)}", check_confusion(path)
     yield "numbers and tables in report/generated", check_numbers()
     yield "report/report.pdf", check_report()
-    yield "README.md, data/expected.json", check_readme()
+    yield "README.md, data/MODEL_CARD.md, data/expected.json", check_readme()
 
 
 CLOSE = 0.001  # probability: two steps of the float16 numbers in which they are stored

@@ -3,7 +3,7 @@
 usage: report.py full     report/report.tex, from figures/, report/generated/ and data/runs/
        report.py quick    the generated short report, from build/quick
        report.py last     the same, of the folder or data set on which the notebooks ran last
-       report.py readme   the results table of README.md, and data/expected.json
+       report.py readme   the tables of README.md and data/MODEL_CARD.md, and data/expected.json
 Exits with status 3 where LaTeX is missing and cannot be installed.
 """
 import json
@@ -17,12 +17,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
 from lab.datasets import KNOWN  # noqa: E402
+from lab.evaluation import by_class  # noqa: E402
 from lab.files import LabError, relative, sha256, write  # noqa: E402
 from lab.lesson import DATASETS, EXPECTED, MODELS, run_numbers, setting  # noqa: E402
 from lab.plots import MODEL_TITLES  # noqa: E402
+from lab.prediction import latest  # noqa: E402
 from lab.runs import read  # noqa: E402
 from notebooks import guarded, project  # noqa: E402
 
+MODEL_CARD = ROOT / "data" / "MODEL_CARD.md"
 OVERFULL = 5  # points: a wider overfull box stops the build of the written report
 
 
@@ -210,9 +213,28 @@ def readme(text):
     rows += ["", "On the test images, accuracies in percent: with the Wilson 95 % interval, and once more as the mean of six views of "
                  f"each image where the recipe asks for that; minutes of training on "
                  f"{'; '.join(sorted(devices))}."]
+    return filled(text, rows)
+
+
+def filled(text, rows):
+    """Return a text with the lines `rows` between its markers."""
     start, end = "<!-- results:start -->", "<!-- results:end -->"
     before, rest = text.split(start)
     return before + start + "\n" + "\n".join(rows) + "\n" + end + rest.split(end)[1]
+
+
+def model_card(text):
+    """Return data/MODEL_CARD.md's text with the table of the emotion network between its markers written anew."""
+    run, faces = latest("fer2013"), KNOWN["fer2013"]
+    metrics, votes = run.record["metrics"]["test"], notebooks_of(ROOT / "report" / "generated")["01_dataset_exploration"]["numbers"]
+    rows = ["| expression | precision | recall | F1 | test pictures |", "|---|---|---|---|---|"]
+    for name, row in by_class(*run.test(), faces.classes).iterrows():
+        rows.append(f"| {name} | {100 * row['precision']:.0f} % | {100 * row['recall']:.0f} % | {row['F1']:.2f} | {row['support']:.0f} |")
+    rows += ["", f"{MODEL_TITLES[run.record['model']]}, run `{run.name}`: accuracy {100 * metrics['accuracy']:.1f} % on PrivateTest, "
+                 f"{100 * metrics['accuracy_without_leaked']:.1f} % without pictures that are also in training, "
+                 f"macro-F1 {metrics['macro_f1']:.2f}. FER2013's label is the one most annotators chose for "
+                 f"{100 * votes['fer2013.fer_plus.agreement']:.0f} % of the pictures."]
+    return filled(text, rows)
 
 
 def expected():
@@ -231,6 +253,7 @@ def main(arguments):
     if arguments == ["readme"]:
         path = ROOT / "README.md"
         write(path, readme(path.read_text()))
+        write(MODEL_CARD, model_card(MODEL_CARD.read_text()))
         write(EXPECTED, expected())
     elif arguments in (["full"], ["quick"]):
         build(arguments[0], {"full": ROOT, "quick": ROOT / "build" / "quick"}[arguments[0]])
