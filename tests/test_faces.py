@@ -1,13 +1,16 @@
 """Faces are found, followed and named; bad input gets one sentence."""
+import base64
 import csv
+import io
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import LabError, faces
+from lab import LabError, faces, look
 from lab.prediction import Predictor
 from PIL import Image
 from skimage import data
@@ -173,3 +176,33 @@ def test_fer2013_pictures_pasted_into_larger_ones_lose_at_most_three_points(pred
     direct = predictor(images).argmax(axis=1) == labels
     assert found.mean() > 0.7
     assert np.mean(np.array(right)[found]) > direct[found].mean() - 0.03
+
+
+def test_look_draws_and_tells_about_a_photo(portrait, tmp_path, capsys):
+    Image.fromarray(portrait).save(tmp_path / "photo.png")
+    table = look(tmp_path / "photo.png")
+    assert table.label[1] == "happy" and list(table.columns[1:]) == list(Predictor("fer2013").classes)
+    assert faces.MEANING in capsys.readouterr().out
+    Image.new("RGB", (50, 40)).save(tmp_path / "nobody.png")
+    assert look(tmp_path / "nobody.png").empty and "No face was found" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("source, sentence", [("upload", "works in Colab only"), ("missing.jpg", "cannot be read")])
+def test_look_says_what_is_wrong(source, sentence):
+    with pytest.raises(LabError, match=sentence):
+        look(source)
+
+
+def test_in_colab_a_photo_is_uploaded_or_taken(portrait, monkeypatch):
+    file = io.BytesIO()
+    Image.fromarray(portrait).save(file, "jpeg")
+    scripts = []
+    output = SimpleNamespace(eval_js=lambda script: scripts.append(script) or "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode())
+    files = SimpleNamespace(upload=lambda: {"photo.jpg": file.getvalue()})
+    for name, module in (("google.colab", SimpleNamespace()), ("google.colab.files", files), ("google.colab.output", output)):
+        monkeypatch.setitem(sys.modules, name, module)
+    assert look("upload").label[1] == look("camera").label[1] == "happy"
+    assert "getUserMedia" in scripts[0]
+    files.upload = dict
+    with pytest.raises(LabError, match="No photo was chosen"):
+        look("upload")

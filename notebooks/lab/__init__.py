@@ -7,4 +7,5 @@ from .files import LabError
 from .training import Recipe
 from .lesson import hyper_parameters, layer_table, setup_line, start, trained
 from .prediction import predict
-from . import analysis, audit, augmentation, charts, datasets, evaluation, models, parts, plots, runs, training
+from .faces import look
+from . import analysis, audit, augmentation, charts, datasets, evaluation, faces, models, parts, plots, runs, training

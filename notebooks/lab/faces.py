@@ -1,12 +1,18 @@
 """Faces in pictures and videos, and the expression that a network trained on FER2013 sees in them."""
+import base64
+import importlib
+import io
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from . import prediction
+from . import photos, plots
 from .files import LabError
+from .prediction import Predictor
 
 PHOTO, VIDEO = 1280, 640  # pixels of the longer side of the copy in which faces are looked for
 SMALLEST = 32  # pixels of the smallest face in that copy
@@ -85,7 +91,7 @@ def _framed(squares, margin):
 class Watcher:
     """Finds the faces of one picture after another and says what the network sees in them.
 
-    predict: a `prediction.Predictor` of a network trained on FER2013.
+    predict: a `lab.prediction.Predictor` of a network trained on FER2013.
     confidence: below this probability the label is "not sure".
     every: in a video, faces are looked for in every so many frames; between, they are followed.
     smoothing: the share of the earlier probabilities of the same face that is kept in each frame of a video.
@@ -183,3 +189,57 @@ def annotated(image, faces):
         draw.rectangle(box, fill="#ffb000")
         draw.text((face.left, face.top - thickness + down), text, font=font, anchor="lb", fill="black")
     return np.asarray(picture)
+
+
+def look(source, longest=2048):
+    """Return a table of the faces in a photo, the largest first, and draw them: label and calibrated probabilities.
+
+    source: the path of a photo, or in Colab "upload" or "camera", which ask in the browser.
+    Raises LabError where there is no photo. Introduced in notebook 05.
+    """
+    if source in ("upload", "camera"):
+        if "google.colab" not in sys.modules:
+            raise LabError(f'FACES = "{source}" works in Colab only: give the path of a photo.')
+        path = io.BytesIO(_uploaded() if source == "upload" else _photographed())
+    else:
+        path = Path(source)
+    try:
+        picture = photos.open_picture(path, longest, grey=False)
+    except (photos.Unreadable, FileNotFoundError) as reason:
+        raise LabError(f"The photo cannot be read ({reason}): give another.") from None
+    picture.thumbnail((longest, longest))
+    image, watcher = np.asarray(picture), Watcher(Predictor("fer2013"))
+    found = watcher.picture(image)
+    plots.show(plots.photo(annotated(image, found)))
+    print(MEANING if found else "No face was found: it must look into the camera, and be lit.")
+    answers = [[face.label, *(f"{p:.0%}" for p in face.probabilities)] for face in found]
+    return pd.DataFrame(answers, index=range(1, len(found) + 1), columns=["label", *watcher.predict.classes])
+
+
+def _uploaded():
+    """Return the bytes of the file that is chosen in Colab's dialogue. Source: google.colab.files."""
+    chosen = importlib.import_module("google.colab.files").upload()
+    if not chosen:
+        raise LabError("No photo was chosen: run the cell again.")
+    return next(iter(chosen.values()))
+
+
+def _photographed():
+    """Return the bytes of a photo taken with the camera of the browser, after a click. Source: Colab's camera snippet."""
+    address = importlib.import_module("google.colab.output").eval_js("""(async () => {
+        const video = document.createElement("video"), button = document.createElement("button");
+        button.textContent = "Take the photo";
+        const stream = await navigator.mediaDevices.getUserMedia({video: true});
+        document.body.append(video, button);
+        video.srcObject = stream;
+        await video.play();
+        google.colab.output.setIframeHeight(document.documentElement.scrollHeight, true);
+        await new Promise((click) => button.onclick = click);
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+        canvas.getContext("2d").drawImage(video, 0, 0);
+        stream.getTracks().forEach((track) => track.stop());
+        video.remove(); button.remove();
+        return canvas.toDataURL("image/jpeg", 0.9);
+    })()""")
+    return base64.b64decode(address.split(",", 1)[1])

@@ -79,11 +79,11 @@ def read_picture(path, size, grey):
 def open_picture(path, size, grey):
     """Return a picture, upright, of 8 bits, grey or in colour; a much larger one than `size` pixels is decoded smaller.
 
-    Transparent parts become white; of an animation the first picture is taken.
+    path: of a file, or a file that is open. Transparent parts become white; of an animation the first picture is taken.
     Raises Unreadable with the reason.
     """
     try:
-        if path.stat().st_size == 0:
+        if isinstance(path, Path) and path.stat().st_size == 0:
             raise Unreadable("empty")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings on large pictures and odd metadata

@@ -42,6 +42,13 @@ def picture(axes, image, title=None):
         axes.set_title(title, fontsize=7)
 
 
+def photo(image):
+    """A photo at the width of the page."""
+    figure, axes = plt.subplots(figsize=(WIDTH, WIDTH * image.shape[0] / image.shape[1]))
+    picture(axes, image)
+    return figure
+
+
 def panels(count, height):
     """Return a figure as wide as the text and `count` axes side by side, fewer a row where they are many."""
     columns = min(count, 3)
