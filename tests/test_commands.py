@@ -31,6 +31,11 @@ def test_retrain_is_narrowed_by_data_set_and_model():
     assert "run full '*/*'" in make("-n", "retrain").stdout
 
 
+def test_demo_takes_a_path_with_spaces_or_a_camera():
+    assert "tools/demo.py 'my photos/'" in make("-n", "demo", "INPUT=my photos/").stdout
+    assert "tools/demo.py --camera 0" in make("-n", "demo", "INPUT=--camera 0").stdout
+
+
 def test_ci_calls_make_test():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
