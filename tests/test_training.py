@@ -177,14 +177,16 @@ def test_damaged_predictions_are_named_and_not_opened(run, tmp_path):
 def test_stored_weights_give_the_stored_predictions(digits, tmp_path):
     recipe = replace(models.two_conv_recipe, epochs=1)
     run = training.train(models.build_two_conv, digits, recipe, "two_conv", 0, "main", tmp_path)
-    network = run.load_weights(models.build_two_conv(digits.shape, 10))
+    network = run.load_weights(models.build_two_conv(digits.shape, 10), digits.classes)
     again = network.predict(digits.split("test")[0], verbose=0)
     assert np.abs(again - run.test()[0]).max() < 0.01
     with pytest.raises(LabError, match="do not fit the network, which has changed since"):
-        run.load_weights(models.build_two_conv(digits.shape, 10, filters=(32, 65)))
+        run.load_weights(models.build_two_conv(digits.shape, 10, filters=(32, 65)), digits.classes)
+    with pytest.raises(LabError, match="in this order, and not"):
+        run.load_weights(models.build_two_conv(digits.shape, 10), digits.classes[::-1])
     (run.path / "weights.npz").write_bytes(b"something else")
     with pytest.raises(LabError, match="weights.npz is missing or altered"):
-        Run.load_weights(run, models.build_two_conv(digits.shape, 10))
+        Run.load_weights(run, models.build_two_conv(digits.shape, 10), digits.classes)
 
 
 def test_patience_stops_and_the_last_epoch_can_be_kept(digits, recipe, tmp_path):

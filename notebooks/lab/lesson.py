@@ -306,7 +306,8 @@ def trained(run, dataset):
     Raises LabError where the run was stored without weights, or they are missing or altered.
     """
     recipe = training.Recipe(**run.record["recipe"])
-    return run.load_weights(training.build(getattr(models, f"build_{run.record['model']}"), dataset, recipe, run.record["seed"]))
+    network = training.build(getattr(models, f"build_{run.record['model']}"), dataset, recipe, run.record["seed"])
+    return run.load_weights(network, dataset.classes)
 
 
 def hyper_parameters(run):

@@ -33,15 +33,22 @@ class Run:
         """Return (probabilities, labels) of the test images, in the order of the split."""
         return self.predictions["test_probabilities"], self.predictions["test_labels"]
 
-    def load_weights(self, model):
-        """Put the stored weights into a freshly built `model` (float16 on disk) and return it."""
+    def load_weights(self, model, classes):
+        """Put the stored weights (float16) into a freshly built `model` and return it.
+
+        classes: the names of the model's answers. Raises LabError where the file is missing or altered, or
+        holds the weights of another network or of other classes.
+        """
         stored = self.path / "weights.npz"
         if self.record["weights_file_sha256"] is None:
             raise LabError(f"{self.name} was stored without its weights: train it again to get them.")
         if not stored.exists() or sha256(stored) != self.record["weights_file_sha256"]:
             raise LabError(f"{relative(stored)} is missing or altered: git checkout {relative(stored)}")
         with np.load(stored) as arrays:
-            weights = [arrays[key].astype(np.float32) for key in sorted(arrays)]
+            weights = [arrays[key].astype(np.float32) for key in sorted(arrays) if key.isdigit()]
+            order = arrays["classes"].tolist() if "classes" in arrays else list(classes)  # our first runs have none
+        if order != list(classes):
+            raise LabError(f"The answers of {self.name} are {', '.join(order)}, in this order, and not {', '.join(classes)}.")
         if [one.shape for one in weights] != [tuple(one.shape) for one in model.weights]:
             raise LabError(f"The weights of {self.name} do not fit the network, which has changed since: train it again.")
         model.set_weights(weights)
@@ -91,8 +98,11 @@ def read(path):
                        f"git checkout {relative(path)}, or delete the folder to train it again.") from None
 
 
-def store(path, record, history, predictions, weights):
-    """Write a run into a folder beside `path`, then put it in its place as a whole."""
+def store(path, record, history, predictions, weights, classes):
+    """Write a run into a folder beside `path`, then put it in its place as a whole.
+
+    weights: arrays, or None; `classes`, the names in the order of the network's answers, are stored with them.
+    """
     fresh, old = path.with_name(f".{path.name}-new"), path.with_name(f".{path.name}-old")
     for folder in (fresh, old):
         shutil.rmtree(folder, ignore_errors=True)
@@ -102,7 +112,7 @@ def store(path, record, history, predictions, weights):
     record["weights_file_sha256"] = None
     if weights is not None:
         with writing(fresh / "weights.npz") as part:
-            np.savez_compressed(part, **{f"{i:03d}": w.astype(np.float16) for i, w in enumerate(weights)})
+            np.savez_compressed(part, classes=classes, **{f"{i:03d}": w.astype(np.float16) for i, w in enumerate(weights)})
         record["weights_file_sha256"] = sha256(fresh / "weights.npz")
     write(fresh / "history.csv", history.to_csv(index=False, lineterminator="\n"))
     write(fresh / "run.json", json.dumps(record, indent=1, sort_keys=True) + "\n")

@@ -155,7 +155,8 @@ def train(function, dataset, recipe, model, seed, variant, folder, retrain=False
     }
     light = model == "dense" and network.count_params() < HEAVY
     keep_weights = variant == "main" and seed == 0 and (model in ("two_conv", "improved") or light)
-    run = store(_place(folder, dataset, model, variant, seed), record, history, predictions, network.get_weights() if keep_weights else None)
+    run = store(_place(folder, dataset, model, variant, seed), record, history, predictions,
+                network.get_weights() if keep_weights else None, dataset.classes)
     checkpoints.clear()
     progress.show(summary(run) + ", trained", last=True)
     return run
