@@ -339,7 +339,7 @@ def budget(runs_by_model, published, title):
         if "accuracy_tta" in tests[0]:
             axes.plot(seconds, [100 * test["accuracy_tta"] for test in tests], marker, ms=5, fillstyle="none",
                       color=line.get_color(), label=f"{MODEL_TITLES[model]}, six views")
-    own = axes.legend(frameon=False, title="this repository", loc="lower left")
+    own = axes.legend(frameon=False, title="this repository", loc="center left")
     crosses = [axes.plot(seconds, accuracy, linestyle="", marker=f"${i}$", ms=6, color="0.3", label=f"{what}, {hardware}")[0]
                for i, (what, accuracy, seconds, hardware) in enumerate(published, start=1)]
     if published:
