@@ -26,7 +26,7 @@ from lab.runs import read  # noqa: E402
 from notebooks import guarded, project  # noqa: E402
 
 MODEL_CARD = ROOT / "data" / "MODEL_CARD.md"
-OVERFULL = 5  # points: a wider overfull box stops the build of the written report
+OVERFULL = 2  # points: a wider overfull box stops the build of the written report
 
 
 def escape(text):

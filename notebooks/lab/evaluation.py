@@ -52,7 +52,7 @@ def over_seeds(runs):
     """Return a row of a table on runs that differ in their seed: test metrics in percent, seeds, parameters,
     minutes.
 
-    Accuracy, balanced accuracy and macro-F1 are means, with the standard deviation where there are several runs; the
+    All are means; accuracies with the standard deviation where there are several runs; the
     interval is `wilson` of the mean accuracy. Where test images have the pixels of a training
     image, the accuracy without them is added; likewise that with test-time augmentation.
     """
@@ -63,8 +63,9 @@ def over_seeds(runs):
     for name, metric in (("not leaked", "accuracy_without_leaked"), ("six views", "accuracy_tta")):
         if metric in first["metrics"]["test"]:
             row[name] = mean_and_deviation(runs, "test", metric)
-    return row | {"balanced": mean_and_deviation(runs, "test", "balanced_accuracy"),
-                  "macro-F1": mean_and_deviation(runs, "test", "macro_f1"), "seeds": str(len(runs)), "parameters": f"{first['parameters']:,}",
+    means = {name: f"{100 * np.mean([run.record['metrics']['test'][metric] for run in runs]):.1f}"
+             for name, metric in (("balanced", "balanced_accuracy"), ("macro-F1", "macro_f1"))}
+    return row | means | {"seeds": str(len(runs)), "parameters": f"{first['parameters']:,}",
                   "minutes": f"{np.mean([run.record['seconds']['train'] for run in runs]) / 60:.1f}"}
 
 

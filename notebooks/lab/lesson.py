@@ -113,8 +113,8 @@ class Lesson:
                 result[factor][name] = self._note(found[variant])
         runs = [run for point in found.values() if all(point) for run in point]
         missing = sum(not all(point) for point in found.values())
-        print(f"{dataset.title}: {len(runs)} runs, trained for {clock(sum(run.record['seconds']['train'] for run in runs))}"
-              + f"; {missing} points left out, which TRAIN_STUDY = True would train" * bool(missing))
+        print(f"{dataset.title}: {len(runs)} run{'s' * (len(runs) != 1)}, trained for {clock(sum(run.record['seconds']['train'] for run in runs))}"
+              + f"; {missing} point{'s' * (missing != 1)} left out, which TRAIN_STUDY = True would train" * bool(missing))
         return {factor: points for factor, points in result.items() if points} if all(found["study-base"]) else {}
 
     def _point(self, model, function, recipe, dataset, variant, train):
