@@ -3,6 +3,7 @@ import base64
 import csv
 import io
 import sys
+import urllib.request
 from types import SimpleNamespace
 
 import cv2
@@ -155,6 +156,18 @@ def test_many_faces_are_all_framed(portrait, predictor):
     head = portrait[30:200, 140:310]
     crowd = np.vstack([np.hstack([head] * 5)] * 4)
     assert len(faces.Watcher(predictor).picture(crowd)) == 20
+
+
+def test_the_page_offers_every_stored_network_and_is_for_this_machine_alone():
+    pytest.importorskip("gradio", reason="make demo installs it")
+    assert list(demo.networks())[0].startswith("FER2013: ") and len(demo.networks()) >= 4
+    built, address = demo.serve(wait=False)
+    try:
+        assert address.startswith("http://127.0.0.1:")
+        page = urllib.request.urlopen(address, timeout=20).read().decode()
+        assert "Dense to Conv" in page and "fonts.googleapis" not in page
+    finally:
+        built.close()
 
 
 @pytest.mark.long

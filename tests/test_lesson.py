@@ -79,7 +79,7 @@ def test_a_study_trains_each_point_once_and_leaves_out_what_is_missing(monkeypat
     assert found["rate"]["lr-0.0005"] is found["batch"]["batch-128"]
     assert [run.name for run in found["rate"]["lr-0.0005"]] == [f"digits/dense/study-base/seed-{seed}" for seed in (0, 1)]
     said = capsys.readouterr().out
-    assert "4 runs" in said and "1 points left out" in said
+    assert "4 runs" in said and "1 point left out" in said
     monkeypatch.setattr(lesson.training, "train", lambda *_, **__: pytest.fail("trained again"))
     study({"rate": factors["rate"]}, train=True)
     assert started.numbers["digits.dense.lr-0.1.validation.accuracy_std"] >= 0

@@ -21,7 +21,10 @@ sys.path.insert(0, str(ROOT / "notebooks"))
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a file that is no video is said once, by us
 from lab import datasets, faces, photos  # noqa: E402
 from lab.files import LabError, relative, writing  # noqa: E402
-from lab.prediction import Predictor, latest  # noqa: E402
+from lab.lesson import MODELS  # noqa: E402
+from lab.plots import MODEL_TITLES  # noqa: E402
+from lab.prediction import Predictor  # noqa: E402
+from lab.runs import read  # noqa: E402
 from lab.screen import Line, clock  # noqa: E402
 from notebooks import guarded  # noqa: E402
 
@@ -132,15 +135,14 @@ def annotate(path, output, camera=None):
 
 
 def networks():
-    """Return {title: data set} of those that a stored network knows."""
-    known = {}
+    """Return {title: Run} of all networks that are stored with weights, those for faces first, the newest first."""
+    found = {}
     for name in ("fer2013", "cifar10", "fashion_mnist"):
-        try:
-            latest(name)
-        except LabError:
-            continue
-        known[datasets.KNOWN[name].title] = name
-    return known or sys.exit("No network with stored weights: run notebooks 02 to 04 first.")
+        for model in reversed(MODELS):
+            run = read(ROOT / "data" / "runs" / name / model / "main" / "seed-0")
+            if run and run.record["weights_file_sha256"]:
+                found[f"{datasets.KNOWN[name].title}: {MODEL_TITLES[model]}"] = run
+    return found or sys.exit("No network with stored weights: run notebooks 02 to 04 first.")
 
 
 def page():
@@ -148,15 +150,15 @@ def page():
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
 
-    titles, predictors = networks(), {}
+    stored, predictors = networks(), {}
 
     def predictor(title):
         if title not in predictors:
-            predictors[title] = Predictor(titles[title])
+            predictors[title] = Predictor(stored[title].record["dataset"], stored[title])
             predictors[title](np.zeros((1, *predictors[title].shape), np.uint8))  # compiles
         return predictors[title]
 
-    predictor(next(iter(titles)))
+    predictor(next(iter(stored)))
 
     def shares(classes, probabilities):
         return {name: float(p) for name, p in zip(classes, probabilities)}
@@ -166,25 +168,25 @@ def page():
         if image is None:
             return None, None, "", watcher
         start, ask = time.perf_counter(), predictor(title)
-        if titles[title] != "fer2013":
+        if stored[title].record["dataset"] != "fer2013":
             square = min(image.shape[:2])
             top, left = (image.shape[0] - square) // 2, (image.shape[1] - square) // 2
             probabilities = ask(faces.crop(image, left, top, square, ask.shape)[None])[0]
             said = ask.classes[int(probabilities.argmax())] if probabilities.max() >= confidence else faces.UNSURE
             shown, bars = image, shares(ask.classes, probabilities)
         else:
-            watcher = watcher or faces.Watcher(ask)
+            watcher = watcher if watcher and watcher.predict is ask else faces.Watcher(ask)
             watcher.confidence = confidence
             found = watcher.next(image) if live else watcher.picture(image)
             shown, bars = faces.annotated(image, found), shares(ask.classes, found[0].probabilities) if found else None
             said = ", ".join(face.label for face in found) or "no face found"
         seconds = time.perf_counter() - start
-        return shown, bars, f"{said} ({1000 * seconds:.0f} ms, {1 / seconds:.0f} pictures a second)", watcher
+        return shown, bars, f"{said} ({1000 * seconds:.0f} ms a picture, {1 / seconds:.0f} a second)", watcher
 
     with gr.Blocks(title="Dense to Conv", analytics_enabled=False, delete_cache=(60, 60)) as built:
         gr.Markdown(f"# Dense to Conv\n{faces.MEANING} The bars belong to the largest face.")
         with gr.Row():
-            network = gr.Dropdown(list(titles), value=list(titles)[0], label="Network, by what it was trained on",
+            network = gr.Dropdown(list(stored), value=next(iter(stored)), label="Network, and what it was trained on",
                                   info="FER2013: faces. CIFAR-10: one object. Fashion-MNIST: one garment, light on black.")
             confidence = gr.Slider(0, 1, value=0.5, step=0.05, label="Below this probability it says: not sure")
         with gr.Row():
@@ -206,12 +208,15 @@ def page():
     return built
 
 
-def serve(port=None):
-    """Open the page on this machine; nobody else can reach it."""
+def serve(port=None, wait=True):
+    """Open the page on this machine, where nobody else can reach it; return its address where it need not wait."""
     import gradio as gr
 
-    page().launch(server_name="127.0.0.1", server_port=port, share=False, inbrowser=port is None, quiet=True,
-                  theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]), footer_links=[])
+    built = page()
+    _, address, _ = built.launch(
+        server_name="127.0.0.1", server_port=port, share=False, inbrowser=wait and port is None, quiet=not wait, prevent_thread_lock=not wait,
+        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]), footer_links=[])
+    return built, address
 
 
 def main(arguments):

@@ -19,7 +19,7 @@ SMALLEST = 32  # pixels of the smallest face in that copy
 MARGINS = {"opencv": 1.03, "scikit-image": 1.12}  # side of a FER2013 picture in found squares, the median of 300 validation images
 UNSURE = "not sure"
 MEANING = ("What is shown is the label that annotators would probably give to the expression, not what a person feels. "
-           "Nothing leaves this machine, and nothing is stored.")
+           "Nothing leaves this machine, and nothing is kept.")
 
 
 @dataclass
