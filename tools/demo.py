@@ -10,6 +10,7 @@ import argparse
 import csv
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -158,7 +159,7 @@ def page():
             predictors[title](np.zeros((1, *predictors[title].shape), np.uint8))  # compiles
         return predictors[title]
 
-    predictor(next(iter(stored)))
+    threading.Thread(target=predictor, args=[next(iter(stored))], daemon=True).start()  # while the page is built
 
     def shares(classes, probabilities):
         return {name: float(p) for name, p in zip(classes, probabilities)}
