@@ -50,14 +50,18 @@ def _opencv():
     try:
         import cv2
 
-        cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"))
+        folder = Path(cv2.data.haarcascades)
+        cascades = [cv2.CascadeClassifier(str(folder / f"haarcascade_frontalface_{name}.xml")) for name in ("default", "alt")]
     except (ImportError, AttributeError, SystemError):
         return None
-    if cascade.empty():
+    if any(cascade.empty() for cascade in cascades):
         return None
 
     def detect(grey):
-        found = cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=5, minSize=(SMALLEST, SMALLEST))
+        for cascade, neighbours in zip(cascades, (4, 2)):  # the second is asked where the first finds nothing
+            found = cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=neighbours, minSize=(SMALLEST, SMALLEST))
+            if len(found):
+                break
         return _framed(np.array(found, dtype=float).reshape(-1, 4)[:, :3], MARGINS["opencv"])
 
     return detect
