@@ -9,7 +9,7 @@ import sys
 import nbformat
 import pytest
 from conftest import ROOT
-from notebooks import SETUP, address, paths, tagged
+from notebooks import SETUP, paths, project, tagged
 
 NAMES = ["01_dataset_exploration", "02_dense_baseline", "03_two_conv_cnn", "04_improved_cnn", "05_analysis"]
 BOOKS = {name: nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4) for name in NAMES}
@@ -45,7 +45,7 @@ def test_outline(name):
 @each
 def test_setup_is_the_same_everywhere_and_prints_one_line(name):
     [cell] = tagged(BOOKS[name], "setup")
-    assert cell.source == SETUP.format(address=address(), name=address().rsplit("/", 1)[-1])
+    assert cell.source == SETUP.format(address=project()["repository"], name=project()["repository"].rsplit("/", 1)[-1])
     assert len(cell.outputs) == 1 and cell.outputs[0].text.count("\n") == 1
     assert "pip" not in cell.source and "drive" not in cell.source
 
