@@ -32,7 +32,7 @@ def test_quick_trains_in_at_most_three_epochs_and_learns(quick):
     assert all(record["epochs_run"] <= 3 for record in records)
     headline = [record for record in records if record["variant"] == "main"]
     assert len(headline) == 4 and all(record["metrics"]["test"]["accuracy"] > 0.5 for record in headline)
-    assert len(records) == 8 and all("test" not in record["metrics"] for record in records if record not in headline)
+    assert len(records) == 11 and all("test" not in record["metrics"] for record in records if record not in headline)
 
 
 def test_a_second_run_does_nothing_twice(quick):

@@ -68,7 +68,7 @@ def test_check_names_what_was_changed_by_hand(copy):
     change(copy / "notebooks" / "04_improved_cnn.ipynb", "% 2 == 1, shift=2", "% 2 == 1, shift=3")
     matrix = copy / "figures" / "05_confusion_fashion_mnist_two_conv.csv"
     change(matrix, "Trouser,", "Trouser,1")
-    change(copy / "report" / "sections" / "4_conclusion.tex", "Convolution uses", "Convolution really uses")
+    change(copy / "report" / "sections" / "4_conclusion.tex", "Growing networks recognise", "Growing networks really recognise")
     change(copy / "README.md", "Two convolutions |", "Two convolutions  |")
     done = tool(copy, "check.py")
     assert done.returncode == 1
