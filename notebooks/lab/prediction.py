@@ -19,8 +19,8 @@ def predict(source, dataset="cifar10", run=None, top=3):
     source: a picture file, a folder of them, or an array, uint8 (n, height, width, 1 or 3) or one image of it.
     dataset: a Dataset or the name of a known one: what the network was trained on.
     run: the Run whose weights are used; None takes the last network of the story that has some.
-    Probabilities are calibrated. A picture is cut to its centre square and scaled to the network's size, so the object should fill it; garments
-    for Fashion-MNIST are light on black. Introduced in notebook 05.
+    Probabilities are calibrated. A picture is cut to its centre square and scaled to the network's size, so
+    the object should fill it; garments for Fashion-MNIST are light on black. Introduced in notebook 05.
 
     Raises LabError where there is no picture, or no network with weights.
     """
