@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV = .venv
 RUN = $(VENV)/bin/python
-TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended lmodern
+TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
 .PHONY: help quick test test-long test-oldest reproduce retrain photos check bench rivals demo submission pages sync report install-tex

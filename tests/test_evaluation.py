@@ -51,6 +51,11 @@ def test_confident_errors_are_wrong_and_in_order():
     assert evaluation.largest_confusions(evaluation.confusion(PROBABILITIES, LABELS), "abc", n=1) == [("b", "a", 1)]
 
 
+def test_no_error_is_no_confusion():
+    assert evaluation.largest_confusions(np.array([[3, 0], [2, 1]]), "ab", n=3) == [("b", "a", 2)]
+    assert evaluation.largest_confusions(np.eye(3, dtype=int), "abc") == []
+
+
 def made_run(right, n=400, parameters=10, seconds=60):
     """A run whose first `right` of n test answers are right."""
     labels = np.arange(n) % 3

@@ -2,7 +2,6 @@
 import ast
 import os
 import re
-import shutil
 import subprocess
 import zipfile
 from copy import deepcopy
@@ -14,6 +13,7 @@ from nbclient import NotebookClient
 
 import notebooks
 import publish
+import report
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_the_archive_builds_the_same_report_by_itself(tmp_path):
     assert packed.read_bytes() == again.read_bytes()
     with zipfile.ZipFile(packed) as archive:
         archive.extractall(tmp_path / "report")
-    if not shutil.which("latexmk"):
+    if not report.has_latex():
         pytest.skip("LaTeX is missing")
     done = subprocess.run(["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "report.tex"],
                           cwd=tmp_path / "report", capture_output=True, text=True, errors="replace")

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import report
 from PIL import Image
 from conftest import ROOT, tool
 
@@ -71,7 +72,7 @@ def test_an_unknown_profile_in_a_notebook_is_one_sentence(quick, tmp_path):
 
 
 def test_the_short_report_is_built(quick):
-    if not shutil.which("latexmk"):
+    if not report.has_latex():
         pytest.skip("LaTeX is not installed")
     done = tool(quick, "report.py", "quick")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -137,6 +138,6 @@ def test_a_folder_never_seen_with_damaged_files_through_all_five_notebooks(quick
     assert text.count("broken.jpg") == text.count("empty.png") == 3 and '"stderr"' not in text
     assert len(list(folder.glob("build/quick/runs/ma-collection/*/main/seed-0/run.json"))) == 4
     assert not list((folder / "data" / "runs").glob("ma-*"))
-    if shutil.which("latexmk"):
+    if report.has_latex():
         done = tool(folder, "report.py", "last")
         assert done.returncode == 0 and (built / "report.pdf").exists(), done.stdout + done.stderr

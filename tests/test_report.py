@@ -1,5 +1,5 @@
+import json
 import re
-import shutil
 
 import pytest
 import report
@@ -28,8 +28,8 @@ def test_every_key_figure_and_table_of_the_report_exists():
 
 
 @pytest.mark.parametrize("key, value, text", [
-    ("a.test.accuracy", 0.91634, r"91.6\,\%"), ("a.parameters", 1167786, r"1\,167\,786"), ("a.gain.points", -0.0123, "$-$1.2"),
-    ("a.seconds.train", 90.0, r"1.5\,min"), ("a.test.macro_f1", 0.9, "0.900"), ("a.best_epoch", 9.0, "9")])
+    ("a.test.accuracy", 0.91634, r"\qty{91.6}{\percent}"), ("a.parameters", 1167786, r"\num{1167786}"), ("a.gain.points", -0.0123, r"\num{-1.2}"),
+    ("a.seconds.train", 90.0, r"\qty{1.5}{\minute}"), ("a.test.macro_f1", 0.9, r"\num{0.900}"), ("a.best_epoch", 9.0, r"\num{9}")])
 def test_the_key_decides_how_a_number_is_printed(key, value, text):
     assert report.printed(key, value) == text
 
@@ -39,7 +39,7 @@ def test_special_characters_of_captions_are_escaped():
 
 
 def test_an_unknown_key_stops_the_build(tmp_path):
-    if not shutil.which("latexmk"):
+    if not report.has_latex():
         pytest.skip("LaTeX is not installed")
     (tmp_path / "wrong.tex").write_text("\\documentclass{article}\n" + (ROOT / "report" / "macros.tex").read_text()
                                         + "\\begin{document}\\result{no.such.key}\\end{document}\n")
@@ -63,18 +63,20 @@ def test_check_names_what_was_changed_by_hand(copy):
     run, accuracy = first_accuracy(copy)
     change(run, accuracy, accuracy[:-1] + str((int(accuracy[-1]) + 1) % 10))
     number = copy / "report" / "generated" / "numbers.tex"
-    printed = re.search(r"cifar10.improved.test.accuracy\}\{(\d)", number.read_text())
+    printed = re.search(r"cifar10.improved.test.accuracy\}\{\\qty\{(\d)", number.read_text())
     change(number, printed[0], printed[0][:-1] + str((int(printed[1]) + 1) % 10))
     change(copy / "notebooks" / "04_improved_cnn.ipynb", "% 2 == 1, shift=2", "% 2 == 1, shift=3")
     matrix = copy / "figures" / "05_confusion_fashion_mnist_two_conv.csv"
     change(matrix, "Trouser,", "Trouser,1")
     change(copy / "report" / "sections" / "4_conclusion.tex", "Growing networks recognise", "Growing networks really recognise")
     change(copy / "README.md", "Two convolutions |", "Two convolutions  |")
+    answers = {"validation_answers": "0" * 5_000, "test_answers": "0" * 10_000}  # a tenth of both is of class 0
+    (copy / "data" / "rivals.json").write_text(json.dumps({"rivals": {"net": answers | {"validation_accuracy": 0.1, "test_accuracy": 0.2}}}))
     done = tool(copy, "check.py")
     assert done.returncode == 1
     for named in ("dense/main/seed-0/run.json: ", "numbers.tex is not what", "04_improved_cnn.ipynb: a code cell has changed",
                   "05_confusion_fashion_mnist_two_conv.csv is not the confusion matrix", "report.pdf was built from other",
-                  "README.md: the results table"):
+                  "README.md: the results table", "net: the test accuracy is 0.1 when"):
         assert named in done.stdout, done.stdout
 
 

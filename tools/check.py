@@ -19,6 +19,7 @@ from lab.files import LabError, relative, sha256  # noqa: E402
 from lab.lesson import EXPECTED, confusion_csv, run_numbers  # noqa: E402
 import notebooks  # noqa: E402
 import report  # noqa: E402
+import rivals  # noqa: E402
 
 RUNS = ROOT / "data" / "runs"
 GENERATED = ROOT / "report" / "generated"
@@ -111,6 +112,16 @@ def check_readme():
         yield "differs", f"{relative(EXPECTED)} does not hold the accuracies of the stored runs: make reproduce"
 
 
+def check_rivals(path):
+    """Yield each accuracy of `make rivals` that does not follow from the answers stored beside it."""
+    labels = next(run for run in map(runs.read, sorted((RUNS / "cifar10").glob("*/main/seed-0"))) if run).predictions
+    for name, one in json.loads(path.read_text())["rivals"].items():
+        for split in ("validation", "test"):
+            value = rivals.accuracy(one[f"{split}_answers"], labels[f"{split}_labels"])
+            if not close(one[f"{split}_accuracy"], value):
+                yield "differs", f"{relative(path)}: {name}: the {split} accuracy is {value!r} when computed from the answers"
+
+
 def items():
     """Yield (title, findings) of everything that is checked."""
     yield "what the notebooks share", (("stale", fault) for fault in notebooks.out_of_sync())
@@ -120,6 +131,8 @@ def items():
         yield f"outputs of {relative(path)}", (("stale", fault) for fault in notebooks.stale(path, RUNS))
     for path in sorted((ROOT / "figures").glob("*_confusion_*.csv")):
         yield f"matrix {relative(path)}", check_confusion(path)
+    if (path := ROOT / "data" / "rivals.json").exists():
+        yield relative(path), check_rivals(path)
     yield "numbers and tables in report/generated", check_numbers()
     yield "report/report.pdf", check_report()
     yield "README.md, data/MODEL_CARD.md, data/expected.json", check_readme()

@@ -42,14 +42,13 @@ def printed(key, value):
     """Return a number as the report prints it; the end of its key decides the form."""
     last = key.rsplit(".", 1)[-1]
     if last == "points":
-        return f"{100 * value:+.1f}".replace("-", "$-$")
+        return rf"\num{{{100 * value:+.1f}}}"
     if last.startswith("accuracy") or last in SHARES or ".floor." in key:
-        return rf"{100 * value:.1f}\,\%"
+        return rf"\qty{{{100 * value:.1f}}}{{\percent}}"
     if key.endswith("seconds.train"):
-        return rf"{value / 60:.1f}\,min"
-    if float(value).is_integer():
-        return f"{int(value):,}".replace(",", r"\,")
-    return f"{value:.1f}" if last in ("epochs_run", "best_epoch", "imbalance") else f"{value:.3f}"
+        return rf"\qty{{{value / 60:.1f}}}{{\minute}}"
+    digits = 0 if float(value).is_integer() else 1 if last in ("epochs_run", "best_epoch", "imbalance") else 3
+    return rf"\num{{{value:.{digits}f}}}"
 
 
 def notebooks_of(folder):
@@ -106,7 +105,7 @@ def result_row(runs):
             f"{100 * value['test.accuracy']:.1f}{spread}",
             f"{100 * value['test.accuracy_low']:.1f} to {100 * value['test.accuracy_high']:.1f}",
             f"{100 * value['test.accuracy_tta']:.1f}" if "test.accuracy_tta" in value else "",
-            f"{value['test.macro_f1']:.3f}", printed("parameters", value["parameters"]),
+            f"{value['test.macro_f1']:.3f}", f"{value['parameters']:,.0f}",
             f"{value['seconds.train'] / 60:.1f}"]
 
 
@@ -143,15 +142,21 @@ def short_report(folder, profile):
     return "\n".join([*lines, r"\end{document}"]) + "\n"
 
 
+def has_latex():
+    """Return whether LaTeX is there, with the package that prints numbers."""
+    there = all(map(shutil.which, ("latexmk", "pdflatex", "kpsewhich")))
+    return there and not subprocess.run(["kpsewhich", "siunitx.sty"], capture_output=True).returncode
+
+
 def need_latex():
     """Make sure that LaTeX is there: as root it is installed with apt, else the build ends with status 3."""
-    if shutil.which("latexmk") and shutil.which("pdflatex"):
+    if has_latex():
         return
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        print("LaTeX is missing; as this is root, it is installed now (make install-tex).", flush=True)
+        print("LaTeX or a part of it is missing; as this is root, it is installed now (make install-tex).", flush=True)
         subprocess.run(["make", "--no-print-directory", "install-tex"], cwd=ROOT)
-    if not (shutil.which("latexmk") and shutil.which("pdflatex")):
-        print("LaTeX is missing, so the report is not built; all else is done. Run: make install-tex")
+    if not has_latex():
+        print("LaTeX or a part of it is missing, so the report is not built; all else is done. Run: make install-tex")
         sys.exit(3)
 
 
@@ -207,7 +212,7 @@ def readme(text):
     """Return README.md's text with the results table between its markers written anew."""
     rows = ["| " + " | ".join(RESULTS) + " |", "|" + "---|" * len(RESULTS)]
     for runs in runs_in(ROOT / "data" / "runs").values():
-        rows.append("| " + " | ".join(result_row(runs)).replace(r"\,", " ").replace(r"$\pm$", "±") + " |")
+        rows.append("| " + " | ".join(result_row(runs)).replace(r"$\pm$", "±") + " |")
     devices = {f"{run.record['environment']['device']}, {run.record['environment']['threads']} threads"
                for runs in runs_in(ROOT / "data" / "runs").values() for run in runs}
     rows += ["", "On the test images, accuracies in percent: with the Wilson 95 % interval, and once more as the mean of six views of "

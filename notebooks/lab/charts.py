@@ -124,7 +124,7 @@ def maps(places, datasets, found):
 
     places: {data set's name: (n, 2)}; found: {name: (labels, right)} of the same images.
     """
-    figure, grid = panels(len(datasets), 3.5)
+    figure, grid = panels(len(datasets), 3.5, datasets, 0.08)
     for axes, dataset in zip(grid, datasets):
         labels, right = found[dataset.name]
         for label, name in enumerate(dataset.classes):

@@ -189,7 +189,7 @@ def confident_errors(probabilities, labels, n=12):
 
 
 def largest_confusions(matrix, classes, n=3):
-    """Return the n largest errors of a confusion matrix as (true class, predicted class, count)."""
+    """Return the n largest errors of a confusion matrix as (true class, predicted class, count), fewer where there are fewer."""
     errors = matrix - np.diag(np.diag(matrix))
     order = np.argsort(-errors, axis=None, kind="stable")[:n]
-    return [(classes[i], classes[j], int(errors[i, j])) for i, j in zip(*np.unravel_index(order, errors.shape))]
+    return [(classes[i], classes[j], int(errors[i, j])) for i, j in zip(*np.unravel_index(order, errors.shape)) if errors[i, j]]

@@ -225,11 +225,11 @@ class Lesson:
         path = self.output / "figures" / f"{self.number}_{name}.csv"
         write(path, confusion_csv(matrix, dataset.classes))
         self.files.append(path)
-        true, predicted, count = evaluation.largest_confusions(matrix, dataset.classes, n=1)[0]
+        worst = [f" The most frequent error takes {true} for {said}, {count} times."
+                 for true, said, count in evaluation.largest_confusions(matrix, dataset.classes, n=1)]
         title = f"{plots.MODEL_TITLES[run.record['model']]} on {dataset.title}"
         self.save_figure(plots.confusion(matrix, dataset.classes, title), name,
-                         f"{title}: counts of test images, colours by the share of the true class. The most frequent "
-                         f"error takes {true} for {predicted}, {count} times.")
+                         f"{title}: counts of test images, colours by the share of the true class." + "".join(worst))
         return matrix
 
     def finish(self, hand_back_gpu=False):

@@ -187,13 +187,15 @@ gone = {f"no-{name}": vars(without(ablation_recipe, name)) for name in names}
 network = ablation_recipe.model_arguments
 ablation = {
     "all": {"all-ideas": {}},
-    "with": stages | {f"no-{names[-1]}": gone[f"no-{names[-1]}"]},
+    "before": stages | {f"no-{names[-1]}": gone[f"no-{names[-1]}"]},
     "without": gone,
-    "other": {
+    "with": {
         "try-ReLU": {"model_arguments": network | {"activation": "relu"}},
         "try-SiLU": {"model_arguments": network | {"activation": "silu"}},
         "try-random-flips": {"augmentation": {"flip": True, "shift": 2}},
         "try-cutout-8": {"augmentation": {"flip": "alternating", "shift": 2, "cutout": 8}},
         "try-batch-1024": {"batch_size": 1024, "learning_rate": 1.5},
+        "try-widths-32-128-128": {"model_arguments": network | {"widths": (32, 128, 128)}},
+        "try-bfloat16": {"precision": "mixed_bfloat16"},
     },
 }

@@ -11,6 +11,7 @@ from . import evaluation
 from .screen import notebook_display
 
 WIDTH = 6.3  # inches: the width of the report's text
+LETTER = 0.054  # inches: the mean width of a letter of 7 points
 COLOURS = sns.color_palette("colorblind").as_hex()
 MODEL_TITLES = {"dense": "Dense", "one_conv": "One convolution", "two_conv": "Two convolutions",
                 "improved": "Improved CNN"}
@@ -38,8 +39,10 @@ def picture(axes, image, title=None):
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    if title:
-        axes.set_title(title, fontsize=7)
+    if title:  # cut where it would run into the next one
+        room = int(axes.figure.get_figwidth() / axes.get_gridspec().ncols / LETTER)
+        lines = [line if len(line) <= room else line[: room - 1] + "…" for line in title.split("\n")]
+        axes.set_title("\n".join(lines), fontsize=7)
 
 
 def photo(image):
@@ -49,8 +52,12 @@ def photo(image):
     return figure
 
 
-def panels(count, height):
-    """Return a figure as wide as the text and `count` axes side by side, fewer a row where they are many."""
+def panels(count, height, datasets=(), class_height=0):
+    """Return a figure as wide as the text and `count` axes side by side, fewer a row where they are many.
+
+    height: inches of a row; `class_height` more for each class beyond ten that one of `datasets` has.
+    """
+    height += class_height * max([0, *(len(dataset.classes) - 10 for dataset in datasets)])
     columns = min(count, 3)
     rows = -(-count // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(WIDTH if count > 1 else 0.6 * WIDTH, rows * height), squeeze=False)
@@ -77,7 +84,7 @@ def sample_grid(dataset, columns=12, seed=0):
 
 def class_balance(datasets):
     """The number of images of each class in each split, a panel a data set. Introduced in notebook 01."""
-    figure, grid = panels(len(datasets), 2.6)
+    figure, grid = panels(len(datasets), 2.6, datasets, 0.17)
     for axes, dataset in zip(grid, datasets):
         bottom = 0
         for name, chosen in dataset.splits.items():
@@ -115,14 +122,19 @@ def pixel_histogram(datasets):
 
 
 def mean_images(datasets):
-    """The mean training image of each class, a row a data set. Introduced in notebook 01."""
+    """The mean training image of each class, up to ten a row, from the top one data set after the other.
+
+    Introduced in notebook 01.
+    """
     columns = min(max(len(dataset.classes) for dataset in datasets), 10)
-    figure, grid = plt.subplots(len(datasets), columns, figsize=(WIDTH, 0.86 * len(datasets)), squeeze=False)
-    for line, dataset in zip(grid, datasets):
+    lines = [(dataset, labels) for dataset in datasets for labels in np.array_split(
+        np.arange(len(dataset.classes)), -(-len(dataset.classes) // columns))]
+    figure, grid = plt.subplots(len(lines), columns, figsize=(WIDTH, 0.86 * len(lines)), squeeze=False)
+    for line, (dataset, chosen) in zip(grid, lines):
         images, labels = dataset.split("training")
-        for axes in line[len(dataset.classes):]:
+        for axes in line[len(chosen):]:
             axes.axis("off")
-        for label, axes in zip(range(len(dataset.classes)), line):
+        for label, axes in zip(chosen, line):
             picture(axes, images[labels == label].mean(axis=0).astype(np.uint8), dataset.classes[label])
         line[0].set_ylabel(dataset.title, fontsize=8)
     return figure
@@ -133,7 +145,7 @@ def projection(datasets, count=2000, seed=0):
 
     Source: scikit-learn's PCA on the pixels. Introduced in notebook 01.
     """
-    figure, grid = panels(len(datasets), 3.6)
+    figure, grid = panels(len(datasets), 3.6, datasets, 0.08)
     for axes, dataset in zip(grid, datasets):
         images, labels = dataset.split("training")
         chosen = np.random.default_rng(seed).permutation(len(images))[:count]
@@ -142,7 +154,7 @@ def projection(datasets, count=2000, seed=0):
             mine = places[labels[chosen] == label]
             colour = COLOURS[label % len(COLOURS)]
             axes.plot(*mine.T, ".", ms=2, alpha=0.4, color=colour)
-            axes.plot(*mine.mean(axis=0), "oD"[label // len(COLOURS) % 2], ms=7, mec="black", mew=0.6, color=colour, label=name)
+            axes.plot(*mine.mean(axis=0), "oD^s"[label // len(COLOURS) % 4], ms=7, mec="black", mew=0.6, color=colour, label=name)
         axes.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7, frameon=False, columnspacing=1)
         axes.set_title(dataset.title)
         axes.set_xlabel("first component")
