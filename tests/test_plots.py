@@ -35,4 +35,4 @@ def test_the_legend_of_thirty_classes_is_below_the_axis_title(thirty):
 
 def test_a_title_that_fits_is_not_cut(digits):
     figure = plots.labelled([(digits.images[0], "rather: T-shirt/top"), (digits.images[1], "is: a very long name of a class\nsaid: 1")])
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["rather: T-shirt/top", "is: a very long na…\nsaid: 1"]
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["rather: T-shirt/top", "is: a very long name…\nsaid: 1"]

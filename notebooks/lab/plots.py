@@ -11,7 +11,7 @@ from . import evaluation
 from .screen import notebook_display
 
 WIDTH = 6.3  # inches: the width of the report's text
-LETTER = 0.054  # inches: the mean width of a letter of 7 points
+LETTER = 0.05  # inches: the mean width of a letter of 7 points, or a little less
 COLOURS = sns.color_palette("colorblind").as_hex()
 MODEL_TITLES = {"dense": "Dense", "one_conv": "One convolution", "two_conv": "Two convolutions",
                 "improved": "Improved CNN"}
