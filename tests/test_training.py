@@ -174,6 +174,14 @@ def test_damaged_predictions_are_named_and_not_opened(run, tmp_path):
         runs.read(folder)
 
 
+@pytest.mark.parametrize("model, variant, seed, kept", [
+    ("dense", "main", 0, True), ("dense", "main", 1, False), ("dense", "study-base", 0, False),
+    ("improved", "study-base", 0, True), ("improved", "no-whitening", 0, True), ("improved", "no-identity", 0, False)])
+def test_weights_are_kept_of_the_first_seed_where_a_later_notebook_needs_them(digits, recipe, tmp_path, model, variant, seed, kept):
+    run = training.train(models.build_dense, digits, replace(recipe, epochs=1), model, seed, variant, tmp_path)
+    assert (run.path / "weights.npz").exists() == (run.record["weights_file_sha256"] is not None) == kept
+
+
 def test_stored_weights_give_the_stored_predictions(digits, tmp_path):
     recipe = replace(models.two_conv_recipe, epochs=1)
     run = training.train(models.build_two_conv, digits, recipe, "two_conv", 0, "main", tmp_path)

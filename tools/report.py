@@ -70,7 +70,7 @@ def generated(folder, runs_folder):
         names += [name for name in content["datasets"] if name not in names]
         numbers |= content["numbers"]
         figures |= {name: (stem, caption) for name, caption in (content["figures"] | content["tables"]).items()}
-    groups = runs_in(runs_folder, names)
+    groups, rivals = runs_in(runs_folder, names), runs_folder.parent / "rivals.json"
     return {
         "numbers.tex": "".join(
             f"\\newcommand{{\\report{name}}}{{{value if name == 'repository' else escape(value)}}}\n" for name, value in project().items()) + "".join(
@@ -82,7 +82,8 @@ def generated(folder, runs_folder):
                           [run_row(run) for runs in groups.values() for run in runs]),
         "environment.tex": table(["Run", "Device, CPU threads", "Python", "Keras", "Back end", "Precision"], "llllll",
                                  [environment_row(run) for runs in groups.values() for run in runs]),
-    }
+    } | ({"rivals.tex": table(RIVALS, "lrrrrrr", rival_rows(json.loads(rivals.read_text()), groups["cifar10", "improved"]))}
+         if rivals.exists() else {})
 
 
 def table(header, columns, rows):
@@ -107,6 +108,18 @@ def result_row(runs):
             f"{100 * value['test.accuracy_tta']:.1f}" if "test.accuracy_tta" in value else "",
             f"{value['test.macro_f1']:.3f}", f"{value['parameters']:,.0f}",
             f"{value['seconds.train'] / 60:.1f}"]
+
+
+RIVALS = ["Network", "Seeds", "Test accuracy", "Parameters", "Million operations", "Epochs", "Minutes"]
+
+
+def rival_rows(found, ours):
+    """Return the rows of the table under the header RIVALS: what tools/rivals.py found, then our runs."""
+    rows = [[escape(name), "1", f"{100 * one['test_accuracy']:.1f}", f"{one['parameters']:,}", f"{one['operations'] / 1e6:,.0f}",
+             str(one["epochs"]), f"{one['seconds'] / 60:.1f}"] for name, one in found["rivals"].items()]
+    row = dict(zip(RESULTS, result_row(ours)))
+    return [*rows, [row["Network"], row["Seeds"], row["Accuracy"], row["Parameters"], f"{found['operations'] / 1e6:,.0f}",
+                    str(ours[0].record["epochs_run"]), row["Minutes"]]]
 
 
 def run_row(run):

@@ -274,11 +274,11 @@ def corrupt(images, kind, strength, seed=0):
     return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
 
-def robustness(network, images, labels):
-    """Return a table of accuracies: one row a corruption, columns 0 (untouched) to 5."""
+def robustness(network, images, labels, kinds=tuple(CORRUPTIONS)):
+    """Return a table of accuracies: one row for each of these corruptions, columns 0 (untouched) to 5."""
     def accuracy(changed):
         return float((network.predict(changed, batch_size=500, verbose=0).argmax(axis=1) == labels).mean())
 
     untouched = accuracy(images)
     return pd.DataFrame({kind: [untouched, *(accuracy(corrupt(images, kind, strength)) for strength in range(1, 6))]
-                         for kind in CORRUPTIONS}).T
+                         for kind in kinds}).T

@@ -20,6 +20,7 @@ from .screen import Line, clock
 
 HEADLINE = ("main", "large")  # variants whose test images are predicted; all others see validation only
 HEAVY = 1_000_000  # parameters: the weights of a dense network with more are not kept
+COMPARED = (("improved", "study-base"), ("improved", "no-whitening"))  # points of a study whose weights notebook 05 looks at
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def train(function, dataset, recipe, model, seed, variant, folder, retrain=False
         "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     light = model == "dense" and network.count_params() < HEAVY
-    keep_weights = variant == "main" and seed == 0 and (model in ("two_conv", "improved") or light)
+    keep_weights = seed == 0 and (variant == "main" and (model in ("two_conv", "improved") or light) or (model, variant) in COMPARED)
     run = store(_place(folder, dataset, model, variant, seed), record, history, predictions,
                 network.get_weights() if keep_weights else None, dataset.classes)
     checkpoints.clear()
