@@ -154,7 +154,7 @@ def _compared(points, references, study):
     rows = {first[0]: _point_row(first[1])}
     for (name, runs), difference, p in zip(others, differences, p_values):
         verdict = "cannot tell" if p >= 0.05 else "better" if difference > 0 else "worse"
-        rows[name] = _point_row(runs) | {"difference": f"{100 * difference:+.1f}", "p": "< 0.001" if p < 0.001 else f"{p:.3f}", "verdict": verdict}
+        rows[name] = _point_row(runs) | {"difference": f"{round(100 * difference, 1) + 0.0:+.1f}", "p": "< 0.001" if p < 0.001 else f"{p:.3f}", "verdict": verdict}
     table = pd.DataFrame(rows).T.fillna("")
     return table[[name for name in table if name not in ("parameters", "seconds")] + ["parameters", "seconds"]]
 

@@ -210,7 +210,7 @@ class Lesson:
         path = self.output / "report" / "generated" / f"{self.number}_{name}.tex"
         cells = frame.rename_axis(frame.index.name or "").reset_index()
         cells = cells.map(lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))
-        kinds = ["r" if cells[name].str.fullmatch(r"[-+\d.,]+").all() else
+        kinds = ["r" if cells[name].str.fullmatch(r"[-+\d.,]*").all() else
                  r"p{0.3\textwidth}" if cells[name].str.len().max() > 34 else "l" for name in cells]
         styler = cells.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
         write(path, styler.to_latex(hrules=True, column_format="".join(kinds)))
