@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
 from lab import datasets, evaluation, models, runs, training  # noqa: E402
 from lab.files import LabError, relative, sha256  # noqa: E402
-from lab.lesson import EXPECTED, confusion_csv, run_numbers  # noqa: E402
+from lab.lesson import EXPECTED, confusion_csv, headline_recipe, run_numbers  # noqa: E402
 import notebooks  # noqa: E402
 import report  # noqa: E402
 import rivals  # noqa: E402
@@ -58,7 +58,7 @@ def check_run(folder):
         yield "stale", f"{name}: trained on another content or split of {known.title}"
     if known:
         main = record["variant"] == "main"
-        recipe = getattr(models, f"{record['model']}_recipe") if main else training.Recipe(**record["recipe"])
+        recipe = headline_recipe(record["model"], record["dataset"]) if main else training.Recipe(**record["recipe"])
         network = training.build(getattr(models, f"build_{record['model']}"), known, recipe, record["seed"])
         if training.fingerprint(network, recipe, known, record["seed"]) != record["fingerprint"]:
             yield "stale", f"{name}: the network, the recipe or the protocol has changed since it was trained"

@@ -16,7 +16,6 @@ from .runs import read
 from .screen import clock
 
 DATASETS = {"quick": ["digits"], "full": ["fashion_mnist", "cifar10", "fer2013"]}  # what "all" means
-STORY = {"04": ["cifar10"]}  # notebooks whose runs on the other data sets are still to come
 MODELS = ("dense", "one_conv", "two_conv", "improved")  # in the order of the story
 QUICK_EPOCHS = 3
 EXPECTED = ROOT / "data" / "expected.json"  # the accuracies of our seeds, written by tools/report.py
@@ -50,7 +49,7 @@ def start(notebook, profile="full", chosen="all", seeds=(0,), retrain=False, cla
         if value not in DATASETS:
             raise LabError(f"There is no profile {value!r}: set PROFILE (or LAB_PROFILE) to {profiles}.")
         profile = value
-    story = STORY.get(notebook[:2], DATASETS["full"]) if profile == "full" else DATASETS[profile]
+    story = DATASETS[profile]
     names = story if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
     if not names:
         raise LabError('DATASETS is empty: set it to "all" or to a list such as ["fashion_mnist"].')
@@ -148,7 +147,7 @@ class Lesson:
             folders = sorted((self.runs_folder / dataset.name / model / "main").glob("seed-*"))
             runs = [run for run in map(read, folders) if run]
             if not runs and self.profile == "quick":
-                function, recipe = getattr(models, f"build_{model}"), getattr(models, f"{model}_recipe")
+                function, recipe = getattr(models, f"build_{model}"), headline_recipe(model, dataset.name)
                 runs = self.train(model, function, recipe, dataset)
             if runs:
                 found[model] = self._note(runs)
@@ -249,6 +248,11 @@ class Lesson:
             print(relative(file))
         if hand_back_gpu:
             hand_back()
+
+
+def headline_recipe(model, name):
+    """Return the recipe of a network's headline runs on the data set `name`."""
+    return getattr(models, f"{model}_recipes", {}).get(name, getattr(models, f"{model}_recipe"))
 
 
 def _asked(dataset, model, variant="main"):

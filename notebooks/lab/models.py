@@ -199,3 +199,47 @@ ablation = {
         "try-bfloat16": {"precision": "mixed_bfloat16"},
     },
 }
+
+
+improved_recipes = {
+    "fashion_mnist": replace(
+        improved_recipe, epochs=20, label_smoothing=0.1,
+        model_arguments={"widths": (64, 128, 256)}),
+    "fer2013": replace(
+        improved_recipe, epochs=30, label_smoothing=0.1,
+        augmentation={"flip": "alternating", "shift": 4},
+        model_arguments={"widths": (48, 96, 192, 384)}),
+}
+
+
+def smaller(name, epochs):
+    """The recipe of a set with half the width, for a study."""
+    recipe = improved_recipes[name]
+    widths = [width // 2 for width in recipe.model_arguments["widths"]]
+    return replace(recipe, epochs=epochs, model_arguments={"widths": widths, "dropout": 0.0})
+
+
+study_recipes = {"fashion_mnist": smaller("fashion_mnist", epochs=5), "fer2013": smaller("fer2013", epochs=8)}
+smoothing = {f"smoothing-{v}": {"label_smoothing": v} for v in (0.0, 0.1, 0.2)}
+
+
+def moved(**change):
+    return {"augmentation": {"flip": "alternating", **change}}
+
+
+def dropped(name):
+    return {"model_arguments": study_recipes[name].model_arguments | {"dropout": 0.3}}
+
+
+choices = {
+    "fashion_mnist": {
+        "label": smoothing,
+        "change": {"change-none": {"augmentation": None}, "change-flips": moved(), "change-shift-2": {},
+                   "change-cutout-8": moved(shift=2, cutout=8)},
+        "head": {"head-plain": {}, "head-dropout": dropped("fashion_mnist")}},
+    "fer2013": {
+        "label": smoothing,
+        "change": {"change-shift-2": moved(shift=2), "change-shift-4": {}, "change-cutout-12": moved(shift=4, cutout=12)},
+        "head": {"head-plain": {}, "head-dropout": dropped("fer2013")},
+        "class": {"class-plain": {}, "class-weights": {"class_weight": "balanced"}}},
+}
