@@ -201,45 +201,38 @@ ablation = {
 }
 
 
-improved_recipes = {
+study_recipes = {
     "fashion_mnist": replace(
-        improved_recipe, epochs=20, label_smoothing=0.1,
-        model_arguments={"widths": (64, 128, 256)}),
+        improved_recipe, epochs=8, label_smoothing=0.1, model_arguments={"widths": (32, 64, 128)}),
     "fer2013": replace(
-        improved_recipe, epochs=30, label_smoothing=0.1,
-        augmentation={"flip": "alternating", "shift": 4},
-        model_arguments={"widths": (48, 96, 192, 384)}),
+        improved_recipe, epochs=12, label_smoothing=0.1, model_arguments={"widths": (24, 48, 96, 192)},
+        augmentation={"flip": "alternating", "shift": 4}),
 }
 
 
-def smaller(name, epochs):
-    """The recipe of a set with half the width, for a study."""
-    recipe = improved_recipes[name]
-    widths = [width // 2 for width in recipe.model_arguments["widths"]]
-    return replace(recipe, epochs=epochs, model_arguments={"widths": widths, "dropout": 0.0})
-
-
-study_recipes = {"fashion_mnist": smaller("fashion_mnist", epochs=5), "fer2013": smaller("fer2013", epochs=8)}
-smoothing = {f"smoothing-{v}": {"label_smoothing": v} for v in (0.0, 0.1, 0.2)}
-
-
-def moved(**change):
-    return {"augmentation": {"flip": "alternating", **change}}
-
-
-def dropped(name):
-    return {"model_arguments": study_recipes[name].model_arguments | {"dropout": 0.3}}
-
-
+smoothing = {f"smoothing-{value}": {"label_smoothing": value} for value in (0.0, 0.1, 0.2)}
+wider = {"model_arguments": {"widths": (48, 96, 192)}}
+dropped = {"model_arguments": {"widths": (24, 48, 96, 192), "dropout": 0.3}}
+small_cutout = {"augmentation": {"flip": "alternating", "shift": 2, "cutout": 8}}
+large_cutout = {"augmentation": {"flip": "alternating", "shift": 4, "cutout": 12}}
 choices = {
     "fashion_mnist": {
-        "label": smoothing,
-        "change": {"change-none": {"augmentation": None}, "change-flips": moved(), "change-shift-2": {},
-                   "change-cutout-8": moved(shift=2, cutout=8)},
-        "head": {"head-plain": {}, "head-dropout": dropped("fashion_mnist")}},
+        "smoothing": smoothing,
+        "augmentation": {"change-shift-2": {}, "change-none": {"augmentation": None}, "change-cutout-8": small_cutout},
+        "epochs": {"epochs-8": {}, "epochs-16": {"epochs": 16}},
+        "widths": {"widths-32-64-128": {}, "widths-48-96-192": wider}},
     "fer2013": {
-        "label": smoothing,
-        "change": {"change-shift-2": moved(shift=2), "change-shift-4": {}, "change-cutout-12": moved(shift=4, cutout=12)},
-        "head": {"head-plain": {}, "head-dropout": dropped("fer2013")},
-        "class": {"class-plain": {}, "class-weights": {"class_weight": "balanced"}}},
+        "smoothing": smoothing,
+        "augmentation": {"change-shift-4": {}, "change-cutout-12": large_cutout},
+        "dropout": {"dropout-0.0": {}, "dropout-0.3": dropped},
+        "class weights": {"weights-none": {}, "weights-balanced": {"class_weight": "balanced"}},
+        "epochs": {"epochs-12": {}, "epochs-24": {"epochs": 24}}},
+}
+
+
+improved_recipes = {
+    "fashion_mnist": replace(
+        study_recipes["fashion_mnist"], epochs=24, model_arguments={"widths": (64, 128, 256)}),
+    "fer2013": replace(
+        study_recipes["fer2013"], epochs=30, model_arguments={"widths": (48, 96, 192, 384)}),
 }
