@@ -196,7 +196,6 @@ ablation = {
         "try-cutout-8": {"augmentation": {"flip": "alternating", "shift": 2, "cutout": 8}},
         "try-batch-1024": {"batch_size": 1024, "learning_rate": 1.5},
         "try-widths-32-128-128": {"model_arguments": network | {"widths": (32, 128, 128)}},
-        "try-bfloat16": {"precision": "mixed_bfloat16"},
     },
 }
 
