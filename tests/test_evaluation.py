@@ -115,6 +115,8 @@ def test_a_study_tells_better_worse_and_noise():
     assert evaluation.against_base(study, macro_f1=True)["macro-F1"].iloc[0] == "65.2 ± 0.3"
     alone = {"dropout": {"dropout-0.4": point("study-base", 0.7), "dropout-0.2": point("dropout-0.2", 0.9)}}
     assert evaluation.against_base(alone)["verdict"].tolist() == ["", "cannot tell"]
+    even = {"dropout": {"dropout-0.4": point("study-base", 0.7), "dropout-0.2": point("dropout-0.2", 0.6998)}}
+    assert evaluation.against_base(even)["difference"].tolist() == ["", "+0.0"]
 
 
 def test_ideas_are_compared_with_the_step_before():

@@ -2,6 +2,7 @@ import json
 import sys
 import types
 
+import pandas as pd
 import pytest
 from lab import backend, lesson
 from lab.files import ROOT, LabError
@@ -47,6 +48,15 @@ def test_classes_narrow_a_data_set_and_its_output(capsys):
     assert started.datasets[0].classes == ("1", "7") and started.output == ROOT / "build" / "quick-digits-1-7"
     with pytest.raises(LabError, match="CLASSES needs two classes"):
         lesson.start("01_dataset_exploration", "quick", classes="17")
+
+
+def test_a_table_sets_numbers_flush_right_and_words_flush_left(monkeypatch, tmp_path):
+    started = lesson.start("02_dense_baseline", "quick")
+    monkeypatch.setattr(started, "output", tmp_path)
+    frame = pd.DataFrame({"difference": ["", "+1.2"], "said": ["", "better & more"], "loss": [0.25, 0.5]}, index=["base", "other"])
+    assert started.save_table(frame, "few", "A few rows.") is frame
+    text = (tmp_path / "report" / "generated" / "02_few.tex").read_text()
+    assert text.startswith(r"\begin{tabular}{lrlr}") and r"other & +1.2 & better \& more & 0.500 \\" in text
 
 
 def test_numbers_of_several_seeds_are_means_with_their_spread(tmp_path, digits, recipe):
