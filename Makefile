@@ -40,7 +40,7 @@ photos: $(VENV)/installed ## run the five notebooks on your own pictures: FOLDER
 check: $(VENV)/installed ## recompute metrics, hashes, stamps and printed numbers; name what is stale or differs
 	@$(RUN) tools/check.py
 
-bench: $(VENV)/installed ## measure the speed of training beside plain model.fit and beside the machine's limit (five minutes)
+bench: $(VENV)/installed ## measure the speed of training beside plain model.fit and beside the machine's limit (seven minutes)
 	@$(RUN) tools/bench.py
 
 rivals: $(VENV)/installed ## train two well-known networks as long as our improved one took, or MINUTES=20 each
