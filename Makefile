@@ -34,20 +34,20 @@ retrain: $(VENV)/installed ## the same, training again; DATASETS="fashion_mnist"
 	@$(RUN) tools/report.py readme
 
 photos: $(VENV)/installed ## run the five notebooks on your own pictures: FOLDER=photos/ (PROFILE=quick trains for seconds)
-	@$(RUN) tools/notebooks.py on '$(FOLDER)' $(or $(PROFILE),full)
+	@$(RUN) tools/notebooks.py on "$$FOLDER" $(or $(PROFILE),full)
 	@$(RUN) tools/report.py last
 
 check: $(VENV)/installed ## recompute metrics, hashes, stamps and printed numbers; name what is stale or differs
 	@$(RUN) tools/check.py
 
-bench: $(VENV)/installed ## measure the speed of training beside plain model.fit and beside the machine's limit (five minutes)
+bench: $(VENV)/installed ## measure the speed of training beside plain model.fit and beside the machine's limit (seven minutes)
 	@$(RUN) tools/bench.py
 
 rivals: $(VENV)/installed ## train two well-known networks as long as our improved one took, or MINUTES=20 each
 	@$(RUN) tools/rivals.py $(MINUTES)
 
 demo: $(VENV)/demo ## open a page on this machine that names faces' expressions; INPUT= a photo, video, folder or "--camera 0"
-	@$(RUN) tools/demo.py $(if $(filter --%,$(INPUT)),$(INPUT),$(if $(INPUT),'$(INPUT)'))
+	@$(RUN) tools/demo.py $(if $(filter --%,$(INPUT)),$(INPUT),$(if $(INPUT),"$$INPUT"))
 
 submission: $(VENV)/installed ## write build/submission: all in one notebook, and the report as an archive for Overleaf
 	@$(RUN) tools/publish.py submission

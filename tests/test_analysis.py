@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from lab import LabError, analysis, charts, evaluation, models, predict, training
 from lab.runs import Run
 from PIL import Image
+from scipy.stats import ttest_rel
 from statsmodels.stats.contingency_tables import mcnemar as other_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -47,7 +48,18 @@ def test_networks_are_compared_on_the_images_that_divide_them():
     first = table.loc["D, 1"]
     assert (first["only first"], first["only second"], first["verdict"]) == ("20", "100", "second better")
     assert first["difference"] == "+21.5 ± 2.1" and first["g"] == "+0.33"  # (280 - 200) / 400 and (302 - 210) / 400
+    assert first["p"] == "< 0.001" and first["p seeds"] == "0.044"  # t = 21.5 / 1.5 with one degree of freedom
+    assert table.loc["D, 2", "verdict"] == "second better" and table.loc["D, 2", "p seeds"] == ""  # one seed: McNemar alone
     assert table.loc["1, 2", "verdict"] == "cannot tell" and table.loc["1, 2", "p"] == "1.000"
+
+
+def test_no_network_is_called_better_that_the_seeds_do_not_prove():
+    runs = {"dense": [run_that_is_right(mask(400, range(n)), seed) for seed, n in enumerate((200, 200, 200))],
+            "one_conv": [run_that_is_right(mask(400, range(n)), seed) for seed, n in enumerate((300, 190, 260))]}
+    row = analysis.compare(runs, {"dense": "D", "one_conv": "1"}).iloc[0]
+    assert row["p"] == "< 0.001" and row["difference"] == "+12.5 ± 13.9" and row["verdict"] == "cannot tell"
+    assert float(row["p seeds"]) == pytest.approx(ttest_rel((300, 190, 260), (200, 200, 200)).pvalue, abs=5e-4)
+    assert analysis.over_seeds([1.0, 1.0]) == 0 and analysis.over_seeds([0.0, 0.0]) == 1 and np.isnan(analysis.over_seeds([1.0]))
 
 
 def test_intervals_of_classes_hold_their_values_and_agree_with_a_plain_bootstrap():
@@ -76,6 +88,8 @@ def test_calibration_by_hand():
     assert analysis.calibration_error(p, labels, bins=10) == pytest.approx((2 * 0.45 + 2 * 0.45) / 4)
     assert analysis.brier(p, labels) == pytest.approx((0.005 + 1.805 + 0.405 + 0.405) / 4)
     share, accuracy = analysis.coverage(p, labels)
+    assert analysis.threshold(np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]), np.array([0, 0, 1])) == 0.8
+    assert analysis.threshold(np.array([[0.9, 0.1]]), np.array([1])) == np.inf
     assert share.tolist() == [0.25, 0.5, 0.75, 1] and accuracy == pytest.approx([1, 0.5, 2 / 3, 0.75])
 
 

@@ -35,6 +35,16 @@ def test_near_copies_are_found_though_brighter_or_noisy_and_exact_ones_left_out(
     assert (found["correlation"] > 0.99).all()
 
 
+def test_the_label_agrees_with_the_most_frequent_vote_also_where_two_share_it():
+    votes = np.zeros((4, 10), int)
+    votes[0, [3, 4]] = 7, 3  # sadness, anger
+    votes[1, [3, 4]] = 5, 5
+    votes[2, [9, 3]] = 6, 4  # no face
+    votes[3, 4] = 6
+    assert audit.agrees(votes, np.array([1, 0, 1, 1]), ("angry", "sad")).tolist() == [True, True, False, False]
+    assert audit.majority(votes, ("angry", "sad")).tolist() == [1, -1, -1, 0]
+
+
 def test_votes_are_read_or_the_way_to_them_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LAB_DATA", str(tmp_path))
     assert audit.fer_plus() is None and "microsoft/FERPlus" in capsys.readouterr().out

@@ -44,9 +44,9 @@ def test_a_rival_stops_when_its_time_is_over(name):
 
 
 def test_the_bench_compares_our_epoch_with_a_plain_one(capsys):
-    bench.main(bench.pictures(training=320, validation=100))
+    bench.main(bench.pictures(training=64, validation=50))
     said = capsys.readouterr().out
     for line in ("an epoch of lab.training", "the same under model.fit", "ratio, ours to model.fit", "shuffling and augmentation",
-                 "checkpoint", "matrix product, 4,096 squared", "training the improved network",
+                 "checkpoint", "matrix product, 4,096 squared", "training the improved network", "the same in mixed bfloat16",
                  "faces in a video, 640 x 480"):
         assert re.search(rf"^{line} +\d", said, flags=re.M), said

@@ -32,7 +32,8 @@ def test_retrain_is_narrowed_by_data_set_and_model():
 
 
 def test_demo_takes_a_path_with_spaces_or_a_camera():
-    assert "tools/demo.py 'my photos/'" in make("-n", "demo", "INPUT=my photos/").stdout
+    assert 'tools/demo.py "$INPUT"' in make("-n", "demo", "INPUT=my photos/").stdout  # make puts INPUT into the environment
+    assert 'notebooks.py on "$FOLDER" full' in make("-n", "photos", "FOLDER=Anna's photos/").stdout
     assert "tools/demo.py --camera 0" in make("-n", "demo", "INPUT=--camera 0").stdout
 
 

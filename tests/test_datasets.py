@@ -88,7 +88,7 @@ def test_a_subset_keeps_the_chosen_classes_in_their_order(digits):
 
 @pytest.mark.parametrize("classes", [["7"], [], ["7", "7"], ["7", "eleven"]])
 def test_a_subset_of_unknown_or_too_few_classes_is_one_sentence(digits, classes):
-    with pytest.raises(LabError, match="CLASSES needs two classes or more of Digits, which has: 0, 1"):
+    with pytest.raises(LabError, match="CLASSES needs two different classes or more of Digits, which has: 0, 1"):
         digits.subset(classes)
 
 

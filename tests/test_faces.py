@@ -2,6 +2,7 @@
 import base64
 import csv
 import io
+import os
 import sys
 import urllib.request
 from types import SimpleNamespace
@@ -81,6 +82,14 @@ def test_between_detections_a_face_is_followed(down, right):
     assert side == 96 and abs(left - 100 - right) <= 3 and abs(top - 80 - down) <= 3
 
 
+@pytest.mark.parametrize("corner", [(-10, 80), (100, -10), (230, 80), (100, 150)])
+def test_a_face_over_the_edge_is_followed_into_the_picture(corner):
+    before = np.random.default_rng(0).integers(0, 256, (30, 40)).repeat(8, axis=0).repeat(8, axis=1).astype(np.uint8)
+    right, down = 6 * np.sign([130 - corner[0], 60 - corner[1]])
+    left, top, _ = faces._follow(before, np.roll(before, (down, right), axis=(0, 1)), np.array([*corner, 96]))
+    assert abs(left - corner[0] - right) <= 3 and abs(top - corner[1] - down) <= 3
+
+
 def test_probabilities_are_smoothed_over_time_and_an_unsure_answer_is_said_to_be(monkeypatch):
     monkeypatch.setattr(faces, "detector", lambda: lambda grey: np.array([[10.0, 10, 20]]))
     watcher = faces.Watcher(Constant([1.0, 0, 0], [0, 1.0, 0], [0.4, 0.3, 0.3]), every=1, smoothing=0.5)
@@ -114,6 +123,8 @@ def test_a_folder_gives_annotated_copies_a_table_and_a_reason_for_each_file_left
     turned.save(folder / "deep" / "phone ö.jpg", exif=exif)
     video(folder / "film.mp4", [portrait] * 3)
     Image.new("RGBA", (300, 200)).save(folder / "nobody.png")
+    Image.new("RGB", (30, 20)).save(folder / "nobody.jpg")
+    Image.fromarray(portrait).save(folder / os.fsdecode(b"M\xfcller.png"))
     Image.new("I;16", (1, 1)).save(folder / "tiny.png")
     Image.new("CMYK", (64, 64)).save(folder / "print.jpg")
     Image.new("P", (9, 9)).save(folder / "moving.gif", save_all=True, append_images=[Image.new("P", (9, 9), 3)])
@@ -135,6 +146,8 @@ def test_a_folder_gives_annotated_copies_a_table_and_a_reason_for_each_file_left
     assert {line[1] for line in found["film.mp4"]} == {"0", "1", "2"}
     square = [int(value) for value in found["deep/phone ö.jpg"][0][2:5]]
     assert faces.overlap(square, FACE) > 0.75
+    assert len([line for line in lines if line[0] == "M?ller.png"]) == 1
+    assert {path.name for path in output.glob("nobody*")} == {"nobody-faces.png", "nobody.png-faces.png"}
     assert Image.open(output / "deep" / "phone ö-faces.png").size == (512, 512)
     assert cv2.VideoCapture(str(output / "film-faces.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
     assert not [path for path in output.rglob(".*")]

@@ -21,6 +21,45 @@ def test_no_data_set_is_one_sentence():
         lesson.start("02_dense_baseline", "quick", [])
 
 
+@pytest.mark.parametrize("seeds", [3, [], ["0"], [-1]])
+def test_wrong_seeds_are_one_sentence(seeds):
+    with pytest.raises(LabError, match="SEEDS is .*: set it to a list of whole numbers"):
+        lesson.start("02_dense_baseline", "quick", seeds=seeds)
+
+
+def test_runs_of_an_older_recipe_or_of_other_images_are_not_mixed_in(digits, recipe, tmp_path, capsys, monkeypatch):
+    from dataclasses import replace
+
+    from lab import models, training
+
+    def trained(seed, **changes):
+        return training.train(models.build_dense, digits, replace(recipe, epochs=1, **changes), "dense", seed, "main", tmp_path)
+
+    old, new = trained(1), trained(0, batch_size=64)
+    path = old.path / "run.json"
+    path.write_text(json.dumps(old.record | {"finished_at": "2000-01-01T00:00:00+00:00"}))
+    started = lesson.Lesson("05_analysis", "full", [digits], [0], False, False)
+    monkeypatch.setattr(started, "runs_folder", tmp_path)
+    assert [run.name for run in started.finished(digits)["dense"]] == [new.name]
+    assert "dense on Digits: 1 run of other images or another recipe" in capsys.readouterr().out
+    assert started.finished(replace(digits, sha256="other")) == {}
+    assert [run.name for run in lesson.headline(tmp_path / "digits" / "dense" / "main")[0]] == [new.name]
+
+
+def test_nothing_is_trained_again_where_the_images_are_missing(monkeypatch, digits, recipe):
+    from dataclasses import replace
+
+    from lab import training
+
+    asked = []
+    monkeypatch.setattr(training, "train", lambda *arguments: asked.append(arguments[-1]))
+    monkeypatch.setattr(lesson.Lesson, "_note", lambda self, runs: runs)
+    started = lesson.Lesson("02_dense_baseline", "full", [digits], [0], True, False)
+    started.train("dense", None, recipe, digits)
+    started.train("dense", None, recipe, replace(digits, images=None))
+    assert asked == [True, False]
+
+
 def test_the_environment_variable_wins_and_quick_writes_under_build(monkeypatch):
     monkeypatch.setenv("LAB_PROFILE", "quick")
     started = lesson.start("02_dense_baseline", "full")
@@ -46,7 +85,7 @@ def test_what_is_committed_is_replaced_by_all_of_it_or_not_at_all(monkeypatch, d
 def test_classes_narrow_a_data_set_and_its_output(capsys):
     started = lesson.start("01_dataset_exploration", "quick", classes=["1", "7"])
     assert started.datasets[0].classes == ("1", "7") and started.output == ROOT / "build" / "quick-digits-1-7"
-    with pytest.raises(LabError, match="CLASSES needs two classes"):
+    with pytest.raises(LabError, match="CLASSES needs two different classes"):
         lesson.start("01_dataset_exploration", "quick", classes="17")
 
 

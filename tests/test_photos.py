@@ -143,6 +143,16 @@ def test_split_folders_are_honoured_and_a_missing_one_is_drawn(tmp_path):
     assert [len(dataset.splits[name]) for name in datasets.SPLITS] == [20, 10, 20]
 
 
+def test_a_class_may_be_called_train(tmp_path):
+    dataset = datasets.load(str(fill(tmp_path / "photos", ("car", "train"), 5)))
+    assert dataset.classes == ("car", "train")
+
+
+def test_names_in_other_scripts_stay_different():
+    names = [photos.slug(name) for name in ("猫", "фото", "photos", "Über Fotos", "Straße")]
+    assert len(set(names)) == 5 and names[2:4] == ["photos", "uber-fotos"]
+
+
 def test_a_copy_in_two_split_folders_stays_in_the_test_split(tmp_path):
     for k, split in enumerate(("train", "val", "test")):
         fill(tmp_path / "photos" / split, count=5, seed=k)

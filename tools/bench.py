@@ -24,6 +24,7 @@ from lab import datasets, faces, models, training  # noqa: E402
 from lab.backend import batches, environment, keras  # noqa: E402
 from lab.prediction import Predictor  # noqa: E402
 from lab.runs import Checkpoints  # noqa: E402
+from notebooks import guarded  # noqa: E402
 
 ROUNDS = 3
 EPOCHS = 3
@@ -126,4 +127,4 @@ def main(dataset):
 
 
 if __name__ == "__main__":
-    main(pictures())
+    guarded(lambda: main(pictures()))

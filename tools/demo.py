@@ -7,6 +7,7 @@ usage: demo.py                               opens a page on this machine: drop 
 The copies go to build/demo, or to FOLDER; originals are only read. Faces are looked for with `lab.faces`.
 """
 import argparse
+import contextlib
 import csv
 import os
 import sys
@@ -91,7 +92,7 @@ def watch(source, name, target, watcher, line):
                 gone = time.perf_counter() - start
                 line.show(f"{name}: frame {count}, {clock(gone)}, {count / gone:.0f} frames a second, {len(seen)} faces")
         except KeyboardInterrupt:
-            if not count:
+            if not count or not isinstance(source, int):  # a camera ends so; a video's copy would be cut off
                 raise
         finally:
             if writer is not None:
@@ -106,23 +107,31 @@ def annotate(path, output, camera=None):
     files = [path] if camera is not None or path.is_file() else sorted(
         one for one in path.rglob("*") if one.is_file() and not any(part.startswith(".") for part in one.relative_to(path).parts))
     watcher, line, found, left_out = faces.Watcher(Predictor("fer2013")), Line(), [], []
-    written = 0
+    written, targets = 0, set()
     for number, file in enumerate(files):
-        name = f"camera {camera}" if camera is not None else file.name if path.is_file() else str(file.relative_to(path))
-        target = output / Path(name if camera is None else "camera")
+        place = Path("camera") if camera is not None else Path(file.name) if path.is_file() else file.relative_to(path)
+        name = f"camera {camera}" if camera is not None else photos.legible(str(place))
+        video = camera is not None or file.suffix.lower() in VIDEOS
+        ending = "-faces.mp4" if video else "-faces.png"
+        target = output / place.with_name(place.stem + ending)
+        target = output / place.with_name(place.name + ending) if target in targets else target
+        targets.add(target)
         try:
-            if camera is not None or file.suffix.lower() in VIDEOS:
-                found += watch(file if camera is None else camera, name, target.with_name(target.stem + "-faces.mp4"), watcher, line)
+            if video:
+                found += watch(file if camera is None else camera, name, target, watcher, line)
             else:
                 image = photo(file)
                 seen = watcher.picture(image)
-                with writing(target.with_name(target.stem + "-faces.png")) as unfinished:
+                with writing(target) as unfinished:
                     Image.fromarray(faces.annotated(image, seen)).save(unfinished)
                 found += rows(name, 0, seen, watcher.predict.classes)
             written += 1
-            line.show(f"{number + 1} of {len(files)}: {photos.legible(name)}")
+            line.show(f"{number + 1} of {len(files)}: {name}")
         except photos.Unreadable as reason:
-            left_out.append(f"{photos.legible(name)} is left out: {reason}")
+            left_out.append(f"{name} is left out: {reason}")
+        except KeyboardInterrupt:
+            left_out.append(f"{name} is left out, and what would follow: interrupted")
+            break
     line.show(f"{written} of {len(files)} done, {len(found)} faces", last=True)
     print("\n".join(left_out), end="\n" * bool(left_out))
     if not written:
@@ -151,15 +160,24 @@ def page():
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
 
-    stored, predictors = networks(), {}
+    stored, predictors, one_at_a_time = networks(), {}, threading.Lock()
 
     def predictor(title):
-        if title not in predictors:
-            predictors[title] = Predictor(stored[title].record["dataset"], stored[title])
-            predictors[title](np.zeros((1, *predictors[title].shape), np.uint8))  # compiles
-        return predictors[title]
+        try:
+            with one_at_a_time:  # Keras builds one network after the other
+                if title not in predictors:
+                    ask = Predictor(stored[title].record["dataset"], stored[title])
+                    ask(np.zeros((1, *ask.shape), np.uint8))  # compiles
+                    predictors[title] = ask
+                return predictors[title]
+        except LabError as error:
+            raise gr.Error(str(error)) from None
 
-    threading.Thread(target=predictor, args=[next(iter(stored))], daemon=True).start()  # while the page is built
+    def warm_up():
+        with contextlib.suppress(gr.Error):  # the first request says it
+            predictor(next(iter(stored)))
+
+    threading.Thread(target=warm_up, daemon=True).start()  # while the page is built
 
     def shares(classes, probabilities):
         return {name: float(p) for name, p in zip(classes, probabilities)}

@@ -216,7 +216,7 @@ def clean(notebook):
 def execute(path, profile, datasets=None):
     """Return a notebook, run from top to bottom on a fresh kernel and stamped, and its trace."""
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
 
     notebook = read(path)
     if datasets:
@@ -226,12 +226,18 @@ def execute(path, profile, datasets=None):
                             resources={"metadata": {"path": str(FOLDER)}})
     log = ROOT / "build" / f"kernel-{profile}.log"  # what the kernel says outside of any cell
     log.parent.mkdir(exist_ok=True)
+    trace = ROOT / "build" / "trace" / profile / f"{path.stem}.json"
+    trace.unlink(missing_ok=True)
     try:
         with open(log, "w") as stderr:
             client.execute(stderr=stderr)
     except CellExecutionError as error:
         raise LabError(f"{relative(path)} stopped: {error.evalue or error}") from None
-    trace = json.loads((ROOT / "build" / "trace" / profile / f"{path.stem}.json").read_text())
+    except DeadKernelError:
+        raise LabError(f"{relative(path)} stopped: its kernel died, most often for want of memory; {relative(log)} may say more.") from None
+    if not trace.exists():
+        raise LabError(f"{relative(path)} wrote nothing in the profile {profile}: its Parameters cell must say PROFILE = \"full\".")
+    trace = json.loads(trace.read_text())
     clean(notebook)
     notebook.metadata["lab"] = {"code": code_sha256(notebook), "package": lab_sha256(), "runs": trace["runs"],
                                 "files": trace["files"]}
@@ -285,8 +291,8 @@ def guarded(function, *arguments):
     except LabError as error:
         sys.exit(f"\n{error}")
     except OSError as error:
-        sys.exit(f"\nCannot use {relative(error.filename or '.')} ({error.strerror}): make it readable and writable, and "
-                 "run again.")
+        sys.exit(f"\nCannot use {relative(error.filename)} ({error.strerror}): make it readable and writable, and run again."
+                 if error.filename else f"\n{error}")
 
 
 if __name__ == "__main__":

@@ -19,10 +19,9 @@ sys.path.insert(0, str(ROOT / "notebooks"))
 from lab.datasets import KNOWN  # noqa: E402
 from lab.evaluation import by_class  # noqa: E402
 from lab.files import LabError, relative, sha256, write  # noqa: E402
-from lab.lesson import DATASETS, EXPECTED, MODELS, run_numbers, setting  # noqa: E402
+from lab.lesson import DATASETS, EXPECTED, MODELS, headline, run_numbers, setting  # noqa: E402
 from lab.plots import MODEL_TITLES  # noqa: E402
 from lab.prediction import latest  # noqa: E402
-from lab.runs import read  # noqa: E402
 from notebooks import guarded, project  # noqa: E402
 
 MODEL_CARD = ROOT / "data" / "MODEL_CARD.md"
@@ -35,7 +34,7 @@ def escape(text):
     return re.sub(r"[\\~^&%$#_{}]", lambda m: special.get(m[0], "\\" + m[0]), str(text))
 
 
-SHARES = ("balanced_accuracy", "black", "test_share", "agreement", "majority", "unanimous")  # printed in percent
+SHARES = ("balanced_accuracy", "black", "share", "test_share", "agreement", "majority", "unanimous")  # printed in percent
 
 
 def printed(key, value):
@@ -57,9 +56,8 @@ def notebooks_of(folder):
 
 
 def runs_in(folder, names=DATASETS["full"]):
-    """Return {(dataset, model): headline runs} of the data sets `names`, in the order of the story."""
-    groups = {(name, model): [read(path) for path in sorted((folder / name / model / "main").glob("seed-*"))]
-              for name in names for model in MODELS}
+    """Return {(dataset, model): headline runs with one recipe} of the data sets `names`, in the order of the story."""
+    groups = {(name, model): headline(folder / name / model / "main")[0] for name in names for model in MODELS}
     return {key: runs for key, runs in groups.items() if runs}
 
 
@@ -69,6 +67,8 @@ def generated(folder, runs_folder):
     for stem, content in notebooks_of(folder).items():
         names += [name for name in content["datasets"] if name not in names]
         numbers |= content["numbers"]
+        if both := content["figures"].keys() & content["tables"].keys():
+            raise LabError(f"{stem}.ipynb gives a figure and a table the same name, {', '.join(both)}: rename one.")
         figures |= {name: (stem, caption) for name, caption in (content["figures"] | content["tables"]).items()}
     groups, rivals = runs_in(runs_folder, names), runs_folder.parent / "rivals.json"
     return {
@@ -78,12 +78,12 @@ def generated(folder, runs_folder):
         "captions.tex": "".join(f"\\defcaption{{{name}}}{{{stem}.ipynb}}{{{escape(caption)}}}\n"
                                 for name, (stem, caption) in sorted(figures.items())),
         "results.tex": table([escape(name) for name in RESULTS], "llrrrrrrr", [result_row(runs) for runs in groups.values()]),
-        "runs.tex": table(["Run", "Epochs", "Kept", "Finished", "Commit"], "lrrll",
+        "runs.tex": table(["Run", "Epochs", "Kept", "Seconds", "Finished", "Commit"], "lrrrll",
                           [run_row(run) for runs in groups.values() for run in runs]),
-        "environment.tex": table(["Run", "Device, CPU threads", "Python", "Keras", "Back end", "Precision"], "llllll",
-                                 [environment_row(run) for runs in groups.values() for run in runs]),
+        "environment.tex": table(["Runs", "Device, CPU threads", "Python", "Keras", "Back end", "Precision"], "llllll",
+                                 environment_rows([run for runs in groups.values() for run in runs])),
     } | ({"rivals.tex": table(RIVALS, "lrrrrrr", rival_rows(json.loads(rivals.read_text()), groups["cifar10", "improved"]))}
-         if rivals.exists() else {})
+         if rivals.exists() and ("cifar10", "improved") in groups else {})
 
 
 def table(header, columns, rows):
@@ -106,7 +106,7 @@ def result_row(runs):
             f"{100 * value['test.accuracy']:.1f}{spread}",
             f"{100 * value['test.accuracy_low']:.1f} to {100 * value['test.accuracy_high']:.1f}",
             f"{100 * value['test.accuracy_tta']:.1f}" if "test.accuracy_tta" in value else "",
-            f"{value['test.macro_f1']:.3f}", f"{value['parameters']:,.0f}",
+            f"{100 * value['test.macro_f1']:.1f}", f"{value['parameters']:,.0f}",
             f"{value['seconds.train'] / 60:.1f}"]
 
 
@@ -126,15 +126,19 @@ def run_row(run):
     """Return the cells of a row of the table of all runs."""
     record = run.record
     return [escape(run.name.replace("/main/", "/")), str(record["epochs_run"]), str(record["best_epoch"]),
-            record["finished_at"][:10], rf"\texttt{{{(record['git_commit'] or 'none')[:7]}}}"]
+            f"{record['seconds']['train']:,.0f}", record["finished_at"][:10], rf"\texttt{{{(record['git_commit'] or 'none')[:7]}}}"]
 
 
-def environment_row(run):
-    """Return the cells of a row of the table of environments."""
-    environment = run.record["environment"]
-    return [escape(run.name.replace("/main/", "/")),
-            escape(f"{environment['device']}, {environment['threads']}".replace("(R)", "")), environment["python"], environment["keras"],
-            f"{environment['backend']} {environment['backend_version']}", environment["precision"]]
+def environment_rows(runs):
+    """Return the rows of the table of environments: one for all, or one for each run where they differ."""
+    def cells(run):
+        environment = run.record["environment"]
+        return [escape(f"{environment['device']}, {environment['threads']}".replace("(R)", "")), environment["python"], environment["keras"],
+                f"{environment['backend']} {environment['backend_version']}", environment["precision"]]
+
+    if len({tuple(cells(run)) for run in runs}) == 1:
+        return [["all", *cells(runs[0])]]
+    return [[escape(run.name.replace("/main/", "/")), *cells(run)] for run in runs]
 
 
 def short_report(folder, profile):
@@ -228,7 +232,7 @@ def readme(text):
         rows.append("| " + " | ".join(result_row(runs)).replace(r"$\pm$", "±") + " |")
     devices = {f"{run.record['environment']['device']}, {run.record['environment']['threads']} threads"
                for runs in runs_in(ROOT / "data" / "runs").values() for run in runs}
-    rows += ["", "On the test images, accuracies in percent: with the Wilson 95 % interval, and once more as the mean of six views of "
+    rows += ["", "On the test images, accuracies and macro-F1 in percent: with the Wilson 95 % interval, and once more as a weighted mean of six views of "
                  f"each image where the recipe asks for that; minutes of training on "
                  f"{'; '.join(sorted(devices))}."]
     return filled(text, rows)
@@ -237,6 +241,8 @@ def readme(text):
 def filled(text, rows):
     """Return a text with the lines `rows` between its markers."""
     start, end = "<!-- results:start -->", "<!-- results:end -->"
+    if start not in text or end not in text:
+        raise LabError(f"README.md and data/MODEL_CARD.md need the lines {start} and {end}: the table stands between them.")
     before, rest = text.split(start)
     return before + start + "\n" + "\n".join(rows) + "\n" + end + rest.split(end)[1]
 
@@ -250,7 +256,7 @@ def model_card(text):
         rows.append(f"| {name} | {100 * row['precision']:.0f} % | {100 * row['recall']:.0f} % | {row['F1']:.2f} | {row['support']:.0f} |")
     rows += ["", f"{MODEL_TITLES[run.record['model']]}, run `{run.name}`: accuracy {100 * metrics['accuracy']:.1f} % on PrivateTest, "
                  f"{100 * metrics['accuracy_without_leaked']:.1f} % without pictures that are also in training, "
-                 f"macro-F1 {metrics['macro_f1']:.2f}. FER2013's label is the one most annotators chose for "
+                 f"macro-F1 {metrics['macro_f1']:.2f}. FER2013's label is the most frequent of ten later votes for "
                  f"{100 * votes['fer2013.fer_plus.agreement']:.0f} % of the pictures."]
     return filled(text, rows)
 
@@ -266,15 +272,26 @@ def expected():
     return json.dumps(found, indent=1) + "\n"
 
 
+def without():
+    """Return the folder under build/ into which the notebooks wrote last because a data set was missing; else None."""
+    trace = ROOT / "build" / "trace" / "full" / "05_analysis.json"
+    output = json.loads(trace.read_text())["output"] if trace.exists() else ""
+    return ROOT / output if output.startswith("build/without-") else None
+
+
 def main(arguments):
     """Do what the command line asks for."""
-    if arguments == ["readme"]:
+    if arguments == ["readme"] and without():
+        print("A data set is missing: the committed report and tables are left as they are.")
+    elif arguments == ["readme"]:
         path = ROOT / "README.md"
         write(path, readme(path.read_text()))
         write(MODEL_CARD, model_card(MODEL_CARD.read_text()))
         write(EXPECTED, expected())
-    elif arguments in (["full"], ["quick"]):
-        build(arguments[0], {"full": ROOT, "quick": ROOT / "build" / "quick"}[arguments[0]])
+    elif arguments == ["quick"]:
+        build("quick", ROOT / "build" / "quick")
+    elif arguments == ["full"]:
+        build("full", without() or ROOT)
     elif arguments == ["last"]:
         traces = (ROOT / "build" / "trace").glob("*/05_analysis.json")
         trace = max(traces, key=lambda path: path.stat().st_mtime)

@@ -28,6 +28,7 @@ from lab.files import write  # noqa: E402
 from lab.runs import read  # noqa: E402
 from lab.screen import Line, clock  # noqa: E402
 from bench import operations  # noqa: E402
+from notebooks import guarded  # noqa: E402
 
 layers = keras.layers
 BATCH = 32
@@ -138,4 +139,4 @@ def main(minutes=None):
 
 
 if __name__ == "__main__":
-    main(*map(float, sys.argv[1:2]))
+    guarded(main, *map(float, sys.argv[1:2]))

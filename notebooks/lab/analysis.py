@@ -6,16 +6,16 @@ import pandas as pd
 from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 from scipy.optimize import minimize_scalar
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 
 from .backend import gradient, keras
-from .evaluation import confusion, holm, wilson
+from .evaluation import confusion, gain, holm, p_text, wilson
 
-LEAST = 1e-6  # below float16's smallest step: what a stored probability of zero may have been
+LEAST = 1e-6  # what counts for a probability of zero, whose logarithm does not exist
 
 
 # --- is one network better than another? ----------------------------------------------------
@@ -31,30 +31,44 @@ def mcnemar(before, after):
     return b, c, float(binomtest(b, b + c).pvalue) if b + c else 1.0
 
 
+def over_seeds(differences):
+    """Return the two-sided p of Student's paired t-test: may the seeds' differences have the mean zero? NaN for one seed."""
+    n = len(differences)
+    if n < 2:
+        return np.nan
+    mean, error = abs(np.mean(differences)), np.std(differences, ddof=1) / np.sqrt(n)
+    return float(2 * t.sf(mean / error, n - 1)) if error else float(mean == 0)
+
+
 def compare(runs_by_model, titles):
     """Return a table of every network against every later one, on the same test images.
 
-    runs_by_model: {model: runs}, a run a seed. b, c and p come from `mcnemar` on the first seeds, p corrected
-    by `holm`; g is Cohen's effect size c / (b + c) - 1/2; the difference is that of the mean accuracies in
-    points, with the standard deviation of the paired seeds' differences.
+    runs_by_model: {model: runs}, one run per seed. b, c and p come from `mcnemar` on the first seeds; g is Cohen's
+    effect size c / (b + c) - 1/2; the difference is that of the mean accuracies in points, with the standard
+    deviation of the paired seeds' differences and their p `over_seeds`. Both p are corrected by `holm`. A network
+    is called better where both are below 0.05, with one seed where the first is.
     """
-    rows, p_values = {}, []
-    names = list(runs_by_model)
+    rows, names = [], list(runs_by_model)
     for before, after in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
         b, c, p = mcnemar(*(_right(runs_by_model[name][0]) for name in (before, after)))
         old, new = ({run.record["seed"]: _right(run).mean() for run in runs_by_model[name]} for name in (before, after))
         paired = [100 * (new[seed] - old[seed]) for seed in old if seed in new]
         spread = f" ± {np.std(paired, ddof=1):.1f}" if len(paired) > 1 else ""
-        difference = 100 * (np.mean(list(new.values())) - np.mean(list(old.values())))
-        rows[f"{titles[before]}, {titles[after]}"] = {
-            "only first": str(b), "only second": str(c), "difference": f"{difference:+.1f}{spread}",
-            "g": f"{c / (b + c) - 0.5:+.2f}" if b + c else "", "p": p, "verdict": difference}
-        p_values.append(p)
-    for row, p in zip(rows.values(), holm(p_values) if p_values else []):
-        difference = row["verdict"]
-        row["p"] = "< 0.001" if p < 0.001 else f"{p:.3f}"
-        row["verdict"] = "cannot tell" if p >= 0.05 else "second better" if difference > 0 else "first better"
-    return pd.DataFrame(rows).T
+        difference = 100 * gain(runs_by_model[before], runs_by_model[after])[0]
+        rows.append({
+            "pair": f"{titles[before]}, {titles[after]}", "only first": str(b), "only second": str(c),
+            "difference": f"{difference:+.1f}{spread}", "g": f"{c / (b + c) - 0.5:+.2f}" if b + c else "",
+            "p": p, "p seeds": over_seeds(paired),
+            "verdict": "cannot tell" if (c - b) * difference < 0 else "second better" if difference > 0 else "first better"})
+    if not rows:
+        return pd.DataFrame()
+    table = pd.DataFrame(rows).set_index("pair").rename_axis(None)
+    for name in ("p", "p seeds"):
+        known = table[name].dropna()
+        p = pd.Series(holm(known), known.index)
+        table.loc[p.index[p >= 0.05], "verdict"] = "cannot tell"
+        table[name] = p.reindex(table.index).map(p_text)
+    return table
 
 
 def _right(run):
@@ -143,6 +157,14 @@ def coverage(probabilities, labels):
     return count / len(right), right.cumsum() / count
 
 
+def threshold(probabilities, labels, accuracy=0.95):
+    """Return the lowest confidence from which on the answers are right that often, infinity where there is none."""
+    confidence = np.sort(probabilities.max(axis=1))[::-1]
+    ends = np.flatnonzero(np.append(np.diff(confidence) != 0, True))  # equal confidences go together
+    enough = ends[coverage(probabilities, labels)[1][ends] >= accuracy]
+    return float(confidence[enough[-1]]) if len(enough) else np.inf
+
+
 # --- which labels are doubtful? -------------------------------------------------------------
 
 
@@ -177,7 +199,7 @@ def neighbours(network, dataset, images, count=5, of=10_000, seed=0):
     """Return (images, count) positions in the training split: the nearest in feature space, by cosine, among `of` of them."""
     training = dataset.split("training")[0]
     chosen = np.sort(np.random.default_rng(seed).permutation(len(training))[:of])
-    index = NearestNeighbors(n_neighbors=count, metric="cosine").fit(features(network, training[chosen]))
+    index = NearestNeighbors(n_neighbors=min(count, len(chosen)), metric="cosine").fit(features(network, training[chosen]))
     return chosen[index.kneighbors(features(network, images), return_distance=False)]
 
 
@@ -209,10 +231,12 @@ def embedding(vectors, seed=0):
 
 
 def sample(labels, count=1000, seed=0):
-    """Return sorted positions of `count` images, every class in proportion; all where there are no more."""
+    """Return sorted positions of `count` images, every class in proportion where that can be; all where there are no more."""
     if len(labels) <= count:
         return np.arange(len(labels))
-    return np.sort(train_test_split(np.arange(len(labels)), train_size=count, stratify=labels, random_state=seed)[0])
+    sizes = np.unique(labels, return_counts=True)[1]
+    proportion = labels if sizes.min() > 1 and len(sizes) <= min(count, len(labels) - count) else None
+    return np.sort(train_test_split(np.arange(len(labels)), train_size=count, stratify=proportion, random_state=seed)[0])
 
 
 def _noise(images, amount, rng):

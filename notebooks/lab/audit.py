@@ -108,3 +108,18 @@ def fer_plus():
         return votes
     print(FER_PLUS_RECIPE)
     return None
+
+
+def agrees(votes, labels, classes):
+    """Return (n,) bool: whether the label is the most frequent of the ten votes, alone or with others.
+
+    votes: (n, 10) of `fer_plus`; labels: (n,) positions in `classes`, FER2013's names.
+    """
+    columns = np.array([FER_PLUS.index(SAME[name]) for name in classes])
+    return votes[np.arange(len(labels)), columns[labels]] == votes.max(axis=1)
+
+
+def majority(votes, classes):
+    """Return (n,) positions in `classes`: what more than half of ten annotators say, -1 where that is none of them."""
+    columns = [FER_PLUS.index(SAME[name]) for name in classes]
+    return np.where(votes[:, columns].max(axis=1) > 5, votes[:, columns].argmax(axis=1), -1)

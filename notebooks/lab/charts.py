@@ -68,7 +68,8 @@ def coverage(lines):
         axes.set_xlabel("images answered (%)")
         axes.grid(color="0.92")
     grid[0].set_ylabel("accuracy on these (%)")
-    max(grid, key=lambda axes: len(axes.lines)).legend(frameon=False, fontsize=7, loc="lower left")
+    handles, labels = max(grid, key=lambda axes: len(axes.lines)).get_legend_handles_labels()
+    figure.legend(handles, labels, ncols=4, loc="outside upper center", frameon=False)
     return figure
 
 

@@ -1,6 +1,9 @@
 """Data sets: images, labels, class names, and three splits that never overlap."""
 import json
 import shutil
+import tarfile
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,8 +59,8 @@ class Dataset:
     def subset(self, classes):
         """Return the data set with these classes alone, in this order, under a name of its own."""
         unknown = [name for name in classes if name not in self.classes]
-        if unknown or len(set(classes)) < 2:
-            raise LabError(f"CLASSES needs two classes or more of {self.title}, which has: {', '.join(self.classes)}"
+        if unknown or len(set(classes)) < max(2, len(classes)):
+            raise LabError(f"CLASSES needs two different classes or more of {self.title}, which has: {', '.join(self.classes)}"
                            + (f"; it has no {', '.join(unknown)}." if unknown else "."))
         name = f"{self.name}-{photos.slug(' '.join(classes))}"
         renamed = replace(self, name=name, title=f"{self.title} ({len(classes)} classes)", classes=tuple(classes))
@@ -127,7 +130,7 @@ def _official(known):
                 reasons.append(f"{where} holds other images or labels than the published ones")
             except sources.Elsewhere:
                 pass
-            except (LabError, ValueError, OSError, EOFError, IndexError) as error:
+            except (LabError, ValueError, OSError, EOFError, IndexError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
                 reasons.append(f"{where} cannot be used: {error}")
     except LabError as error:
         reasons.append(f"it cannot be downloaded ({error})")
@@ -166,7 +169,7 @@ def _folder(name, size, grey):
     if found is None:
         found, about, splits = _read_folder(path, size, grey, classes)
         for old in CACHE.glob(f"{plain}-????????????"):
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)
         _store(cache, *found, splits, about)
     left_out = pd.DataFrame(about["left_out"], columns=["file", "reason"])
     print(f"{title}: {len(found[0]):,} images; splits: {about['division']}; {len(left_out)} files left out.")

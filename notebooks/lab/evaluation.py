@@ -10,7 +10,7 @@ def metrics(probabilities, labels):
 
     probabilities: (n, classes), float16 as they are stored; labels: integers (n,).
     Balanced accuracy is the mean recall of the classes that have images.
-    Log-loss is the mean of -ln p(label), with p not below 1e-4 (about float16's resolution).
+    Log-loss is the mean of -ln p(label), with p not below 1e-4.
     Introduced in notebook 02.
     """
     predicted = probabilities.argmax(axis=1)
@@ -108,6 +108,11 @@ def holm(p_values):
     return np.minimum(np.maximum.accumulate(raised), 1)[np.argsort(order)]
 
 
+def p_text(p):
+    """Return a p-value as the tables print it, nothing for NaN."""
+    return "" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def pooled(study):
     """Return the standard deviation of the validation accuracy between seeds, over all points of a study, and its
     degrees of freedom (0 and NaN where each point has one seed).
@@ -157,7 +162,7 @@ def _compared(points, references, study):
     rows = {first[0]: _point_row(first[1])}
     for (name, runs), difference, p in zip(others, differences, p_values):
         verdict = "cannot tell" if p >= 0.05 else "better" if difference > 0 else "worse"
-        rows[name] = _point_row(runs) | {"difference": f"{round(100 * difference, 1) + 0.0:+.1f}", "p": "< 0.001" if p < 0.001 else f"{p:.3f}", "verdict": verdict}
+        rows[name] = _point_row(runs) | {"difference": f"{round(100 * difference, 1) + 0.0:+.1f}", "p": p_text(p), "verdict": verdict}
     table = pd.DataFrame(rows).T.fillna("")
     return table[[name for name in table if name not in ("parameters", "seconds")] + ["parameters", "seconds"]]
 

@@ -109,7 +109,9 @@ class Watcher:
     def picture(self, image):
         """Return the faces of a picture by itself: uint8 (height, width, 3)."""
         self.frame, self.faces = 0, []
-        return self.next(image, PHOTO)
+        found = self.next(image, PHOTO)
+        self.frame, self.faces = 0, []  # a video that follows has nothing to do with it
+        return found
 
     def next(self, image, longest=VIDEO):
         """Return the faces of the next frame of a video: uint8 (height, width, 3)."""
@@ -150,12 +152,13 @@ def _follow(before, after, square):
     """Return the square moved to where, close by, the new frame looks most like the old one within it."""
     left, top, side = square
     reach, step = max(1, side // 8), max(1, side // 32)
-    inside = before[max(top, 0) : top + side : step, max(left, 0) : left + side : step].astype(int)
-    best = None
+    height, width = before.shape
+    y, bottom, x, end = max(top, 0), min(top + side, height), max(left, 0), min(left + side, width)  # its part in the picture
+    inside, best = before[y:bottom:step, x:end:step].astype(int), None
     for down in range(-reach, reach + 1, step):
         for right in range(-reach, reach + 1, step):
-            there = after[max(top, 0) + down : max(top, 0) + down + side : step, max(left, 0) + right : max(left, 0) + right + side : step]
-            if max(top, 0) + down >= 0 and max(left, 0) + right >= 0 and there.shape == inside.shape:
+            if inside.size and 0 <= y + down and bottom + down <= height and 0 <= x + right and end + right <= width:
+                there = after[y + down : bottom + down : step, x + right : end + right : step]
                 distance = np.abs(there - inside).mean() + 0.01 * (abs(down) + abs(right)) / side
                 if best is None or distance < best[0]:
                     best = distance, right, down
@@ -209,7 +212,7 @@ def look(source, longest=2048):
         path = Path(source)
     try:
         picture = photos.open_picture(path, longest, grey=False)
-    except (photos.Unreadable, FileNotFoundError) as reason:
+    except photos.Unreadable as reason:
         raise LabError(f"The photo cannot be read ({reason}): give another.") from None
     picture.thumbnail((longest, longest))
     image, watcher = np.asarray(picture), Watcher(Predictor("fer2013"))

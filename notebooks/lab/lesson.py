@@ -1,5 +1,7 @@
 """One notebook at work: its profile and data sets, and all that it writes."""
+import csv
 import fnmatch
+import io
 import json
 import os
 from dataclasses import asdict, replace
@@ -11,8 +13,8 @@ import pandas as pd
 from . import datasets, evaluation, models, plots, training
 from .backend import environment, hand_back
 from .files import ROOT, LabError, relative, sha256, write, writing
-from .fingerprint import architecture
-from .runs import read
+from .fingerprint import architecture, fingerprint
+from .runs import label, read
 from .screen import clock
 
 DATASETS = {"quick": ["digits"], "full": ["fashion_mnist", "cifar10", "fer2013"]}  # what "all" means
@@ -50,6 +52,8 @@ def start(notebook, profile="full", chosen="all", seeds=(0,), retrain=False, cla
             raise LabError(f"There is no profile {value!r}: set PROFILE (or LAB_PROFILE) to {profiles}.")
         profile = value
     story = DATASETS[profile]
+    if not isinstance(seeds, (list, tuple)) or not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+        raise LabError(f"SEEDS is {seeds!r}: set it to a list of whole numbers such as [0, 1, 2].")
     names = story if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
     if not names:
         raise LabError('DATASETS is empty: set it to "all" or to a list such as ["fashion_mnist"].')
@@ -90,7 +94,7 @@ class Lesson:
 
         In the quick profile a run has at most three epochs; small sets get smaller batches.
         """
-        retrain = self.retrain or _asked(dataset, model)
+        retrain = dataset.available and (self.retrain or _asked(dataset, model))
         return self._note([training.train(function, dataset, self._adapted(recipe, dataset), model, seed, "main", self.runs_folder, retrain)
                            for seed in self.seeds])
 
@@ -100,7 +104,8 @@ class Lesson:
         factors: {factor: {variant: the fields of `base` that it replaces}}. A variant that replaces
         nothing is the base itself, stored as "study-base"; each factor has one. Seeds 0 and 1
         are used, in the quick profile 0, and no test image. Stored runs are loaded; a missing one is trained where `train`
-        is true, and in the quick profile, else left out. Without its base a study is empty.
+        is true, and in the quick profile, else left out. train=None is for a study that another notebook trains: nothing
+        is trained again. Without its base a study is empty.
         """
         found, result = {}, {factor: {} for factor in factors}
         for factor, name, change in [(f, n, c) for f, changes in factors.items() for n, c in changes.items()]:
@@ -113,12 +118,13 @@ class Lesson:
         runs = [run for point in found.values() if all(point) for run in point]
         missing = sum(not all(point) for point in found.values())
         print(f"{dataset.title}: {len(runs)} run{'s' * (len(runs) != 1)}, trained for {clock(sum(run.record['seconds']['train'] for run in runs))}"
-              + f"; {missing} point{'s' * (missing != 1)} left out, which TRAIN_STUDY = True would train" * bool(missing))
+              + f"; {missing} point{'s' * (missing != 1)} left out, which {'an earlier notebook trains' if train is None else 'TRAIN_STUDY = True would train'}"
+              * bool(missing))
         return {factor: points for factor, points in result.items() if points} if all(found["study-base"]) else {}
 
     def _point(self, model, function, recipe, dataset, variant, train):
         """Return the runs of one recipe of a study, None for each that is missing."""
-        again = _asked(dataset, model, variant) or self.retrain and train
+        again = train is not None and dataset.available and (_asked(dataset, model, variant) or self.retrain and train)
         places = [(model, seed, variant, self.runs_folder) for seed in ((0,) if self.profile == "quick" else (0, 1))]
         runs = [] if again else [training.stored(function, dataset, recipe, *place) for place in places]
         if again or not all(runs) and (train or self.profile == "quick"):
@@ -137,15 +143,17 @@ class Lesson:
         epochs = min(recipe.epochs, QUICK_EPOCHS) if self.profile == "quick" else recipe.epochs
         return replace(recipe, epochs=epochs, batch_size=batch, learning_rate=rate)
 
-    def finished(self, dataset):
-        """Return {model: runs} of all headline runs of a data set, in the order of the story.
+    def finished(self, dataset, names=MODELS):
+        """Return {model: runs} of the headline runs of a data set, of the models `names`, in the order of the story.
 
-        In the quick profile what is missing is trained first, in seconds.
+        In the quick profile what is missing is trained first, in seconds. Runs on other images than those that are
+        here, and of another recipe than the newest run, are left out.
         """
         found = {}
-        for model in MODELS:
-            folders = sorted((self.runs_folder / dataset.name / model / "main").glob("seed-*"))
-            runs = [run for run in map(read, folders) if run]
+        for model in names:
+            runs, others = headline(self.runs_folder / dataset.name / model / "main", dataset)
+            if others:
+                print(f"{label(model, 'main')} on {dataset.title}: {others} run{'s' * (others != 1)} of other images or another recipe left out.")
             if not runs and self.profile == "quick":
                 function, recipe = getattr(models, f"build_{model}"), headline_recipe(model, dataset.name)
                 runs = self.train(model, function, recipe, dataset)
@@ -210,7 +218,7 @@ class Lesson:
         cells = frame.rename_axis(frame.index.name or "").reset_index()
         cells = cells.map(lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))
         kinds = ["r" if cells[name].str.fullmatch(r"[-+\d.,]*").all() else
-                 r"p{0.3\textwidth}" if cells[name].str.len().max() > 34 else "l" for name in cells]
+                 r">{\raggedright\arraybackslash}p{0.28\textwidth}" if cells[name].str.len().max() > 34 else "l" for name in cells]
         styler = cells.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
         write(path, styler.to_latex(hrules=True, column_format="".join(kinds)))
         self.files.append(path)
@@ -252,7 +260,21 @@ class Lesson:
 
 def headline_recipe(model, name):
     """Return the recipe of a network's headline runs on the data set `name`."""
-    return getattr(models, f"{model}_recipes", {}).get(name, getattr(models, f"{model}_recipe"))
+    return getattr(models, f"{model}_recipes", {}).get(name, getattr(models, f"{model}_recipe", None))
+
+
+def headline(folder, dataset=None):
+    """Return (runs, others): the finished runs in a folder, one per seed, that share the newest one's `setting`, and
+    how many do not.
+
+    dataset: where its images are here, runs on other images or other splits are among the others.
+    """
+    found = [run for run in map(read, sorted(Path(folder).glob("seed-*"))) if run]
+    content = (dataset.sha256, dataset.split_sha256) if dataset and dataset.available else None
+    fitting = [run for run in found if content in (None, (run.record["data_sha256"], run.record["split_sha256"]))]
+    newest = max((run.record for run in fitting), key=lambda record: record["finished_at"], default=None)
+    runs = [run for run in fitting if setting(run.record) == setting(newest)]
+    return runs, len(found) - len(runs)
 
 
 def _asked(dataset, model, variant="main"):
@@ -274,8 +296,10 @@ def run_sha256(path):
 
 def confusion_csv(matrix, classes):
     """Return a confusion matrix as text: a header, then a row a true class."""
+    text = io.StringIO()
     rows = [["true\\predicted", *classes]] + [[name, *row] for name, row in zip(classes, matrix.tolist())]
-    return "".join(",".join(f'"{cell}"' if "," in str(cell) else str(cell) for cell in row) + "\n" for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def run_numbers(runs):
@@ -307,10 +331,14 @@ def run_numbers(runs):
 def trained(run, dataset):
     """Return the network of a stored run, built by the function of its `model` cell, with its stored weights.
 
-    Raises LabError where the run was stored without weights, or they are missing or altered.
+    Raises LabError where the run was stored without weights, or they are missing or altered, and where the function
+    has changed since.
     """
-    recipe = training.Recipe(**run.record["recipe"])
-    network = training.build(getattr(models, f"build_{run.record['model']}"), dataset, recipe, run.record["seed"])
+    record, recipe = run.record, training.Recipe(**run.record["recipe"])
+    network = training.build(getattr(models, f"build_{record['model']}"), dataset, recipe, record["seed"])
+    content = replace(dataset, sha256=record["data_sha256"], split_sha256=record["split_sha256"])
+    if fingerprint(network, recipe, content, record["seed"]) != record["fingerprint"]:
+        raise LabError(f"The network of {run.name} is not the one that lab/models.py builds now: run make sync, or train it again.")
     return run.load_weights(network, dataset.classes)
 
 

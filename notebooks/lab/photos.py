@@ -29,8 +29,10 @@ class Unreadable(Exception):
 
 def slug(name):
     """Return a name in small ASCII letters, digits and hyphens, for files and keys."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "folder"
+    decomposed = unicodedata.normalize("NFKD", name)
+    plain = re.sub(r"[^a-z0-9]+", "-", decomposed.encode("ascii", "ignore").decode().lower()).strip("-")[:60] or "folder"
+    lost = any(letter.isalnum() and not letter.isascii() for letter in decomposed)  # other names must not become the same
+    return f"{plain}-{sha256(os.fsencode(name))[:6]}" if lost else plain
 
 
 def legible(name):
@@ -46,6 +48,8 @@ def listing(folder):
     """
     tops = {entry.name: entry for entry in _folders(folder)}
     given = {entry: SPLIT_FOLDERS[name.lower()] for name, entry in tops.items() if name.lower() in SPLIT_FOLDERS}
+    if len(given) < len(tops):  # beside other folders "train" may be a class
+        given = {entry: split for entry, split in given.items() if _folders(entry)}
     if "training" not in given.values():
         given = {folder: None}
     files, left_out = [], {}
@@ -99,6 +103,8 @@ def open_picture(path, size, grey):
                 return _plain(picture).convert("L" if grey else "RGB")
     except Image.UnidentifiedImageError:
         raise Unreadable("not a picture, or damaged") from None
+    except FileNotFoundError:
+        raise Unreadable("there is no such file") from None
     except Image.DecompressionBombError:
         raise Unreadable(f"too large: more than {LARGEST:,} pixels") from None
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, ZeroDivisionError,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 
 from . import analysis, datasets, photos, plots
 from .files import ROOT, LabError
@@ -75,7 +75,8 @@ def _pictures(source, shape):
         if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8 or not len(images):
             raise LabError(f"An array of images is uint8 of shape (n, height, width, 1 or 3); this is {source.dtype} {source.shape}.")
         images = [Image.fromarray(image.squeeze(axis=-1) if image.shape[-1] == 1 else image) for image in images]
-        resized = [np.asarray(image.convert("L" if channels == 1 else "RGB").resize((width, height))) for image in images]
+        resized = [np.asarray(ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (width, height), Image.Resampling.LANCZOS))
+                   for image in images]
         return list(range(len(images))), np.stack(resized).reshape(-1, *shape)
     path = Path(source)
     files = sorted(one for one in path.rglob("*") if one.is_file() and not one.name.startswith(".")) if path.is_dir() else [path]
@@ -84,8 +85,8 @@ def _pictures(source, shape):
         try:
             images.append(photos.read_picture(file, height, channels == 1))
             names.append(file.name)
-        except (photos.Unreadable, FileNotFoundError) as reason:
-            print(f"{photos.legible(str(file))} is left out: {reason if isinstance(reason, photos.Unreadable) else 'there is no such file'}")
+        except photos.Unreadable as reason:
+            print(f"{photos.legible(str(file))} is left out: {reason}")
     if not images:
         raise LabError(f"No picture can be read in {photos.legible(str(path))}: give a picture file, a folder of pictures or an array.")
     return names, np.stack(images)

@@ -41,7 +41,7 @@ class Run:
         """
         stored = self.path / "weights.npz"
         if self.record["weights_file_sha256"] is None:
-            raise LabError(f"{self.name} was stored without its weights: train it again to get them.")
+            raise LabError(f"{self.name} was stored without its weights, which seed 0 alone keeps: train that too.")
         if not stored.exists() or sha256(stored) != self.record["weights_file_sha256"]:
             raise LabError(f"{relative(stored)} is missing or altered: git checkout {relative(stored)}")
         with np.load(stored) as arrays:

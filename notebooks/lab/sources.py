@@ -105,7 +105,7 @@ def _opened(paths):
 
 def _harmless(archive, name, is_link):
     path = PurePosixPath(name.replace("\\", "/"))
-    if is_link or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if is_link or path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
         raise LabError(f"{archive} holds a link or a path that leaves it ({name!r}): it is not used.")
 
 

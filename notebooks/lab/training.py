@@ -20,6 +20,9 @@ from .screen import Line, clock
 
 HEADLINE = ("main", "large")  # variants whose test images are predicted; all others see validation only
 HEAVY = 1_000_000  # parameters: the weights of a dense network with more are not kept
+CHOICES = {  # the values of a recipe that are words
+    "schedule": ("constant", "triangle"), "keep": ("lowest_validation_loss", "last_epoch"), "loss": ("categorical_crossentropy",),
+    "class_weight": (None, "balanced"), "flip": (None, False, True, "alternating")}
 COMPARED = (("improved", "study-base"), ("improved", "no-whitening"))  # points of a study whose weights notebook 05 looks at
 
 
@@ -42,7 +45,7 @@ class Recipe:
     lookahead: steps after which `lab.parts.Lookahead` averages the weights; None never does.
     test_time_augmentation: predict also the mean over six views, see `lab.augmentation.views`.
     class_weight: "balanced" weights each image's loss by `class_weights`, so that all classes count alike.
-    Introduced in notebook 02.
+    Raises LabError for a word that stands for nothing. Introduced in notebook 02.
     """
 
     epochs: int
@@ -62,6 +65,14 @@ class Recipe:
     lookahead: int = None
     test_time_augmentation: bool = None
     class_weight: str = None
+
+    def __post_init__(self):
+        for name, known in CHOICES.items():
+            value = self.augmentation.get(name) if name == "flip" and self.augmentation else getattr(self, name, None)
+            if value not in known:
+                raise LabError(f"A recipe has {name}={value!r}: choose among {', '.join(map(repr, known))}.")
+        if not any(isinstance(getattr(where, self.optimizer, None), type) for where in (parts, keras.optimizers)):
+            raise LabError(f"There is no optimizer {self.optimizer!r}: take a class of keras.optimizers, such as 'Adam' or 'SGD'.")
 
 
 # --- one training run -----------------------------------------------------------------------
@@ -129,7 +140,8 @@ def train(function, dataset, recipe, model, seed, variant, folder, retrain=False
     network = build(function, dataset, recipe, seed)
     mark = fingerprint(network, recipe, dataset, seed)
     if parts.WHITENING in [layer.name for layer in network.layers]:
-        parts.whiten(network, dataset.split("training")[0][:5000])
+        few = 5000 * 64 * 64 // max(64 * 64, dataset.shape[0] * dataset.shape[1])  # of large images fewer, or memory runs out
+        parts.whiten(network, dataset.split("training")[0][:few])
     commit = git_commit()
     checkpoints = Checkpoints(ROOT / "build" / "checkpoints" / mark[:16])
     progress = Progress(f"{label(model, variant)} on {dataset.title}, seed {seed}")
