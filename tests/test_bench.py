@@ -50,3 +50,4 @@ def test_the_bench_compares_our_epoch_with_a_plain_one(capsys):
                  "checkpoint", "matrix product, 4,096 squared", "training the improved network", "the same in mixed bfloat16",
                  "faces in a video, 640 x 480"):
         assert re.search(rf"^{line} +\d", said, flags=re.M), said
+    assert re.search(r"^the demo's page opens +(\d+\.\d s after|not installed)", said, flags=re.M), said

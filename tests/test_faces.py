@@ -50,6 +50,14 @@ def test_each_detector_frames_the_face_as_in_fer2013(make, portrait):
     assert max(faces.overlap(square, FACE) for square in found) > 0.75
 
 
+@pytest.mark.parametrize("lean", [-30, -20, 20, 30])
+def test_a_head_that_leans_is_found(lean, portrait):
+    left, top, side = FACE
+    centre = (left + side / 2, top + side / 2)
+    leaning = Image.fromarray(portrait).convert("L").rotate(lean, center=centre, resample=Image.Resampling.BILINEAR)
+    assert max(faces.overlap(square, FACE) for square in faces._opencv()(np.asarray(leaning))) > 0.5
+
+
 def test_without_opencvs_cascade_the_other_detector_is_used_and_without_both_a_sentence_tells(monkeypatch, tmp_path):
     assert "opencv" in faces.detector().__qualname__
     monkeypatch.setattr(cv2.data, "haarcascades", str(tmp_path))  # as in OpenCV 5
@@ -195,13 +203,12 @@ def test_fer2013_pictures_pasted_into_larger_ones_lose_at_most_three_points(pred
     for image, label in zip(images, labels):
         scene = np.full((480, 640, 3), 128, np.uint8)
         scene[140:300, 200:360] = np.asarray(Image.fromarray(image[..., 0]).resize((160, 160)))[..., None]
-        near = [face for face in watcher.picture(scene) if faces.overlap((face.left, face.top, face.side), (200, 140, 160)) > 0.5]
+        near = [face for face in watcher.picture(scene) if faces.overlap((face.left, face.top, face.side), (200, 140, 160)) > 0.2]
         found.append(bool(near))
         right.append(bool(near) and near[0].probabilities.argmax() == label)
-    found = np.array(found)
     direct = predictor(images).argmax(axis=1) == labels
-    assert found.mean() > 0.6  # many of FER2013's faces are turned or partly covered
-    assert np.mean(np.array(right)[found]) > direct[found].mean() - 0.03
+    assert np.mean(right) > direct.mean() - 0.03  # a face that is not found counts as an error
+    assert np.mean(found) > 0.9
 
 
 def test_look_draws_and_tells_about_a_photo(portrait, tmp_path, capsys):

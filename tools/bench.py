@@ -8,9 +8,13 @@ augmentation, validation and the checkpoints from which it could resume. Other w
 only ever adds time, so the fastest round counts. Then the improved network's training beside what the
 machine can multiply at most, and the speed of the demo.
 """
+import contextlib
+import importlib.util
+import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
 from lab import datasets, faces, models, training  # noqa: E402
 from lab.backend import batches, environment, keras  # noqa: E402
+from lab.files import LabError  # noqa: E402
 from lab.prediction import Predictor  # noqa: E402
 from lab.runs import Checkpoints  # noqa: E402
 from notebooks import guarded  # noqa: E402
@@ -83,6 +88,22 @@ def demo():
     return len(film) / seconds, min(timed(watcher.picture, portrait) for _ in range(5))
 
 
+def opening(port=7899):
+    """Return the seconds from the start of the demo's page until a browser gets it."""
+    start = time.perf_counter()
+    command = [sys.executable, str(ROOT / "tools" / "demo.py"), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as page:
+        try:
+            while page.poll() is None:
+                with contextlib.suppress(OSError):
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10).close()
+                    return time.perf_counter() - start
+                time.sleep(0.05)
+        finally:
+            page.terminate()
+    raise LabError(f"The demo's page does not open: make demo says why (or port {port} is taken).")
+
+
 def main(dataset):
     """Measure, and print the table."""
     recipe = replace(models.two_conv_recipe, epochs=EPOCHS)
@@ -112,6 +133,7 @@ def main(dataset):
     images_a_second, operations_an_image = throughput(dataset, "float32", steps=4)
     in_bfloat16, _ = throughput(dataset, "mixed_bfloat16", steps=1)
     rate, latency = demo()
+    page = f"{opening():.1f} s after the start" if importlib.util.find_spec("gradio") else "not installed: make demo installs it"
     for what, value in {
         "an epoch of lab.training": f"{epoch:.2f} s, {len(images) / epoch:,.0f} images a second",
         "the same under model.fit": f"{plain_epoch:.2f} s, {len(images) / plain_epoch:,.0f} images a second",
@@ -122,6 +144,7 @@ def main(dataset):
         "training the improved network": f"{images_a_second:,.0f} images a second, {operations_an_image * images_a_second / 1e9:,.0f} GFLOP/s",
         "the same in mixed bfloat16": f"{in_bfloat16:,.0f} images a second",
         "faces in a video, 640 x 480": f"{rate:.0f} pictures a second; a single photo {1000 * latency:.0f} ms",
+        "the demo's page opens": page,
     }.items():
         print(f"{what:30} {value}")
 
