@@ -129,19 +129,16 @@ def _validation(runs):
     return np.array([run.record["metrics"]["validation"]["accuracy"] for run in runs])
 
 
-def against_base(study, macro_f1=False):
+def against_base(study):
     """Return a table of a study, one row a point: validation accuracy, its difference to the base, and what it says.
 
-    macro_f1: add a column with it. Accuracies in percent (mean ± standard deviation over seeds), differences in points. p is of the
+    Accuracies in percent (mean ± standard deviation over seeds), differences in points. p is of the
     t-test with the `pooled` standard deviation, corrected by `holm`; below 0.05 the point is better or worse.
     """
     points = {f"{factor} {name.split('-', 1)[1]}": runs for factor, points in study.items() for name, runs in points.items()}
     base = next(runs for runs in points.values() if runs[0].record["variant"] == "study-base")
     others = {name: runs for name, runs in points.items() if runs is not base}
-    table = _compared({"base": base} | others, [base] * len(others), study)
-    if macro_f1:
-        table.insert(1, "macro-F1", [mean_and_deviation(runs, "validation", "macro_f1") for runs in [base, *others.values()]])
-    return table
+    return _compared({"base": base} | others, [base] * len(others), study)
 
 
 def step_by_step(points, study):

@@ -203,35 +203,22 @@ ablation = {
 study_recipes = {
     "fashion_mnist": replace(
         improved_recipe, epochs=8, label_smoothing=0.1, model_arguments={"widths": (32, 64, 128)}),
-    "fer2013": replace(
-        improved_recipe, epochs=12, label_smoothing=0.1, model_arguments={"widths": (24, 48, 96, 192)},
-        augmentation={"flip": "alternating", "shift": 4}),
 }
 
 
 smoothing = {f"smoothing-{value}": {"label_smoothing": value} for value in (0.0, 0.1, 0.2)}
+cutout = {"augmentation": {"flip": "alternating", "shift": 2, "cutout": 8}}
 wider = {"model_arguments": {"widths": (48, 96, 192)}}
-dropped = {"model_arguments": {"widths": (24, 48, 96, 192), "dropout": 0.3}}
-small_cutout = {"augmentation": {"flip": "alternating", "shift": 2, "cutout": 8}}
-large_cutout = {"augmentation": {"flip": "alternating", "shift": 4, "cutout": 12}}
 choices = {
     "fashion_mnist": {
         "smoothing": smoothing,
-        "augmentation": {"change-shift-2": {}, "change-none": {"augmentation": None}, "change-cutout-8": small_cutout},
+        "augmentation": {"change-shift-2": {}, "change-none": {"augmentation": None}, "change-cutout-8": cutout},
         "epochs": {"epochs-8": {}, "epochs-16": {"epochs": 16}},
         "widths": {"widths-32-64-128": {}, "widths-48-96-192": wider}},
-    "fer2013": {
-        "smoothing": smoothing,
-        "augmentation": {"change-shift-4": {}, "change-cutout-12": large_cutout},
-        "dropout": {"dropout-0.0": {}, "dropout-0.3": dropped},
-        "class weights": {"weights-none": {}, "weights-balanced": {"class_weight": "balanced"}},
-        "epochs": {"epochs-12": {}, "epochs-24": {"epochs": 24}}},
 }
 
 
 improved_recipes = {
     "fashion_mnist": replace(
         study_recipes["fashion_mnist"], epochs=24, model_arguments={"widths": (64, 128, 256)}),
-    "fer2013": replace(
-        study_recipes["fer2013"], epochs=30, model_arguments={"widths": (48, 96, 192, 384)}),
 }
