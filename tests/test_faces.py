@@ -192,7 +192,7 @@ def test_the_page_offers_every_stored_network_and_is_for_this_machine_alone():
 
 
 @pytest.mark.long
-def test_fer2013_pictures_pasted_into_larger_ones_lose_at_most_three_points(predictor):
+def test_fer2013_pictures_pasted_and_found_in_larger_ones_lose_at_most_three_points(predictor):
     from lab import datasets
 
     dataset = datasets.load("fer2013")
