@@ -10,6 +10,7 @@ machine can multiply at most, and the speed of the demo.
 """
 import contextlib
 import importlib.util
+import socket
 import subprocess
 import sys
 import tempfile
@@ -88,8 +89,10 @@ def demo():
     return len(film) / seconds, min(timed(watcher.picture, portrait) for _ in range(5))
 
 
-def opening(port=7899):
+def opening():
     """Return the seconds from the start of the demo's page until a browser gets it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     start = time.perf_counter()
     command = [sys.executable, str(ROOT / "tools" / "demo.py"), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as page:
@@ -101,7 +104,7 @@ def opening(port=7899):
                 time.sleep(0.05)
         finally:
             page.terminate()
-    raise LabError(f"The demo's page does not open: make demo says why (or port {port} is taken).")
+    raise LabError("The demo's page does not open: make demo says why.")
 
 
 def main(dataset):

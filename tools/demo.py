@@ -167,7 +167,8 @@ def page():
             with one_at_a_time:  # Keras builds one network after the other
                 if title not in predictors:
                     ask = Predictor(stored[title].record["dataset"], stored[title])
-                    ask(np.zeros((1, *ask.shape), np.uint8))  # compiles
+                    for n in (1, 2):  # compiles; after two numbers of pictures, for any number
+                        ask(np.zeros((n, *ask.shape), np.uint8))
                     predictors[title] = ask
                 return predictors[title]
         except LabError as error:
