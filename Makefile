@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV = .venv
 RUN = $(VENV)/bin/python
+TEST = -m pytest -q -n 2 --dist loadgroup
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
@@ -15,13 +16,13 @@ quick: $(VENV)/installed ## set up .venv, run the five notebooks on small digits
 	@$(RUN) tools/report.py quick
 
 test: $(VENV)/installed ## set up .venv, run the tests
-	@$(RUN) -m pytest -q
+	@$(RUN) $(TEST)
 
 test-long: $(VENV)/installed ## the tests that take longer, too
-	@$(RUN) -m pytest -q -m "long or not long"
+	@$(RUN) $(TEST) -m "long or not long"
 
 test-oldest: $(VENV)-oldest/installed ## the tests with the oldest supported versions
-	@$(VENV)-oldest/bin/python -m pytest -q
+	@$(VENV)-oldest/bin/python $(TEST)
 
 reproduce: $(VENV)/installed ## run the five notebooks on the real data with the committed runs, build report/report.pdf
 	@$(RUN) tools/notebooks.py run full

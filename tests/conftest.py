@@ -13,6 +13,13 @@ os.environ.pop("LAB_PROFILE", None)
 os.environ.pop("LAB_RETRAIN", None)
 
 
+def pytest_collection_modifyitems(items):
+    """Keep the tests of the quick profile's run in one process, so that it is made once."""
+    for item in items:
+        if "quick" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("quick"))
+
+
 @pytest.fixture(scope="session")
 def digits():
     from lab import datasets
