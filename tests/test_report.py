@@ -66,8 +66,9 @@ def test_check_names_what_was_changed_by_hand(copy):
     printed = re.search(r"cifar10.improved.test.accuracy\}\{\\qty\{(\d)", number.read_text())
     change(number, printed[0], printed[0][:-1] + str((int(printed[1]) + 1) % 10))
     change(copy / "notebooks" / "04_improved_cnn.ipynb", "% 2 == 1, shift=2", "% 2 == 1, shift=3")
-    matrix = copy / "figures" / "05_confusion_fashion_mnist_two_conv.csv"
+    matrix = copy / "figures" / "05_confusion_fashion_mnist_improved.csv"
     change(matrix, "Trouser,", "Trouser,1")
+    (copy / "figures" / "05_old.png").touch()
     change(copy / "report" / "sections" / "4_conclusion.tex", "Growing networks recognise", "Growing networks really recognise")
     change(copy / "README.md", "Two convolutions |", "Two convolutions  |")
     answers = {"validation_answers": "0" * 5_000, "test_answers": "0" * 10_000}  # a tenth of both is of class 0
@@ -76,7 +77,7 @@ def test_check_names_what_was_changed_by_hand(copy):
     done = tool(copy, "check.py")
     assert done.returncode == 1
     for named in ("dense/main/seed-0/run.json: ", "numbers.tex is not what", "04_improved_cnn.ipynb: a code cell has changed",
-                  "05_confusion_fashion_mnist_two_conv.csv is not the confusion matrix", "report.pdf was built from other",
+                  "05_confusion_fashion_mnist_improved.csv is not the confusion matrix", "figures/05_old.png is written by no notebook", "report.pdf was built from other",
                   "README.md: the results table", "net: the test accuracy is 0.1 when"):
         assert named in done.stdout, done.stdout
 

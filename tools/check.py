@@ -77,6 +77,14 @@ def check_confusion(path):
         yield "differs", f"{relative(path)} is not the confusion matrix of the stored predictions"
 
 
+def check_leftovers():
+    """Yield each figure, matrix or table that no notebook writes any more."""
+    written = {ROOT / file for path in notebooks.paths() for file in notebooks.read(path).metadata.get("lab", {}).get("files", {})}
+    tables = {GENERATED / f"{name}.tex" for content in report.notebooks_of(GENERATED).values() for name in content["tables"]}
+    for path in sorted({*(ROOT / "figures").glob("0*"), *GENERATED.glob("0*.tex")} - written - tables):
+        yield "stale", f"{relative(path)} is written by no notebook any more: delete it"
+
+
 def check_numbers():
     """Yield each generated number, table or caption that does not follow from the runs."""
     expected, folders = {}, sorted(path.parent for path in RUNS.glob("*/*/*/seed-*/run.json"))
@@ -136,6 +144,7 @@ def items():
         yield f"outputs of {relative(path)}", (("stale", fault) for fault in notebooks.stale(path, RUNS))
     for path in sorted((ROOT / "figures").glob("*_confusion_*.csv")):
         yield f"matrix {relative(path)}", check_confusion(path)
+    yield "what is left in figures and report/generated", check_leftovers()
     if (path := ROOT / "data" / "rivals.json").exists():
         yield relative(path), check_rivals(path)
     yield "numbers and tables in report/generated", check_numbers()
