@@ -48,7 +48,7 @@ rivals: $(VENV)/installed ## train two well-known networks as long as our improv
 	@$(RUN) tools/rivals.py $(MINUTES)
 
 demo: $(VENV)/demo ## open a page on this machine that names faces' expressions; INPUT= a photo, video, folder or "--camera 0"
-	@$(RUN) tools/demo.py $(if $(filter --%,$(INPUT)),$(INPUT),$(if $(INPUT),"$$INPUT"))
+	@$(RUN) $(if $(INPUT),tools/demo.py $(if $(filter --%,$(INPUT)),$(INPUT),"$$INPUT"),tools/page.py)
 
 submission: $(VENV)/installed ## write build/submission: all in one notebook, and the report as an archive for Overleaf
 	@$(RUN) tools/publish.py submission

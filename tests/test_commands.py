@@ -35,6 +35,7 @@ def test_demo_takes_a_path_with_spaces_or_a_camera():
     assert 'tools/demo.py "$INPUT"' in make("-n", "demo", "INPUT=my photos/").stdout  # make puts INPUT into the environment
     assert 'notebooks.py on "$FOLDER" full' in make("-n", "photos", "FOLDER=Anna's photos/").stdout
     assert "tools/demo.py --camera 0" in make("-n", "demo", "INPUT=--camera 0").stdout
+    assert "tools/page.py" in make("-n", "demo").stdout
 
 
 def test_ci_calls_make_test():

@@ -96,7 +96,7 @@ def test_holm_by_hand():
 
 
 def point(variant, *accuracies, views=0.0):
-    metrics = [{"accuracy": value} | ({"accuracy_tta": value + views} if views else {}) for value in accuracies]
+    metrics = [{"accuracy": value, "macro_f1": value - 0.1} | ({"accuracy_tta": value + views} if views else {}) for value in accuracies]
     return [Run(None, {"variant": variant, "metrics": {"validation": one}, "parameters": 1234, "seconds": {"train": 61.7}}, None, None)
             for one in metrics]
 
@@ -112,6 +112,8 @@ def test_a_study_tells_better_worse_and_noise():
     assert table.index.tolist() == ["base", "batch size 32", "batch size 512", "dropout 0.2"]
     assert table["verdict"].tolist() == ["", "better", "worse", "cannot tell"]
     assert table["difference"].tolist() == ["", "+3.0", "-5.0", "+0.2"] and table["accuracy"].iloc[0] == "75.2 ± 0.3"
+    assert "macro-F1" not in table
+    assert evaluation.against_base(study, macro_f1=True)["macro-F1"].tolist() == ["65.2 ± 0.3", "68.2 ± 0.3", "60.2 ± 0.3", "65.4 ± 0.4"]
     alone = {"dropout": {"dropout-0.4": point("study-base", 0.7), "dropout-0.2": point("dropout-0.2", 0.9)}}
     assert evaluation.against_base(alone)["verdict"].tolist() == ["", "cannot tell"]
     even = {"dropout": {"dropout-0.4": point("study-base", 0.7), "dropout-0.2": point("dropout-0.2", 0.6998)}}

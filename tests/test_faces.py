@@ -181,12 +181,16 @@ def test_many_faces_are_all_framed(portrait, predictor):
 
 def test_the_page_offers_every_stored_network_and_is_for_this_machine_alone():
     pytest.importorskip("gradio", reason="make demo installs it")
+    import page
+
     assert list(demo.networks())[0].startswith("FER2013: ") and len(demo.networks()) >= 4
-    built, address = demo.serve(wait=False)
+    built, address = page.serve(wait=False)
     try:
         assert address.startswith("http://127.0.0.1:")
-        page = urllib.request.urlopen(address, timeout=20).read().decode()
-        assert "Dense to Conv" in page and "fonts.googleapis" not in page
+        text = urllib.request.urlopen(address, timeout=20).read().decode()
+        assert "Dense to Conv" in text and "fonts.googleapis" not in text
+        network, meaning = page.networks()
+        assert [title for title, _ in network.choices] == list(demo.networks()) and faces.MEANING in meaning
     finally:
         built.close()
 

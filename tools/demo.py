@@ -1,14 +1,13 @@
-"""The networks on your own pictures: faces in photos, folders, videos and live, or a web page on this machine.
+"""The networks on your own pictures: faces in photos, folders, videos and live; and what tools/page.py asks them.
 
-usage: demo.py                               opens a page on this machine: drop a photo, or use the camera
-       demo.py PATH [--output FOLDER]        a photo, a video, or a folder of them: annotated copies and faces.csv
+usage: demo.py PATH [--output FOLDER]        a photo, a video, or a folder of them: annotated copies and faces.csv
        demo.py --camera N [--output FOLDER]  camera number N, until Ctrl-C
 
 The copies go to build/demo, or to FOLDER; originals are only read. Faces are looked for with `lab.faces`.
 """
 import argparse
-import contextlib
 import csv
+import functools
 import os
 import sys
 import threading
@@ -141,9 +140,12 @@ def annotate(path, output, camera=None):
     print(f"{relative(output)}: annotated copies and faces.csv\n{faces.MEANING}")
 
 
-# --- page -----------------------------------------------------------------------------------
+# --- the page's questions -------------------------------------------------------------------
+
+predictors, one_at_a_time = {}, threading.Lock()
 
 
+@functools.cache
 def networks():
     """Return {title: Run} of all networks that are stored with weights, those for faces first, the newest first."""
     found = {}
@@ -152,91 +154,45 @@ def networks():
             run = read(ROOT / "data" / "runs" / name / model / "main" / "seed-0")
             if run and run.record["weights_file_sha256"]:
                 found[f"{datasets.KNOWN[name].title}: {MODEL_TITLES[model]}"] = run
-    return found or sys.exit("No network with stored weights: run notebooks 02 to 04 first.")
+    return found
 
 
-def page():
-    """Return the web page: a photo, or the camera, on the left; what the network says on the right."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    import gradio as gr
-
-    stored, predictors, one_at_a_time = networks(), {}, threading.Lock()
-
-    def predictor(title):
-        try:
-            with one_at_a_time:  # Keras builds one network after the other
-                if title not in predictors:
-                    ask = Predictor(stored[title].record["dataset"], stored[title])
-                    for n in (1, 2):  # compiles; after two numbers of pictures, for any number
-                        ask(np.zeros((n, *ask.shape), np.uint8))
-                    predictors[title] = ask
-                return predictors[title]
-        except LabError as error:
-            raise gr.Error(str(error)) from None
-
-    def warm_up():
-        with contextlib.suppress(gr.Error):  # the first request says it
-            predictor(next(iter(stored)))
-
-    threading.Thread(target=warm_up, daemon=True).start()  # while the page is built
-
-    def shares(classes, probabilities):
-        return {name: float(p) for name, p in zip(classes, probabilities)}
-
-    def look(image, title, confidence, watcher, live):
-        """Return the annotated picture, the bars, a sentence, and what a video must remember."""
-        if image is None:
-            return None, None, "", watcher
-        start, ask = time.perf_counter(), predictor(title)
-        if stored[title].record["dataset"] != "fer2013":
-            square = min(image.shape[:2])
-            top, left = (image.shape[0] - square) // 2, (image.shape[1] - square) // 2
-            probabilities = ask(faces.crop(image, left, top, square, ask.shape)[None])[0]
-            said = ask.classes[int(probabilities.argmax())] if probabilities.max() >= confidence else faces.UNSURE
-            shown, bars = image, shares(ask.classes, probabilities)
-        else:
-            watcher = watcher if watcher and watcher.predict is ask else faces.Watcher(ask)
-            watcher.confidence = confidence
-            found = watcher.next(image) if live else watcher.picture(image)
-            shown, bars = faces.annotated(image, found), shares(ask.classes, found[0].probabilities) if found else None
-            said = ", ".join(face.label for face in found) or "no face found"
-        seconds = time.perf_counter() - start
-        return shown, bars, f"{said} ({1000 * seconds:.0f} ms a picture, {1 / seconds:.0f} a second)", watcher
-
-    with gr.Blocks(title="Dense to Conv", analytics_enabled=False, delete_cache=(60, 60)) as built:
-        gr.Markdown(f"# Dense to Conv\n{faces.MEANING} The bars belong to the largest face.")
-        with gr.Row():
-            network = gr.Dropdown(list(stored), value=next(iter(stored)), label="Network, and what it was trained on",
-                                  info="FER2013: faces. CIFAR-10: one object. Fashion-MNIST: one garment, light on black.")
-            confidence = gr.Slider(0, 1, value=0.5, step=0.05, label="Below this probability it says: not sure")
-        with gr.Row():
-            with gr.Column():
-                with gr.Tab("Photo"):
-                    dropped = gr.Image(sources=["upload", "clipboard"], type="numpy", label="Drop a photo")
-                with gr.Tab("Camera"):
-                    camera = gr.Image(sources=["webcam"], streaming=True, type="numpy", label="Camera")
-            with gr.Column():
-                shown = gr.Image(label="What the network sees", interactive=False, buttons=["fullscreen", "download"])
-                said = gr.Markdown()
-                bars = gr.Label(label="Calibrated probabilities", num_top_classes=10)
-        memory = gr.State(None)
-        results = [shown, bars, said, memory]
-        for event in (dropped.change, network.change, confidence.change):
-            event(lambda *given: look(*given, live=False), [dropped, network, confidence, memory], results, api_visibility="private")
-        camera.stream(lambda *given: look(*given, live=True), [camera, network, confidence, memory], results,
-                      stream_every=0.05, concurrency_limit=1, show_progress="hidden", api_visibility="private")
-    return built
+def predictor(title):
+    """Return the Predictor of a network, built when it is first asked. Raises LabError for weights that do not fit."""
+    with one_at_a_time:  # Keras builds one network after the other
+        if title not in predictors:
+            run = networks()[title]
+            ask = Predictor(run.record["dataset"], run)
+            for n in (1, 2):  # compiles; after two numbers of pictures, for any number
+                ask(np.zeros((n, *ask.shape), np.uint8))
+            predictors[title] = ask
+        return predictors[title]
 
 
-def serve(port=None, wait=True):
-    """Open the page on this machine, where nobody else can reach it; return its address where it need not wait."""
-    import gradio as gr
+def look(image, title, confidence, watcher, live):
+    """Return the annotated picture, {class: probability}, a sentence, and what a video must remember.
 
-    built = page()
-    _, address, _ = built.launch(
-        server_name="127.0.0.1", server_port=port, share=False, inbrowser=wait and port is None, quiet=not wait, prevent_thread_lock=not wait,
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]), footer_links=[])
-    return built, address
+    image: uint8 (height, width, 3), or None; title: a key of `networks`, None while the page has none yet; watcher:
+    what was remembered.
+    """
+    if image is None or title is None:
+        return None, None, "", watcher
+    start, ask = time.perf_counter(), predictor(title)
+    if networks()[title].record["dataset"] != "fer2013":
+        square = min(image.shape[:2])
+        top, left = (image.shape[0] - square) // 2, (image.shape[1] - square) // 2
+        probabilities = ask(faces.crop(image, left, top, square, ask.shape)[None])[0]
+        said = ask.classes[int(probabilities.argmax())] if probabilities.max() >= confidence else faces.UNSURE
+        shown = image
+    else:
+        watcher = watcher if watcher and watcher.predict is ask else faces.Watcher(ask)
+        watcher.confidence = confidence
+        found = watcher.next(image) if live else watcher.picture(image)
+        probabilities = found[0].probabilities if found else None
+        shown, said = faces.annotated(image, found), ", ".join(face.label for face in found) or "no face found"
+    seconds = time.perf_counter() - start
+    bars = None if probabilities is None else dict(zip(ask.classes, map(float, probabilities)))
+    return shown, bars, f"{said} ({1000 * seconds:.0f} ms a picture, {1 / seconds:.0f} a second)", watcher
 
 
 def main(arguments):
@@ -245,12 +201,10 @@ def main(arguments):
     parser.add_argument("path", nargs="?", type=Path)
     parser.add_argument("--camera", type=int)
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "demo")
-    parser.add_argument("--port", type=int)
     given = parser.parse_args(arguments)
-    if given.path or given.camera is not None:
-        annotate(given.path, given.output, given.camera)
-    else:
-        serve(given.port)
+    if not given.path and given.camera is None:
+        parser.error("name a photo, a video or a folder, or --camera N")
+    annotate(given.path, given.output, given.camera)
 
 
 if __name__ == "__main__":

@@ -129,16 +129,17 @@ def _validation(runs):
     return np.array([run.record["metrics"]["validation"]["accuracy"] for run in runs])
 
 
-def against_base(study):
+def against_base(study, macro_f1=False):
     """Return a table of a study, one row a point: validation accuracy, its difference to the base, and what it says.
 
     Accuracies in percent (mean ± standard deviation over seeds), differences in points. p is of the
     t-test with the `pooled` standard deviation, corrected by `holm`; below 0.05 the point is better or worse.
+    macro_f1: show the macro-F1, too, which counts rare classes as much as frequent ones.
     """
     points = {f"{factor} {name.split('-', 1)[1]}": runs for factor, points in study.items() for name, runs in points.items()}
     base = next(runs for runs in points.values() if runs[0].record["variant"] == "study-base")
     others = {name: runs for name, runs in points.items() if runs is not base}
-    return _compared({"base": base} | others, [base] * len(others), study)
+    return _compared({"base": base} | others, [base] * len(others), study, macro_f1)
 
 
 def step_by_step(points, study):
@@ -149,23 +150,25 @@ def step_by_step(points, study):
     return _compared(points, list(points.values())[:-1], study)
 
 
-def _compared(points, references, study):
+def _compared(points, references, study, macro_f1=False):
     """Return a row for each of `points`; the first has no reference, the others one each."""
     first, *others = points.items()
     differences = np.array([_validation(runs).mean() - _validation(one).mean() for (_, runs), one in zip(others, references)])
     deviation, freedom = pooled(study)
     errors = deviation * np.sqrt([1 / len(runs) + 1 / len(one) for (_, runs), one in zip(others, references)])
     p_values = holm(2 * t.sf(np.abs(differences) / errors, freedom)) if freedom else np.ones(len(others))
-    rows = {first[0]: _point_row(first[1])}
+    rows = {first[0]: _point_row(first[1], macro_f1)}
     for (name, runs), difference, p in zip(others, differences, p_values):
         verdict = "cannot tell" if p >= 0.05 else "better" if difference > 0 else "worse"
-        rows[name] = _point_row(runs) | {"difference": f"{round(100 * difference, 1) + 0.0:+.1f}", "p": p_text(p), "verdict": verdict}
+        rows[name] = _point_row(runs, macro_f1) | {"difference": f"{round(100 * difference, 1) + 0.0:+.1f}", "p": p_text(p), "verdict": verdict}
     table = pd.DataFrame(rows).T.fillna("")
     return table[[name for name in table if name not in ("parameters", "seconds")] + ["parameters", "seconds"]]
 
 
-def _point_row(runs):
+def _point_row(runs, macro_f1):
     row = {"accuracy": mean_and_deviation(runs, "validation", "accuracy")}
+    if macro_f1:
+        row["macro-F1"] = mean_and_deviation(runs, "validation", "macro_f1")
     if "accuracy_tta" in runs[0].record["metrics"]["validation"]:
         row["six views"] = mean_and_deviation(runs, "validation", "accuracy_tta")
     return row | {"parameters": f"{runs[0].record['parameters']:,}",
