@@ -18,7 +18,6 @@ from .runs import label, read
 from .screen import clock
 
 DATASETS = {"quick": ["digits"], "full": ["fashion_mnist", "cifar10", "fer2013"]}  # what "all" means
-SEEDS_SO_FAR = {"fer2013/improved": 1}  # networks whose further seeds are still to come
 MODELS = ("dense", "one_conv", "two_conv", "improved")  # in the order of the story
 QUICK_EPOCHS = 3
 EXPECTED = ROOT / "data" / "expected.json"  # the accuracies of our seeds, written by tools/report.py
@@ -52,16 +51,15 @@ def start(notebook, profile="full", chosen="all", seeds=(0,), retrain=False, cla
         if value not in DATASETS:
             raise LabError(f"There is no profile {value!r}: set PROFILE (or LAB_PROFILE) to {profiles}.")
         profile = value
-    story = DATASETS[profile]
     if not isinstance(seeds, (list, tuple)) or not seeds or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
         raise LabError(f"SEEDS is {seeds!r}: set it to a list of whole numbers such as [0, 1, 2].")
-    names = story if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
+    names = DATASETS[profile] if chosen == "all" else [chosen] if isinstance(chosen, str) else list(chosen)
     if not names:
         raise LabError('DATASETS is empty: set it to "all" or to a list such as ["fashion_mnist"].')
     pd.set_option("display.max_colwidth", 120)
     kept = None if classes == "all" else [classes] if isinstance(classes, str) else list(classes)
     found = [datasets.load(name, kept, image_size, grey) for name in names]
-    whole = [dataset.name for dataset in found] == story
+    whole = [dataset.name for dataset in found] == DATASETS[profile]
     lesson = Lesson(notebook, profile, found, list(seeds), retrain, whole)
     print(f"profile {profile}; data sets: {', '.join(d.title for d in lesson.datasets)}; "
           f"writing to {relative(lesson.output) if lesson.output != ROOT else 'figures/ and report/generated/'}")
@@ -97,7 +95,7 @@ class Lesson:
         """
         retrain = dataset.available and (self.retrain or _asked(dataset, model))
         return self._note([training.train(function, dataset, self._adapted(recipe, dataset), model, seed, "main", self.runs_folder, retrain)
-                           for seed in self.seeds[: SEEDS_SO_FAR.get(f"{dataset.name}/{model}")]])
+                           for seed in self.seeds])
 
     def study(self, model, function, base, factors, dataset, train):
         """Return {factor: {variant: runs}}, the runs of recipes that differ from `base` in one factor.

@@ -203,22 +203,34 @@ ablation = {
 study_recipes = {
     "fashion_mnist": replace(
         improved_recipe, epochs=8, label_smoothing=0.1, model_arguments={"widths": (32, 64, 128)}),
+    "fer2013": replace(
+        improved_recipe, epochs=16, subset=0.5, label_smoothing=0.1, model_arguments={"widths": (24, 48, 96, 192)},
+        augmentation={"flip": "alternating", "shift": 4}),
 }
 
 
 smoothing = {f"smoothing-{value}": {"label_smoothing": value} for value in (0.0, 0.1, 0.2)}
 cutout = {"augmentation": {"flip": "alternating", "shift": 2, "cutout": 8}}
 wider = {"model_arguments": {"widths": (48, 96, 192)}}
+narrow = study_recipes["fer2013"].model_arguments
 choices = {
     "fashion_mnist": {
         "smoothing": smoothing,
         "augmentation": {"change-shift-2": {}, "change-none": {"augmentation": None}, "change-cutout-8": cutout},
         "epochs": {"epochs-8": {}, "epochs-16": {"epochs": 16}},
         "widths": {"widths-32-64-128": {}, "widths-48-96-192": wider}},
+    "fer2013": {
+        "smoothing": {name: smoothing[name] for name in ("smoothing-0.0", "smoothing-0.1")},
+        "class weights": {"weights-none": {}, "weights-balanced": {"class_weight": "balanced"}},
+        "regularisation": {
+            "add-none": {}, "add-dropout-0.3": {"model_arguments": narrow | {"dropout": 0.3}},
+            "add-cutout-16": {"augmentation": {"flip": "alternating", "shift": 4, "cutout": 16}}}},
 }
 
 
 improved_recipes = {
     "fashion_mnist": replace(
         study_recipes["fashion_mnist"], epochs=24, model_arguments={"widths": (64, 128, 256)}),
+    "fer2013": replace(
+        study_recipes["fer2013"], epochs=30, subset=None, model_arguments={"widths": (40, 80, 160, 320)}),
 }
