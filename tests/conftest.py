@@ -13,6 +13,12 @@ os.environ.pop("LAB_PROFILE", None)
 os.environ.pop("LAB_RETRAIN", None)
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Number long values: archives hold the time of their making, and both processes must find the same tests."""
+    return argname if isinstance(val, (bytes, str)) and len(val) > 60 else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Keep the tests of the quick profile's run in one process, so that it is made once."""
     for item in items:

@@ -50,22 +50,20 @@ def test_quick_leaves_everything_outside_build_alone(quick):
             assert path.read_bytes() == (ROOT / name).read_bytes(), name
 
 
-def test_one_notebook_alone_in_any_order(quick, tmp_path):
-    folder = shutil.copytree(quick, tmp_path / "alone", ignore=shutil.ignore_patterns("build"))
+def test_one_notebook_alone_in_any_order(copy):
     name = random.choice(NAMES[1:])
     for other in NAMES:
         if other != name:
-            (folder / "notebooks" / f"{other}.ipynb").unlink()
-    done = tool(folder, "notebooks.py", "run", "quick")
+            (copy / "notebooks" / f"{other}.ipynb").unlink()
+    done = tool(copy, "notebooks.py", "run", "quick")
     assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
 
 
-def test_an_unknown_profile_in_a_notebook_is_one_sentence(quick, tmp_path):
-    folder = shutil.copytree(quick, tmp_path / "wrong", ignore=shutil.ignore_patterns("build"))
-    path = folder / "notebooks" / "02_dense_baseline.ipynb"
-    (folder / "notebooks" / "01_dataset_exploration.ipynb").unlink()
+def test_an_unknown_profile_in_a_notebook_is_one_sentence(copy):
+    path = copy / "notebooks" / "02_dense_baseline.ipynb"
+    (copy / "notebooks" / "01_dataset_exploration.ipynb").unlink()
     path.write_text(path.read_text().replace('PROFILE = \\"full\\"', 'PROFILE = \\"fast\\"'))
-    done = tool(folder, "notebooks.py", "run", "quick")
+    done = tool(copy, "notebooks.py", "run", "quick")
     assert done.returncode == 1
     assert done.stderr.strip() == ("notebooks/02_dense_baseline.ipynb stopped: There is no profile 'fast': "
                                    "set PROFILE (or LAB_PROFILE) to 'quick' or 'full'.")
