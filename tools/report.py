@@ -34,7 +34,7 @@ def escape(text):
     return re.sub(r"[\\~^&%$#_{}]", lambda m: special.get(m[0], "\\" + m[0]), str(text))
 
 
-SHARES = ("balanced_accuracy", "black", "share", "test_share", "agreement", "majority", "unanimous")  # printed in percent
+SHARES = ("balanced_accuracy", "black", "share", "test_share", "agreement", "majority", "unanimous", "precision", "recall")  # printed in percent
 
 
 def printed(key, value):
