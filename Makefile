@@ -6,7 +6,7 @@ TEST = -m pytest -q -n 2 --dist loadgroup
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help quick test test-long test-oldest reproduce retrain photos check bench rivals demo submission pages sync report install-tex
+.PHONY: help quick test test-long test-oldest reproduce plan retrain photos check bench baselines demo submission pages sync report install-tex
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,10 +29,11 @@ reproduce: $(VENV)/installed ## run the five notebooks on the real data with the
 	@$(RUN) tools/report.py full
 	@$(RUN) tools/report.py readme
 
-retrain: $(VENV)/installed ## the same, training again; DATASETS="fashion_mnist" and MODELS="dense two_conv" narrow it
-	@$(RUN) tools/notebooks.py run full $(foreach d,$(or $(DATASETS),*),$(foreach m,$(or $(MODELS),*),'$(d)/$(m)'))
-	@$(RUN) tools/report.py full
-	@$(RUN) tools/report.py readme
+plan: $(VENV)/installed ## list what is to be trained: finished, missing, cost here; RUNS='cifar10/improved/*' narrows it
+	@$(RUN) tools/plan.py list $(foreach pattern,$(RUNS),'$(pattern)')
+
+retrain: $(VENV)/installed ## train again; RUNS='cifar10/improved/*', RUNS=missing or RUNS=grader (one seed of each) narrows it
+	@$(RUN) tools/plan.py train $(foreach pattern,$(RUNS),'$(pattern)')
 
 photos: $(VENV)/installed ## run the five notebooks on your own pictures: FOLDER=photos/ (PROFILE=quick trains for seconds)
 	@$(RUN) tools/notebooks.py on "$$FOLDER" $(or $(PROFILE),full)
@@ -44,8 +45,8 @@ check: $(VENV)/installed ## recompute metrics, hashes, stamps and printed number
 bench: $(VENV)/installed ## measure the speed of training beside plain model.fit and beside the machine's limit (seven minutes)
 	@$(RUN) tools/bench.py
 
-rivals: $(VENV)/installed ## train two well-known networks as long as our improved one took, or MINUTES=20 each
-	@$(RUN) tools/rivals.py $(MINUTES)
+baselines: $(VENV)/installed ## train two well-known networks as long as our improved one took, or MINUTES=20 each
+	@$(RUN) tools/baselines.py $(MINUTES)
 
 demo: $(VENV)/demo ## open a page on this machine that names faces' expressions; INPUT= a photo, video, folder or "--camera 0"
 	@$(RUN) $(if $(INPUT),tools/demo.py $(if $(filter --%,$(INPUT)),$(INPUT),"$$INPUT"),tools/page.py)

@@ -6,6 +6,8 @@ usage: notebooks.py sync                  write Setup cells, links and lab/model
                                           matches a PATTERN such as "fashion_mnist/two_conv" or "*/*"
        notebooks.py on NAME PROFILE       run all five on one data set or folder of photos, into build/
 """
+import interrupt  # noqa: F401
+
 import ast
 import io
 import json
@@ -36,7 +38,7 @@ import keras
 from keras import layers
 
 from . import parts
-from .training import Recipe
+from .jobs import DATA_SETS, Job, Recipe, study_jobs
 '''
 SETUP = '''import os
 import subprocess

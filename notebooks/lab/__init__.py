@@ -4,7 +4,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from .files import LabError
-from .training import Recipe
+from .jobs import DATA_SETS, Job, Recipe, study_jobs
 from .lesson import hyper_parameters, layer_table, setup_line, start, trained
 from .prediction import predict
 from .faces import look

@@ -46,10 +46,26 @@ def blank(images):
     return np.flatnonzero((flat == flat[:, :1]).all(axis=1))
 
 
-def leaked(dataset):
-    """Return (test images,) bool: whether the image has exactly the pixels of a training image."""
-    training = {image.tobytes() for image in dataset.split("training")[0]}
-    return np.array([image.tobytes() in training for image in dataset.split("test")[0]])
+def leaked(dataset, split="test", among=("training",)):
+    """Return (images of the split,) bool: whether the image has exactly the pixels of one in the splits `among`."""
+    seen = {image.tobytes() for one in among for image in dataset.split(one)[0]}
+    return np.array([image.tobytes() in seen for image in dataset.split(split)[0]], bool)
+
+
+def condemned(dataset, positions):
+    """Return (positions,) bool: images that a careful training leaves out, among those at `positions`.
+
+    They are blank images, images with the pixels of an image that is not among `positions` (of validation or test),
+    images that stand there more than once with different labels, and every copy but the first of the others.
+    """
+    group = groups(dataset.images)
+    inside = np.zeros(len(group), bool)
+    inside[positions] = True
+    here, labels = group[positions], dataset.labels[positions]
+    outside = np.isin(here, group[~inside])
+    conflicting = (pd.Series(labels).groupby(here).transform("nunique") > 1).to_numpy()
+    again = pd.Series(here).duplicated().to_numpy()
+    return outside | conflicting | again | np.isin(positions, blank(dataset.images))
 
 
 def near_copies(dataset, least=0.97):

@@ -1,9 +1,11 @@
-"""The one place that knows which backend Keras runs on."""
+"""Keras and TensorFlow: imported quietly, fed with arrays, asked what they compute on."""
 import importlib
 import os
 import platform
+import random
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,29 +31,26 @@ def _quiet():
 # TensorFlow uses oneDNN unasked on the newest processors only; on an older one it is 1.8 times as fast (measured).
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 MEND = "install what requirements.txt lists: pip install -r requirements.txt"
+OTHER = "Keras is set to compute with {}, this project computes with TensorFlow alone: unset KERAS_BACKEND and start anew."
+if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
+    raise LabError(OTHER.format(os.environ["KERAS_BACKEND"]))
 try:
     with _quiet():
         import keras
+        import tensorflow as tf
 except ImportError as error:
-    raise LabError(f"Keras or its backend is not installed ({error}): {MEND}") from None
+    raise LabError(f"Keras or TensorFlow is not installed ({error}): {MEND}") from None
 if int(keras.__version__.split(".")[0]) < 3:
     raise LabError(f"Keras {keras.__version__} is too old, Keras 3 is needed: {MEND}")
-with _quiet():
-    _BACKEND = importlib.import_module(keras.config.backend())
-if keras.config.backend() == "tensorflow":
-    _BACKEND.get_logger().setLevel("ERROR")  # many small networks in one process are what notebook 05 wants
+if keras.config.backend() != "tensorflow":  # it was imported before this module
+    raise LabError(OTHER.format(keras.config.backend()))
+tf.get_logger().setLevel("ERROR")  # many small networks in one process are what notebook 05 wants
 
 
 def accelerator():
     """Return the name of the graphics card that Keras computes on, or None."""
-    name = keras.config.backend()
-    if name == "tensorflow":
-        cards = _BACKEND.config.list_physical_devices("GPU")
-        return cards and _BACKEND.config.experimental.get_device_details(cards[0]).get("device_name", "GPU") or None
-    if name == "jax":
-        device = _BACKEND.devices()[0]
-        return None if device.platform == "cpu" else device.device_kind
-    return _BACKEND.cuda.get_device_name(0) if _BACKEND.cuda.is_available() else None
+    cards = tf.config.list_physical_devices("GPU")
+    return cards and tf.config.experimental.get_device_details(cards[0]).get("device_name", "GPU") or None
 
 
 def out_of_memory(error):
@@ -66,26 +65,49 @@ def batches(size, x, y=None):
     From plain arrays Keras makes a tf.data.Dataset whose autotuning thread sleeps for up to a minute,
     and at the end of each call TensorFlow waits for it; a Dataset without autotuning ends at once.
     """
-    if keras.config.backend() != "tensorflow":
-        return {"x": x, "batch_size": size} | ({} if y is None else {"y": y})
-    options = _BACKEND.data.Options()
+    options = tf.data.Options()
     options.autotune.enabled = False
-    examples = _BACKEND.data.Dataset.from_tensor_slices(x if y is None else (x, y))
+    with tf.device("CPU:0"):  # or a graphics card holds the whole array
+        examples = tf.data.Dataset.from_tensor_slices(x if y is None else (x, y))
     return {"x": examples.batch(size).prefetch(2).with_options(options)}
+
+
+def apart(function, *arguments, **options):
+    """Return what a function that builds networks returns; the caller's random state and Keras' settings stay as they are.
+
+    It runs in a thread of its own: Keras keeps names, dtype policy and random seeds for each thread.
+    """
+    before = random.getstate(), np.random.get_state()
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(function, *arguments, **options).result()
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def gradient(function, x):
     """Return the gradient of a scalar function of Keras operations at the array `x`, an array of its shape."""
-    name, point = keras.config.backend(), keras.ops.convert_to_tensor(x)
-    if name == "jax":
-        return np.asarray(_BACKEND.grad(function)(point))
-    if name == "torch":
-        point = point.detach().requires_grad_()
-        return keras.ops.convert_to_numpy(_BACKEND.autograd.grad(function(point), point)[0])
-    with _BACKEND.GradientTape() as tape:
+    point = keras.ops.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
         tape.watch(point)
         value = function(point)
     return tape.gradient(value, point).numpy()
+
+
+def others(since=None):
+    """Return what is needed to ask later, or, asked again with it, the share of the machine that other processes used
+    in between, from 0 to 1: None where the system does not tell."""
+    try:
+        fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except (OSError, ValueError, IndexError):
+        return None
+    tick = os.sysconf("SC_CLK_TCK")
+    whole, idle = sum(fields) / tick, (fields[3] + fields[4]) / tick
+    now = {"whole": whole, "others": whole - idle - time.process_time()}
+    if since is None:
+        return now
+    return (now["others"] - since["others"]) / max(now["whole"] - since["whole"], 1e-9)
 
 
 def hand_back():
@@ -114,8 +136,8 @@ def environment(precision="float32"):
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,
-        "backend": keras.config.backend(),
-        "backend_version": _BACKEND.__version__,
+        "backend": "tensorflow",
+        "backend_version": tf.__version__,
         "device": accelerator() or processor(),
         "threads": threads,
         "precision": precision,

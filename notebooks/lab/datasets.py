@@ -4,7 +4,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,7 @@ class Dataset:
     splits: dict = None
     division: str = "the positions stored in data/splits"
     left_out: pd.DataFrame = None
+    _parts: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def available(self):
@@ -50,11 +51,20 @@ class Dataset:
         return self.images is not None
 
     def split(self, name):
-        """Return (images, labels) of "training", "validation" or "test"."""
+        """Return (images, labels) of "training", "validation" or "test"; they are shared, and cannot be written to.
+
+        A split that lies in one piece is not copied, another one once.
+        """
         if not self.available:
             raise LabError(f"The images of {self.title} are not here.\n{self.recipe}")
-        chosen = self.splits[name]
-        return self.images[chosen], self.labels[chosen]
+        if name not in self._parts:
+            chosen = self.splits[name]
+            if len(chosen) and len(chosen) == chosen[-1] - chosen[0] + 1:
+                chosen = slice(chosen[0], chosen[-1] + 1)
+            self._parts[name] = self.images[chosen], self.labels[chosen]
+            for part in self._parts[name]:
+                part.flags.writeable = False
+        return self._parts[name]
 
     def subset(self, classes):
         """Return the data set with these classes alone, in this order, under a name of its own."""
@@ -158,7 +168,8 @@ def _folder(name, size, grey):
     plain = f"my-{plain}" if name != JPEG and plain in (*KNOWN, JPEG) else plain
     files, _ = photos.listing(path)
     facts = [(relative(file), file.stat().st_size, file.stat().st_mtime_ns) for file, _, _ in files if file.exists()]
-    cache = CACHE / f"{plain}-{sha256(Path(photos.__file__), json.dumps([facts, size, grey, classes]))[:12]}"
+    kind = f"{plain}-{size}-{'grey' if grey else 'rgb'}"
+    cache = CACHE / f"{kind}-{sha256(Path(photos.__file__), json.dumps([facts, size, grey, classes]))[:12]}"
     try:
         about = json.loads((cache / "about.json").read_text())
         with np.load(cache / "splits.npz") as stored:
@@ -168,7 +179,7 @@ def _folder(name, size, grey):
         found = None
     if found is None:
         found, about, splits = _read_folder(path, size, grey, classes)
-        for old in CACHE.glob(f"{plain}-????????????"):
+        for old in CACHE.glob(f"{kind}-????????????"):  # of what the folder held before
             shutil.rmtree(old, ignore_errors=True)
         _store(cache, *found, splits, about)
     left_out = pd.DataFrame(about["left_out"], columns=["file", "reason"])

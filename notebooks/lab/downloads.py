@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from .files import LabError, relative, sha256
+from .files import LabError, alone, relative, sha256
 from .screen import Line, clock
 
 TIMEOUT = 20  # seconds without a byte
@@ -31,26 +31,32 @@ def fetch(path, urls, size, digest):
     all give the same bytes. A source is left after three broken connections, or when it is slow
     and another one is left.
 
+    Where another process is downloading it, wait for that one.
+
     Raises LabError, with the reason of each source, when none gives the right file.
     """
-    part, reasons, line = path.with_name(path.name + ".part"), [], Line()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for i, url in enumerate(urls):
-            try:
-                for _ in range(1 + part.exists()):  # what was there before may be what is wrong
-                    _collect(part, url, size, line, last=i + 1 == len(urls))
-                    if sha256(part) == digest:
-                        os.replace(part, path)
-                        line.show(f"{path.name}: {size / 1e6:.1f} MB downloaded", last=True)
-                        return path
-                    part.unlink()
-                raise Refused("another content than expected")
-            except Refused as refusal:
-                reasons.append(f"{url}: {refusal}")
+        with alone(path.with_name(f".{path.name}.lock"), f"downloading {path.name}"):
+            return path if path.exists() and sha256(path) == digest else _fetch(path, urls, size, digest)
     except OSError as error:
-        raise LabError(f"Cannot write {relative(part)} ({error.strerror or error}): make its folder writable, or free "
+        raise LabError(f"Cannot write {relative(path)} ({error.strerror or error}): make its folder writable, or free "
                        "some disk space, and run again.") from None
+
+
+def _fetch(path, urls, size, digest):
+    part, reasons, line = path.with_name(path.name + ".part"), [], Line()
+    for i, url in enumerate(urls):
+        try:
+            for _ in range(1 + part.exists()):  # what was there before may be what is wrong
+                _collect(part, url, size, line, last=i + 1 == len(urls))
+                if sha256(part) == digest:
+                    os.replace(part, path)
+                    line.show(f"{path.name}: {size / 1e6:.1f} MB downloaded", last=True)
+                    return path
+                part.unlink()
+            raise Refused("another content than expected")
+        except Refused as refusal:
+            reasons.append(f"{url}: {refusal}")
     raise LabError("; ".join(reasons))
 
 

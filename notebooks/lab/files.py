@@ -1,8 +1,14 @@
 """Where things are, and how they are written: whole, or not at all."""
 import hashlib
+import json
 import os
+import platform
+import secrets
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parents[2]  # the repository
 
@@ -31,6 +37,11 @@ def sha256(*parts):
     return digest.hexdigest()
 
 
+def beside(path):
+    """Return a temporary name in the folder of `path`, with its ending, that no other process or host can have."""
+    return path.with_name(f".{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}-{path.name}")
+
+
 @contextmanager
 def writing(path):
     """Give a temporary path to write to; it becomes `path` when the block ends well.
@@ -38,7 +49,7 @@ def writing(path):
     Raises LabError where the disk or the folder refuses; an earlier file stays whole.
     """
     path = Path(path)
-    part = path.with_name(f".{os.getpid()}-{path.name}")  # keeps the ending: savers look at it
+    part = beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -58,3 +69,33 @@ def write(path, content):
     """Write text or bytes to `path` atomically."""
     with writing(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def alone(path, what, tell=print):
+    """Hold the lock file `path`: while another process holds it, say who does `what`, and wait.
+
+    The system frees the lock of a process that has died. The same thread may enter twice.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        tell(f"{what}: {_owner(path)} is at it; waiting for it.")
+        lock.acquire()
+    try:
+        about = {"host": platform.node(), "process": os.getpid(), "since": datetime.now().isoformat(" ", "seconds")}
+        write(path.with_suffix(".json"), json.dumps(about))
+        yield
+    finally:
+        lock.release()
+
+
+def _owner(path):
+    """Return who holds a lock, in words."""
+    try:
+        about = json.loads(path.with_suffix(".json").read_text())
+        return f"process {about['process']} on {about['host']}, since {about['since']},"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

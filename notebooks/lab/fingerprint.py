@@ -2,8 +2,11 @@
 import inspect
 import json
 from dataclasses import asdict
+from functools import lru_cache
 
-from .backend import keras
+import numpy as np
+
+from .backend import apart, keras
 from .files import sha256
 
 PROTOCOL = 1  # raised only when the same recipe would give other weights
@@ -58,14 +61,33 @@ def _inputs(node):
             yield from _inputs(part)
 
 
-def fingerprint(model, recipe, dataset, seed):
-    """Return the SHA-256 of all that decides a run: architecture, recipe, data, split, seed, protocol."""
+def operations(model):
+    """Return the multiplications and additions that one image costs on its way forward, of convolutions and dense layers.
+
+    Training costs three times as much: forward, and two products of the same size back.
+    """
+    counts = [np.prod(layer.kernel.shape) * (np.prod(layer.output.shape[1:-1]) if len(layer.kernel.shape) == 4 else 1)
+              for layer in model.layers if hasattr(layer, "kernel")]
+    return int(2 * sum(counts))
+
+
+@lru_cache(maxsize=None)
+def _described(build, shape, classes, arguments):
+    return architecture(apart(build, shape, classes, **json.loads(arguments)))
+
+
+def fingerprint(job, dataset):
+    """Return the SHA-256 of all that decides a run: architecture, recipe, data, split, seed, protocol.
+
+    Each architecture is built and described once.
+    """
+    arguments = json.dumps(job.recipe.model_arguments, sort_keys=True)
     decided = {
-        "architecture": architecture(model),
-        "recipe": {k: v for k, v in asdict(recipe).items() if v is not None},
+        "architecture": _described(job.build, dataset.shape, len(dataset.classes), arguments),
+        "recipe": {k: v for k, v in asdict(job.recipe).items() if v is not None},
         "data": dataset.sha256,
         "split": dataset.split_sha256,
-        "seed": seed,
+        "seed": job.seed,
         "protocol": PROTOCOL,
     }
     return sha256(json.dumps(decided, sort_keys=True))

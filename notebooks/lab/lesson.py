@@ -1,6 +1,5 @@
 """One notebook at work: its profile and data sets, and all that it writes."""
 import csv
-import fnmatch
 import io
 import json
 import os
@@ -14,10 +13,12 @@ from . import datasets, evaluation, models, plots, training
 from .backend import environment, hand_back
 from .files import ROOT, LabError, relative, sha256, write, writing
 from .fingerprint import architecture, fingerprint
+from .jobs import BASE, DATA_SETS, Job, Recipe
+from .plan import plan
 from .runs import label, read
 from .screen import clock
 
-DATASETS = {"quick": ["digits"], "full": ["fashion_mnist", "cifar10", "fer2013"]}  # what "all" means
+DATASETS = {"quick": ["digits"], "full": list(DATA_SETS)}  # what "all" means
 MODELS = ("dense", "one_conv", "two_conv", "improved")  # in the order of the story
 QUICK_EPOCHS = 3
 EXPECTED = ROOT / "data" / "expected.json"  # the accuracies of our seeds, written by tools/report.py
@@ -27,9 +28,8 @@ PLAIN_PDF = {"CreationDate": None, "Creator": None, "Producer": None}  # an unch
 def setup_line():
     """Return one line for the Setup cell: versions, device, profile."""
     facts = environment()
-    names = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
     profile = os.environ.get("LAB_PROFILE")
-    return (f"Python {facts['python']} · {names[facts['backend']]} {facts['backend_version']} · Keras {facts['keras']}"
+    return (f"Python {facts['python']} · TensorFlow {facts['backend_version']} · Keras {facts['keras']}"
             f" · {facts['device']}, {facts['threads']} CPU threads · profile "
             + (f"{profile} (from LAB_PROFILE)" if profile else "as set below"))
 
@@ -72,6 +72,7 @@ class Lesson:
     def __init__(self, notebook, profile, chosen, seeds, retrain, whole):
         self.notebook, self.profile, self.datasets, self.retrain = notebook, profile, chosen, retrain
         self.seeds = seeds[:1] if profile == "quick" else seeds
+        self.epochs = QUICK_EPOCHS if profile == "quick" else None
         top = ROOT / "build" / "quick" if profile == "quick" else ROOT
         missing = [dataset.name for dataset in chosen if not dataset.available]
         names = ["quick"] * (profile == "quick") + [dataset.name for dataset in chosen]
@@ -88,30 +89,30 @@ class Lesson:
 
     # --- runs
 
-    def train(self, model, function, recipe, dataset):
-        """Return the finished runs, one a seed, of a model on a data set: loaded or trained now.
+    def train(self, jobs, dataset):
+        """Return the finished runs, one for each of SEEDS, of a network on a data set: loaded or trained now.
 
-        In the quick profile a run has at most three epochs; small sets get smaller batches.
+        jobs: those of the network, for one data set or for several. A data set that has none gets those of the first
+        one, and a seed that has none the job of the first seed; see `adapted`.
         """
-        retrain = dataset.available and (self.retrain or _asked(dataset, model))
-        return self._note([training.train(function, dataset, self._adapted(recipe, dataset), model, seed, "main", self.runs_folder, retrain)
-                           for seed in self.seeds])
+        mine = [job for job in jobs if job.dataset == dataset.name] or [job for job in jobs if job.dataset == jobs[0].dataset]
+        seeds = {job.seed: job for job in mine}
+        chosen = [adapted(seeds.get(seed) or replace(mine[0], seed=seed, weights=False), dataset, self.epochs) for seed in self.seeds]
+        return self._note(training.train(chosen, dataset, self.runs_folder, self.retrain and dataset.available))
 
-    def study(self, model, function, base, factors, dataset, train):
-        """Return {factor: {variant: runs}}, the runs of recipes that differ from `base` in one factor.
+    def study(self, points, dataset, train):
+        """Return {factor: {point: runs}} for {factor: {point: jobs}}, as `lab.jobs.study_jobs` makes them.
 
-        factors: {factor: {variant: the fields of `base` that it replaces}}. A variant that replaces
-        nothing is the base itself, stored as "study-base"; each factor has one. Seeds 0 and 1
-        are used, in the quick profile 0, and no test image. Stored runs are loaded; a missing one is trained where `train`
+        In the quick profile the first seed is used. Stored runs are loaded; a missing one is trained where `train`
         is true, and in the quick profile, else left out. train=None is for a study that another notebook trains: nothing
         is trained again. Without its base a study is empty.
         """
-        found, result = {}, {factor: {} for factor in factors}
-        for factor, name, change in [(f, n, c) for f, changes in factors.items() for n, c in changes.items()]:
-            recipe = replace(base, **change)
-            variant = "study-base" if recipe == base else name
+        found, result = {}, {factor: {} for factor in points}
+        for factor, name, jobs in [(f, n, jobs) for f, ones in points.items() for n, jobs in ones.items()]:
+            jobs = [adapted(job, dataset, self.epochs) for job in (jobs[:1] if self.profile == "quick" else jobs)]
+            variant = jobs[0].variant
             if variant not in found:
-                found[variant] = self._point(model, function, self._adapted(recipe, dataset), dataset, variant, train)
+                found[variant] = self._point(jobs, dataset, train)
             if all(found[variant]):
                 result[factor][name] = self._note(found[variant])
         runs = [run for point in found.values() if all(point) for run in point]
@@ -119,28 +120,15 @@ class Lesson:
         print(f"{dataset.title}: {len(runs)} run{'s' * (len(runs) != 1)}, trained for {clock(sum(run.record['seconds']['train'] for run in runs))}"
               + f"; {missing} point{'s' * (missing != 1)} left out, which {'an earlier notebook trains' if train is None else 'TRAIN_STUDY = True would train'}"
               * bool(missing))
-        return {factor: points for factor, points in result.items() if points} if all(found["study-base"]) else {}
+        return {factor: points for factor, points in result.items() if points} if all(found[BASE]) else {}
 
-    def _point(self, model, function, recipe, dataset, variant, train):
-        """Return the runs of one recipe of a study, None for each that is missing."""
-        again = train is not None and dataset.available and (_asked(dataset, model, variant) or self.retrain and train)
-        places = [(model, seed, variant, self.runs_folder) for seed in ((0,) if self.profile == "quick" else (0, 1))]
-        runs = [] if again else [training.stored(function, dataset, recipe, *place) for place in places]
+    def _point(self, jobs, dataset, train):
+        """Return the runs of one point of a study, None for each that is missing."""
+        again = bool(train) and dataset.available and self.retrain
+        runs = [] if again else [training.stored(job, dataset, self.runs_folder) for job in jobs]
         if again or not all(runs) and (train or self.profile == "quick"):
-            runs = [training.train(function, dataset, recipe, *place, retrain=again) for place in places]
+            runs = training.train(jobs, dataset, self.runs_folder, again)
         return runs
-
-    def _adapted(self, recipe, dataset):
-        """Return the recipe for a training here: at most three epochs in the quick profile, small batches for few images.
-
-        Batches are halved until an epoch has 16 of them, down to 16 images; the learning rate of SGD with them.
-        """
-        batch = recipe.batch_size
-        while dataset.available and batch > 16 and batch * 16 > len(dataset.splits["training"]):
-            batch //= 2
-        rate = recipe.learning_rate * (batch / recipe.batch_size if recipe.optimizer.endswith("SGD") else 1)
-        epochs = min(recipe.epochs, QUICK_EPOCHS) if self.profile == "quick" else recipe.epochs
-        return replace(recipe, epochs=epochs, batch_size=batch, learning_rate=rate)
 
     def finished(self, dataset, names=MODELS):
         """Return {model: runs} of the headline runs of a data set, of the models `names`, in the order of the story.
@@ -154,8 +142,7 @@ class Lesson:
             if others:
                 print(f"{label(model, 'main')} on {dataset.title}: {others} run{'s' * (others != 1)} of other images or another recipe left out.")
             if not runs and self.profile == "quick":
-                function, recipe = getattr(models, f"build_{model}"), headline_recipe(model, dataset.name)
-                runs = self.train(model, function, recipe, dataset)
+                runs = self.train([job for job in plan().values() if job.model == model and job.variant == "main"], dataset)
             if runs:
                 found[model] = self._note(runs)
         if not found:
@@ -168,7 +155,8 @@ class Lesson:
         self.numbers |= run_numbers(runs)
         return runs
 
-    def normal(self, runs):
+    @staticmethod
+    def normal(runs):
         """Return a table that compares the first of each list of runs with the seeds that came with the repository.
 
         runs: lists of runs, one a network and data set. The interval is `evaluation.prediction_interval`, in percent.
@@ -257,9 +245,17 @@ class Lesson:
             hand_back()
 
 
-def headline_recipe(model, name):
-    """Return the recipe of a network's headline runs on the data set `name`."""
-    return getattr(models, f"{model}_recipes", {}).get(name, getattr(models, f"{model}_recipe", None))
+def adapted(job, dataset, epochs=None):
+    """Return the job for a data set that may be another one: at most `epochs`, and small batches for few images.
+
+    Batches are halved until an epoch has 16 of them, down to 16 images; the learning rate of SGD with them.
+    """
+    recipe, batch = job.recipe, job.recipe.batch_size
+    while dataset.available and batch > 16 and batch * 16 > len(dataset.splits["training"]):
+        batch //= 2
+    rate = recipe.learning_rate * (batch / recipe.batch_size if recipe.optimizer.endswith("SGD") else 1)
+    recipe = replace(recipe, epochs=min(recipe.epochs, epochs or recipe.epochs), batch_size=batch, learning_rate=rate)
+    return replace(job, dataset=dataset.name, recipe=recipe)
 
 
 def headline(folder, dataset=None):
@@ -274,12 +270,6 @@ def headline(folder, dataset=None):
     newest = max((run.record for run in fitting), key=lambda record: record["finished_at"], default=None)
     runs = [run for run in fitting if setting(run.record) == setting(newest)]
     return runs, len(found) - len(runs)
-
-
-def _asked(dataset, model, variant="main"):
-    """Return whether LAB_RETRAIN names these runs, in patterns such as "cifar10/two_conv" or "*/*"."""
-    name = "/".join([dataset.name, model] + [variant] * (variant != "main"))
-    return any(fnmatch.fnmatch(name, pattern) for pattern in os.environ.get("LAB_RETRAIN", "").split())
 
 
 def setting(record):
@@ -333,17 +323,18 @@ def trained(run, dataset):
     Raises LabError where the run was stored without weights, or they are missing or altered, and where the function
     has changed since.
     """
-    record, recipe = run.record, training.Recipe(**run.record["recipe"])
-    network = training.build(getattr(models, f"build_{record['model']}"), dataset, recipe, record["seed"])
+    record = run.record
+    job = Job(*(record[name] for name in ("dataset", "model", "variant", "seed")), Recipe(**record["recipe"]),
+              getattr(models, f"build_{record['model']}"))
     content = replace(dataset, sha256=record["data_sha256"], split_sha256=record["split_sha256"])
-    if fingerprint(network, recipe, content, record["seed"]) != record["fingerprint"]:
+    if fingerprint(job, content) != record["fingerprint"]:
         raise LabError(f"The network of {run.name} is not the one that lab/models.py builds now: run make sync, or train it again.")
-    return run.load_weights(network, dataset.classes)
+    return run.load_weights(training.build(job.build, dataset, job.recipe), dataset.classes)
 
 
 def hyper_parameters(run):
     """Return the recipe of a run as a table: one row a hyper-parameter, defaults included."""
-    recipe = asdict(training.Recipe(**run.record["recipe"]))
+    recipe = asdict(Recipe(**run.record["recipe"]))
     values = {name.replace("_", " "): _words(value) for name, value in recipe.items()}
     return pd.DataFrame({"value": values}).rename_axis("hyper-parameter")
 

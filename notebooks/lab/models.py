@@ -5,18 +5,20 @@ import keras
 from keras import layers
 
 from . import parts
-from .training import Recipe
+from .jobs import DATA_SETS, Job, Recipe, study_jobs
 
 
 # --- 02_dense_baseline.ipynb ---
 
 
-def build_dense(input_shape, classes, units=512):
+def build_dense(input_shape, classes, units=512, dropout=0.0):
     """One hidden layer of `units`: uint8 images (height, width, channels) to probabilities."""
     inputs = keras.Input(shape=input_shape, dtype="uint8")
     x = layers.Rescaling(scale=1 / 255)(inputs)
     x = layers.Flatten()(x)
     x = layers.Dense(units=units, activation="relu")(x)
+    if dropout:
+        x = layers.Dropout(rate=dropout)(x)
     outputs = layers.Dense(units=classes, activation="softmax")(x)
     return keras.Model(inputs, outputs, name="dense")
 
@@ -33,15 +35,27 @@ dense_recipe = Recipe(
 )
 
 
+dense_jobs = [
+    Job(name, "dense", "main", seed, dense_recipe, build_dense, test=True,
+        weights=name == "fashion_mnist" and seed == 0)
+    for name in DATA_SETS for seed in range(5)
+]
+
+
 # --- 03_two_conv_cnn.ipynb ---
 
 
-def build_one_conv(input_shape, classes, filters=32, units=256, dropout=0.4):
+def build_one_conv(
+    input_shape, classes, filters=32, units=256, dropout=0.4, normalisation=False, pooling=True
+):
     """Convolution, ReLU and max pooling before one hidden layer."""
     inputs = keras.Input(shape=input_shape, dtype="uint8")
     x = layers.Rescaling(scale=1 / 255)(inputs)
     x = layers.Conv2D(filters=filters, kernel_size=3, padding="same", activation="relu")(x)
-    x = layers.MaxPooling2D(pool_size=2)(x)
+    if normalisation:
+        x = layers.BatchNormalization(momentum=0.9)(x)
+    if pooling:
+        x = layers.MaxPooling2D(pool_size=2)(x)
     x = layers.Flatten()(x)
     x = layers.Dense(units=units, activation="relu")(x)
     x = layers.Dropout(rate=dropout)(x)
@@ -78,6 +92,89 @@ one_conv_recipe = Recipe(
 two_conv_recipe = one_conv_recipe
 
 
+one_conv_jobs = [
+    Job(name, "one_conv", "main", seed, one_conv_recipe, build_one_conv, test=True)
+    for name in DATA_SETS for seed in range(3)
+]
+two_conv_jobs = [
+    Job(name, "two_conv", "main", seed, two_conv_recipe, build_two_conv, test=True, weights=seed == 0)
+    for name in DATA_SETS for seed in range(3)
+]
+
+
+controlled_recipe = Recipe(
+    epochs=15,
+    batch_size=128,
+    optimizer="Adam",
+    learning_rate=1e-3,
+    schedule="triangle",
+    keep="lowest_validation_loss",
+)
+convolution = {"filters": 32, "units": 128, "dropout": 0.0}
+steps = {
+    "dense": (build_dense, {"units": 128}),
+    "conv": (build_one_conv, convolution | {"pooling": False}),
+    "pool": (build_one_conv, convolution),
+    "norm": (build_one_conv, convolution | {"normalisation": True}),
+    "two-blocks": (build_two_conv, convolution | {"filters": (32, 64)}),
+}
+matched = {
+    "fashion_mnist": {"dense-parameters": 531, "dense-operations": 5341},
+    "cifar10": {"dense-parameters": 177, "dense-operations": 1989},
+}
+
+
+controlled_jobs = {
+    name: {
+        step: [
+            Job(name, build.__name__.removeprefix("build_"), f"controlled-{step}", seed,
+                replace(controlled_recipe, model_arguments=arguments), build, test=True)
+            for seed in range(3)]
+        for step, (build, arguments) in {
+            **steps, **{step: (build_dense, {"units": units}) for step, units in dense.items()}}.items()}
+    for name, dense in matched.items()
+}
+
+
+published_recipe = Recipe(
+    epochs=30,
+    batch_size=32,
+    optimizer="Adam",
+    learning_rate=1e-3,
+    schedule="constant",
+    keep="lowest_validation_loss",
+    model_arguments={"filters": (32, 64), "units": 256, "dropout": 0.5},
+)
+first_recipe = replace(
+    published_recipe, epochs=10, keep="last_epoch", model_arguments={"units": 128, "dropout": 0.2})
+second_recipe = replace(
+    first_recipe, model_arguments={"filters": 32, "units": 128, "dropout": 0.2, "pooling": False})
+published = {
+    "published-dense": ("dense", build_dense, first_recipe, 3),
+    "published-conv-32": ("one_conv", build_one_conv, second_recipe, 3),
+    "published-two-conv": ("two_conv", build_two_conv, published_recipe, 5),
+}
+published_jobs = {
+    variant: [Job("fashion_mnist", model, variant, seed, recipe, build, test=True) for seed in range(seeds)]
+    for variant, (model, build, recipe, seeds) in published.items()
+}
+
+
+no_dropout = {"model_arguments": published_recipe.model_arguments | {"dropout": 0.0}}
+turns = {
+    "overfit-no-dropout": no_dropout,
+    "overfit-mirror": {"augmentation": {"flip": True}},
+    "overfit-falling-rate": {"schedule": "triangle"},
+    "overfit-quarter": {"subset": 0.25},
+}
+constant_rates = {f"published-two-conv-lr-{v}": {"learning_rate": v} for v in (1e-1, 1e-2, 1e-4)}
+overfit_jobs = study_jobs(
+    "fashion_mnist", "two_conv", build_two_conv, published_recipe, {"what moves the turn": turns})
+rate_jobs = study_jobs(
+    "fashion_mnist", "two_conv", build_two_conv, published_recipe,
+    {"learning rate": constant_rates}, seeds=(0, 1, 2))
+
+
 study_recipe = replace(
     two_conv_recipe,
     epochs=5,
@@ -99,6 +196,26 @@ study = {
     "training share": {f"subset-{v}": {"subset": v} for v in (1 / 16, 1 / 8, 1 / 4, 1 / 2)} | {"subset-1": {}},
 }
 rates = {"learning rate": study["learning rate"]}
+
+
+studies = {
+    name: study_jobs(name, "two_conv", build_two_conv, study_recipe, factors)
+    for name, factors in {"cifar10": study, "fashion_mnist": rates}.items()
+}
+
+
+epochs_jobs = {
+    f"epochs-{n}": [
+        Job("cifar10", "two_conv", f"epochs-{n}", seed, replace(study_recipe, epochs=n), build_two_conv)
+        for seed in range(3)]
+    for n in (2, 5, 15, 40)
+}
+pairs = [(rate, batch) for rate in (3e-4, 1e-3, 3e-3, 1e-2) for batch in (32, 128, 512)
+         if rate != 1e-3 and (rate, batch) != (1e-2, 128)]
+pair_jobs = study_jobs(
+    "cifar10", "two_conv", build_two_conv, study_recipe,
+    {"rate and batch": {f"lr-{rate}-batch-{batch}": {"learning_rate": rate, "batch_size": batch}
+                        for rate, batch in pairs}})
 
 
 # --- 04_improved_cnn.ipynb ---
@@ -152,9 +269,19 @@ improved_recipe = Recipe(
 )
 
 
-ablation_recipe = replace(
-    improved_recipe,
+ablation_recipe = Recipe(
     epochs=4,
+    keep="last_epoch",
+    batch_size=512,
+    optimizer="FastOffsetSGD",
+    learning_rate=0.75,
+    optimizer_arguments={"momentum": 0.85, "nesterov": True, "weight_decay": 8.9e-3, "offset_factor": 64},
+    schedule="triangle",
+    loss="categorical_crossentropy",
+    label_smoothing=0.2,
+    augmentation={"flip": "alternating", "shift": 2},
+    lookahead=5,
+    test_time_augmentation=True,
     model_arguments={"widths": (32, 64, 128), "whitening": True, "identity": True, "activation": "gelu"},
 )
 
@@ -200,11 +327,15 @@ ablation = {
 }
 
 
+ablation_jobs = study_jobs(
+    "cifar10", "improved", build_improved, ablation_recipe, ablation, weights=("study-base", "no-whitening"))
+
+
 study_recipes = {
     "fashion_mnist": replace(
-        improved_recipe, epochs=8, label_smoothing=0.1, model_arguments={"widths": (32, 64, 128)}),
+        ablation_recipe, epochs=8, label_smoothing=0.1, model_arguments={"widths": (32, 64, 128)}),
     "fer2013": replace(
-        improved_recipe, epochs=16, subset=0.5, label_smoothing=0.1, model_arguments={"widths": (24, 48, 96, 192)},
+        ablation_recipe, epochs=16, subset=0.5, label_smoothing=0.1, model_arguments={"widths": (24, 48, 96, 192)},
         augmentation={"flip": "alternating", "shift": 4}),
 }
 
@@ -228,9 +359,21 @@ choices = {
 }
 
 
+choice_jobs = {
+    name: study_jobs(name, "improved", build_improved, study_recipes[name], factors, weights=("study-base",))
+    for name, factors in choices.items()
+}
+
+
 improved_recipes = {
     "fashion_mnist": replace(
         study_recipes["fashion_mnist"], epochs=24, model_arguments={"widths": (64, 128, 256)}),
     "fer2013": replace(
         study_recipes["fer2013"], epochs=30, subset=None, model_arguments={"widths": (40, 80, 160, 320)}),
 }
+
+
+improved_jobs = [
+    Job(name, "improved", "main", seed, recipe, build_improved, test=True, weights=seed == 0)
+    for name, recipe in ({"cifar10": improved_recipe} | improved_recipes).items() for seed in range(3)
+]

@@ -66,21 +66,22 @@ class PartialIdentity(keras.initializers.Initializer):
         return {}
 
 
-def whiten(network, images):
+def whiten(network, images, constant=5e-4):
     """Fill the frozen layer called "whitening": its filters make the values of small patches uncorrelated.
 
     The filters are the eigenvectors of the covariance of the patches of `images` (uint8, n images),
     divided by the square root of their eigenvalues, and the negatives of these.
+    constant: is added to each eigenvalue; the larger it is, the less are weak components enlarged.
     Source: as for FastOffsetSGD, section 3.1, after T. Page and H. Tysoe.
     """
     layer = network.get_layer(WHITENING)
     side, _, channels, filters = layer.kernel.shape
     scaled = keras.Model(network.inputs, layer.input).predict(images, verbose=0, batch_size=500)
     patches = np.lib.stride_tricks.sliding_window_view(scaled, (side, side), axis=(1, 2))  # n, h, w, channels, side, side
-    flat = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * channels)
+    flat = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * channels).astype(np.float32)
     values, vectors = np.linalg.eigh((flat.T @ flat / len(flat)).astype(np.float64))
     vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), range(len(values))])
-    half = (vectors / np.sqrt(values + 5e-4))[:, ::-1][:, : filters // 2]
+    half = (vectors / np.sqrt(values + constant))[:, ::-1][:, : filters // 2]
     layer.kernel.assign(np.concatenate([half, -half], axis=1).reshape(side, side, channels, filters))
 
 
@@ -88,19 +89,18 @@ class Lookahead(keras.callbacks.Callback):
     """Every few steps, replace all weights by a slow average of themselves; `slow` holds the averages.
 
     The share of the old average grows with the third power of the steps done, up to 0.95 a step.
+    done: the steps done so far, counted here; a training that goes on later sets it.
     Source: M. Zhang and others, Lookahead Optimizer, arXiv 1907.08610, with the schedule of K. Jordan.
     """
 
     def __init__(self, network, every, steps):
         super().__init__()
-        self.network, self.every, self.steps = network, every, steps
+        self.network, self.every, self.steps, self.done = network, every, steps, 0
         self.slow = [keras.Variable(weight, trainable=False) for weight in network.weights]
 
     def on_train_batch_end(self, batch, logs=None):
-        done = int(self.network.optimizer.iterations)
+        self.done = done = self.done + 1
         if done % self.every == 0 or done == self.steps:
-            if keras.config.backend() == "jax":
-                self.network.jax_state_sync()
             keep = 0.95**self.every * (done / self.steps) ** 3 if done < self.steps else 1.0
             for weight, slow in zip(self.network.weights, self.slow):
                 slow.assign(keep * slow + (1 - keep) * weight)

@@ -1,4 +1,5 @@
 """What a training run leaves behind: written whole, read only where it is undamaged."""
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import pandas as pd
 
 from . import evaluation
 from .backend import keras
-from .files import ROOT, LabError, relative, sha256, write, writing
+from .files import ROOT, LabError, beside, relative, sha256, write, writing
 from .screen import clock
 
 
@@ -31,7 +32,11 @@ class Run:
 
     def test(self):
         """Return (probabilities, labels) of the test images, in the order of the split."""
-        return self.predictions["test_probabilities"], self.predictions["test_labels"]
+        return answers(self.predictions, "test")
+
+    def validation(self):
+        """Return (probabilities, labels) of the validation images; see `answers`."""
+        return answers(self.predictions, "validation")
 
     def load_weights(self, model, classes):
         """Put the stored weights (float16) into a freshly built `model` and return it.
@@ -41,7 +46,7 @@ class Run:
         """
         stored = self.path / "weights.npz"
         if self.record["weights_file_sha256"] is None:
-            raise LabError(f"{self.name} was stored without its weights, which seed 0 alone keeps: train that too.")
+            raise LabError(f"{self.name} was stored without its weights: take a seed whose job has weights=True, or train it so.")
         if not stored.exists() or sha256(stored) != self.record["weights_file_sha256"]:
             raise LabError(f"{relative(stored)} is missing or altered: git checkout {relative(stored)}")
         with np.load(stored) as arrays:
@@ -55,21 +60,52 @@ class Run:
         return model
 
 
+@dataclass
+class Trained:
+    """What `lab.training.fit` returns, and `store` writes: as Run, and the weights where the job keeps them."""
+
+    record: dict
+    history: pd.DataFrame
+    predictions: dict
+    weights: list
+    classes: tuple
+
+
+def answers(predictions, split, tta=""):
+    """Return (probabilities, labels) of a split, in its order, from the stored arrays.
+
+    Runs that never open the test images store of each validation image the answer, its probability and that of the
+    label; all other probabilities are 0 here. Accuracy, macro-F1 and log-loss follow from these alone.
+    tta: "_tta" for means over views.
+    """
+    labels = predictions[f"{split}_labels"]
+    if f"{split}_probabilities{tta}" in predictions:
+        return predictions[f"{split}_probabilities{tta}"], labels
+    rows, probabilities = np.arange(len(labels)), np.zeros((len(labels), int(predictions["classes"])), np.float16)
+    if not tta:
+        probabilities[rows, labels] = predictions[f"{split}_p_label"]
+    probabilities[rows, predictions[f"{split}_answer{tta}"]] = 1 if tta else predictions[f"{split}_p_answer"]
+    return probabilities, labels
+
+
 def all_metrics(predictions):
     """Return the metrics of each split that was predicted, from the stored arrays.
 
-    Where test images have the pixels of a training image, `accuracy_without_leaked` leaves them out.
+    Where images have the pixels of a training image, `accuracy_without_leaked` leaves them out.
     """
-    found = {split: evaluation.metrics(predictions[f"{split}_probabilities"], predictions[f"{split}_labels"])
-             for split in ("validation", "test") if f"{split}_labels" in predictions}
-    for split in found:
-        if f"{split}_probabilities_tta" in predictions:
-            found[split]["accuracy_tta"] = evaluation.metrics(
-                predictions[f"{split}_probabilities_tta"], predictions[f"{split}_labels"])["accuracy"]
-    if "test_leaked" in predictions:
-        clean = ~predictions["test_leaked"]
-        found["test"]["accuracy_without_leaked"] = evaluation.metrics(
-            predictions["test_probabilities"][clean], predictions["test_labels"][clean])["accuracy"]
+    found = {}
+    if "training_right" in predictions:
+        found["training"] = {"accuracy": float(predictions["training_right"].mean())}
+    for split in ("validation", "test"):
+        if f"{split}_labels" not in predictions:
+            continue
+        probabilities, labels = answers(predictions, split)
+        found[split] = evaluation.metrics(probabilities, labels)
+        if {f"{split}_probabilities_tta", f"{split}_answer_tta"} & set(predictions):
+            found[split]["accuracy_tta"] = evaluation.metrics(*answers(predictions, split, "_tta"))["accuracy"]
+        if f"{split}_leaked" in predictions:
+            clean = ~predictions[f"{split}_leaked"]
+            found[split]["accuracy_without_leaked"] = evaluation.metrics(probabilities[clean], labels[clean])["accuracy"]
     return found
 
 
@@ -88,6 +124,8 @@ def read(path):
         return None
     try:
         record = json.loads((path / "run.json").read_text())
+        if not isinstance(record, dict):
+            raise ValueError("run.json holds no record")
         if sha256(path / "predictions.npz") != record["predictions_sha256"]:
             raise ValueError("predictions.npz has another hash")
         with np.load(path / "predictions.npz") as arrays:
@@ -98,28 +136,52 @@ def read(path):
                        f"git checkout {relative(path)}, or delete the folder to train it again.") from None
 
 
-def store(path, record, history, predictions, weights, classes):
-    """Write a run into a folder beside `path`, then put it in its place as a whole.
+def store(trained, path):
+    """Write a `Trained` into a folder beside `path`, then put it in its place as a whole; return the Run."""
+    fresh, record = beside(path), trained.record
+    try:
+        with writing(fresh / "predictions.npz") as part:
+            np.savez_compressed(part, **trained.predictions)
+        record["predictions_sha256"] = sha256(fresh / "predictions.npz")
+        record["weights_file_sha256"] = None
+        if trained.weights is not None:
+            with writing(fresh / "weights.npz") as part:
+                np.savez_compressed(part, classes=trained.classes, **{f"{i:03d}": w.astype(np.float16) for i, w in enumerate(trained.weights)})
+            record["weights_file_sha256"] = sha256(fresh / "weights.npz")
+        write(fresh / "history.csv", trained.history.to_csv(index=False, lineterminator="\n"))
+        write(fresh / "run.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        _put(fresh, path)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return read(path)
 
-    weights: arrays, or None; `classes`, the names in the order of the network's answers, are stored with them.
-    """
-    fresh, old = path.with_name(f".{path.name}-new"), path.with_name(f".{path.name}-old")
-    for folder in (fresh, old):
-        shutil.rmtree(folder, ignore_errors=True)
-    with writing(fresh / "predictions.npz") as part:
-        np.savez_compressed(part, **predictions)
-    record["predictions_sha256"] = sha256(fresh / "predictions.npz")
-    record["weights_file_sha256"] = None
-    if weights is not None:
-        with writing(fresh / "weights.npz") as part:
-            np.savez_compressed(part, classes=classes, **{f"{i:03d}": w.astype(np.float16) for i, w in enumerate(weights)})
-        record["weights_file_sha256"] = sha256(fresh / "weights.npz")
-    write(fresh / "history.csv", history.to_csv(index=False, lineterminator="\n"))
-    write(fresh / "run.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
-    if path.exists():
-        os.replace(path, old)
-    os.replace(fresh, path)
-    shutil.rmtree(old, ignore_errors=True)
+
+def _put(fresh, path):
+    """Rename the folder `fresh` to `path`, in place of what is there, whoever else does the same."""
+    while True:
+        old = beside(path)
+        try:
+            if path.exists():
+                os.replace(path, old)
+            os.replace(fresh, path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST) or not fresh.exists():
+                raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def move(run, path):
+    """Put a stored run into the folder `path`, in place of what is there, and return it; empty folders go."""
+    if run.path == path:
+        return run
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _put(run.path, path)
+    for folder in list(run.path.parents)[:4]:
+        if any(folder.iterdir()):
+            break
+        folder.rmdir()
     return read(path)
 
 
@@ -127,6 +189,8 @@ class Checkpoints:
     """The state of an unfinished run after its last two epochs, each in one file.
 
     A file's name ends in the hash of its content, so a damaged one is noticed and set aside.
+    state: history (a row an epoch), best (position of the kept epoch), environments (each that trained
+    some of the epochs), shared (whether others used the machine, None where that is not known).
     """
 
     def __init__(self, folder):
@@ -136,30 +200,34 @@ class Checkpoints:
         """Store all variables (weights, dropout seeds, optimiser), the state and the best weights."""
         arrays = {f"v{i:03d}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
         arrays |= {f"w{i:03d}": weight for i, weight in enumerate(best_weights or [])}
-        state = {key: state[key] for key in ("history", "seconds", "best")}
-        with writing(self.folder / "new.npz") as part:
-            np.savez(part, state=json.dumps(state), **arrays)
-        new = self.folder / "new.npz"
-        os.replace(new, self.folder / f"{len(state['history']):04d}-{sha256(new)[:16]}.npz")
+        fresh = beside(self.folder / "new.npz")
+        with writing(fresh) as part:
+            np.savez(part, state=json.dumps({key: state[key] for key in ("history", "best", "environments", "shared")}), **arrays)
+        os.replace(fresh, self.folder / f"{len(state['history']):04d}-{sha256(fresh)[:16]}.npz")
         for old in self._files()[2:]:
-            old.unlink()
+            old.unlink(missing_ok=True)
 
     def read(self, variables):
-        """Restore `variables` from the newest sound file and return its state, or None."""
+        """Restore `variables` from the newest sound file; return its state, a new one without a file, and what to say."""
+        note = ""
         for path in self._files():
             try:
                 if sha256(path)[:16] != path.stem[-16:]:
                     raise ValueError
                 with np.load(path) as arrays:
                     stored = dict(arrays)
-                for i, variable in enumerate(variables):
-                    variable.assign(stored[f"v{i:03d}"])
-                best = [stored[key] for key in sorted(stored) if key.startswith("w")]
-                return json.loads(str(stored["state"])) | {"best_weights": best or None}
-            except (OSError, ValueError, KeyError):
-                print(f"The checkpoint {relative(path)} is damaged and set aside; the one before it is used.")
+                state, values = json.loads(str(stored["state"])), [stored[f"v{i:03d}"] for i in range(len(variables))]
+                if any(value.shape != tuple(variable.shape) for value, variable in zip(values, variables)):
+                    raise ValueError
+                state["best_weights"] = [stored[key] for key in sorted(stored) if key.startswith("w")]
+            except Exception:  # whatever a torn file makes of itself
+                note = f", a damaged checkpoint set aside ({relative(path.with_suffix('.damaged'))})"
                 path.rename(path.with_suffix(".damaged"))
-        return None
+                continue
+            for variable, value in zip(variables, values):
+                variable.assign(value)
+            return state, note
+        return {"history": [], "best": 0, "environments": [], "shared": None, "best_weights": []}, note
 
     def clear(self):
         """Delete the checkpoints of a run that is finished."""
@@ -177,10 +245,11 @@ def label(model, variant):
 def summary(run):
     """Return a line on a finished run: what, accuracy on validation, when, where and how long."""
     record = run.record
+    split, values = next((split, record["metrics"][split]) for split in ("validation", "test") if split in record["metrics"])
     return (f"{label(record['model'], record['variant'])} on {record['dataset']}, seed {record['seed']}: "
             f"{record['epochs_run']} epochs in "
             f"{clock(record['seconds']['train'])} on {record['finished_at'][:10]} ({record['environment']['device']}); "
-            f"validation accuracy {record['metrics']['validation']['accuracy']:.1%}")
+            f"{split} accuracy {values['accuracy']:.1%}")
 
 
 def git_commit():

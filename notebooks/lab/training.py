@@ -1,7 +1,7 @@
-"""Train one model with one recipe on one data set with one seed, and keep all that it leaves."""
+"""Train one job, and keep all that it leaves."""
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -9,92 +9,145 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from . import parts
-from .audit import leaked
+from . import audit, datasets, parts
 from .augmentation import augment, views
-from .backend import batches, environment, keras, out_of_memory
-from .files import ROOT, LabError
-from .fingerprint import PROTOCOL, fingerprint
-from .runs import Checkpoints, all_metrics, git_commit, label, read, store, summary, weights_sha256
+from .backend import apart, batches, environment, keras, others, out_of_memory
+from .files import ROOT, LabError, alone
+from .fingerprint import PROTOCOL, fingerprint, operations
+from .runs import Checkpoints, Trained, all_metrics, git_commit, move, read, store, summary, weights_sha256
 from .screen import Line, clock
 
-HEADLINE = ("main", "large")  # variants whose test images are predicted; all others see validation only
-HEAVY = 1_000_000  # parameters: the weights of a dense network with more are not kept
-CHOICES = {  # the values of a recipe that are words
-    "schedule": ("constant", "triangle"), "keep": ("lowest_validation_loss", "last_epoch"), "loss": ("categorical_crossentropy",),
-    "class_weight": (None, "balanced"), "flip": (None, False, True, "alternating")}
-COMPARED = (("improved", "study-base"), ("improved", "no-whitening"))  # points of a study whose weights notebook 05 looks at
+EVALUATED = 500  # images at a time when a network is evaluated or asked
+CROWDED = 0.1  # share of the machine that others may use before a run says so
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Every hyper-parameter of a training run: what changes the result stands here.
+def train(jobs, dataset, folder, retrain=False, seeds=None):
+    """Return the finished Runs of some jobs on one data set: found, resumed or trained, one after the other.
 
-    optimizer, optimizer_arguments: a class of keras.optimizers or of lab.parts and its arguments.
-    learning_rate: of every step, or the peak of the schedule.
-    schedule: "constant", or "triangle": linear from 0 up to the peak over the first fifth of
-        all steps, then linear down to 0.
-    label_smoothing: the share of the target that is spread over all classes.
-    augmentation: arguments of `lab.augmentation.augment`, or None. flip="alternating" mirrors a
-        random half of the images in even epochs and the other half in odd ones.
-    keep: "lowest_validation_loss" or "last_epoch": the epoch whose weights are the result.
-    patience: stop after so many epochs without a lower validation loss; None never stops.
-    precision: a Keras dtype policy, "float32" or "mixed_float16" or "mixed_bfloat16".
-    model_arguments: further arguments of the function that builds the model.
-    subset: train on this share of the training split, every class in proportion; None takes all.
-    lookahead: steps after which `lab.parts.Lookahead` averages the weights; None never does.
-    test_time_augmentation: predict also the mean over six views, see `lab.augmentation.views`.
-    class_weight: "balanced" weights each image's loss by `class_weights`, so that all classes count alike.
-    Raises LabError for a word that stands for nothing. Introduced in notebook 02.
+    jobs: what is wanted; folder: where runs are stored; seeds: all jobs of the network, if `jobs` are some of them.
+    A run in `folder` with the same fingerprint is loaded, unless `retrain`. Training writes a
+    checkpoint after each epoch; started again after an interruption, it goes on from there.
+    A headline network that stands in `folder` with another recipe stays there until every seed of the new one is
+    finished: until then these wait in the folder `next` beside it, and then they move together.
+
+    Raises LabError where the images are needed and are not here, or nothing can be written.
     """
+    for job in jobs:
+        _train(job, dataset, folder, retrain)
+    found = {job.name: stored(job, dataset, folder) for job in [*(seeds or []), *jobs]}
+    if all(found.values()):
+        found = {name: move(run, Path(folder) / name) for name, run in found.items()}
+    return [found[job.name] for job in jobs]
 
-    epochs: int
-    batch_size: int = 32
-    optimizer: str = "Adam"
-    learning_rate: float = 1e-3
-    optimizer_arguments: dict = field(default_factory=dict)
-    schedule: str = "constant"
-    loss: str = "categorical_crossentropy"
-    label_smoothing: float = 0.0
-    augmentation: dict = None
-    keep: str = "lowest_validation_loss"
-    patience: int = None
-    precision: str = "float32"
-    model_arguments: dict = field(default_factory=dict)
-    subset: float = None
-    lookahead: int = None
-    test_time_augmentation: bool = None
-    class_weight: str = None
 
-    def __post_init__(self):
-        for name, known in CHOICES.items():
-            value = self.augmentation.get(name) if name == "flip" and self.augmentation else getattr(self, name, None)
-            if value not in known:
-                raise LabError(f"A recipe has {name}={value!r}: choose among {', '.join(map(repr, known))}.")
-        if not any(isinstance(getattr(where, self.optimizer, None), type) for where in (parts, keras.optimizers)):
-            raise LabError(f"There is no optimizer {self.optimizer!r}: take a class of keras.optimizers, such as 'Adam' or 'SGD'.")
+def _train(job, dataset, folder, retrain):
+    """Train one job and store its run, where it is not there."""
+    began = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    run = stored(job, dataset, folder)
+    if run and not retrain:
+        return print(summary(run) + ", loaded")
+    if not dataset.available:
+        raise LabError(f"{job.model} on {dataset.title} has no finished run, and the images to train it are not here.")
+    line = Line()
+    mark = fingerprint(job, dataset)
+    with alone(_lock(mark), f"{job.label} on {dataset.title}, seed {job.seed}"):
+        run = stored(job, dataset, folder)
+        if run and (not retrain or run.record["finished_at"] >= began):  # another process was faster
+            return print(summary(run) + ", loaded")
+        trained = fit(job, dataset, line.show)
+        here = read(Path(folder) / job.name)
+        waits = job.test and job.variant == "main" and here and here.record["fingerprint"] != mark
+        run = store(trained, (Path(folder).parent / "next" if waits else Path(folder)) / job.name)
+        Checkpoints(_state(mark)).clear()
+    line.show(summary(run) + ", trained", last=True)
+
+
+def stored(job, dataset, folder):
+    """Return the finished Run of a job in a folder of runs, or in `next` beside it; None where there is none."""
+    mark = fingerprint(job, dataset)
+    places = [Path(folder) / job.name, Path(folder).parent / "next" / job.name]
+    return next((run for run in map(read, places) if run and run.record["fingerprint"] == mark), None)
+
+
+def under_way(jobs, folder):
+    """Return whether some, but not all seeds of a network wait for the others in the folder `next`."""
+    waiting = [(Path(folder).parent / "next" / job.name / "run.json").exists() for job in jobs]
+    return any(waiting) and not all(waiting)
+
+
+def _state(mark):
+    return ROOT / "build" / "checkpoints" / mark[:16]
+
+
+def _lock(mark):
+    return ROOT / "build" / "locks" / f"{mark[:16]}.lock"
 
 
 # --- one training run -----------------------------------------------------------------------
 
 
-def build(function, dataset, recipe, seed):
+def fit(job, dataset=None, tell=lambda text: None):
+    """Train one job and return what it leaves, a `Trained`; nothing is printed, and only checkpoints are written.
+
+    dataset: None loads the job's. tell: is handed a line of text before each epoch.
+    Training goes on from the newest checkpoint; a checkpoint of another machine or version is used, and the record
+    says so. When the training has ended, training and validation images are predicted, and, where the job says so,
+    those of the test split, once.
+
+    Raises LabError where the memory does not suffice.
+    """
+    dataset = dataset or datasets.load(job.dataset)
+    mark, recipe, commit = fingerprint(job, dataset), job.recipe, git_commit()
+    with alone(_lock(mark), job.name, tell):
+        try:
+            network = build(job.build, dataset, recipe, job.seed)
+            images, labels = training_images(dataset, recipe, job.seed)
+            if parts.WHITENING in [layer.name for layer in network.layers]:
+                few = 5000 * 64 * 64 // max(64 * 64, dataset.shape[0] * dataset.shape[1])  # of large images fewer, or memory runs out
+                constants = {} if recipe.whitening_constant is None else {"constant": recipe.whitening_constant}
+                seen = images if recipe.fit_on or recipe.leave_out else dataset.split("training")[0]
+                parts.whiten(network, seen[:few], **constants)
+            state = _epochs(network, (images, labels), dataset, job, Checkpoints(_state(mark)), tell)
+            start = time.perf_counter()
+            predictions = _predict(network, (images, labels), dataset, job)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            raise LabError(f"Not enough memory for {job.model} on {dataset.title} with a batch size of {recipe.batch_size}: set "
+                           f"batch_size={max(1, recipe.batch_size // 2)} in its recipe, restart the kernel, and run again.") from None
+    history = pd.DataFrame(state["history"], columns=list(state["history"][0]))
+    seconds = {"train": round(len(history) * float(history["seconds"].median()), 1), "compile": round(state["compile"], 1),
+               "evaluate": round(time.perf_counter() - start, 1)}
+    *earlier, facts = state["environments"]
+    record = {
+        "dataset": dataset.name, "model": job.model, "variant": job.variant, "seed": job.seed,
+        "fingerprint": mark, "protocol": PROTOCOL, "recipe": asdict(recipe),
+        "parameters": int(network.count_params()), "pflop": pflop(network, len(images), len(history)),
+        "epochs_run": len(history), "best_epoch": state["best"] + 1,
+        "data_sha256": dataset.sha256, "split_sha256": dataset.split_sha256, "seconds": seconds,
+        "shared_machine": state["shared"], "environment": facts | ({"earlier": earlier} if earlier else {}),
+        "metrics": all_metrics(predictions), "weights_sha256": weights_sha256(network), "git_commit": commit,
+        "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    return Trained(record, history, predictions, network.get_weights() if job.weights else None, dataset.classes)
+
+
+def build(function, dataset, recipe, seed=None):
     """Return the untrained model that `function` (of a `model` cell) makes, its weights drawn from `seed`."""
-    keras.utils.clear_session(free_memory=False)  # or older versions go on where the last model's random numbers ended
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(recipe.precision)
-    try:
-        keras.utils.set_random_seed(seed)
+    def make():
+        keras.config.set_dtype_policy(recipe.precision)
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
         return function(dataset.shape, len(dataset.classes), **recipe.model_arguments)
-    finally:
-        keras.config.set_dtype_policy(before)
+
+    return apart(make)
 
 
 def compile_model(model, recipe, images):
     """Give `model` the recipe's optimiser and loss, for a training split of `images` images."""
     rate = recipe.learning_rate
     if recipe.schedule == "triangle":
-        rate = parts.Triangle(rate, _steps(recipe, images))
+        rate = parts.Triangle(rate, _steps(recipe, images) * recipe.epochs)
     kind = getattr(parts, recipe.optimizer, None) or getattr(keras.optimizers, recipe.optimizer)
     optimizer = kind(learning_rate=rate, **recipe.optimizer_arguments)
     loss = {"categorical_crossentropy": keras.losses.CategoricalCrossentropy}[recipe.loss]
@@ -102,115 +155,60 @@ def compile_model(model, recipe, images):
     model.optimizer.build(model.trainable_variables)
 
 
-def _place(folder, dataset, model, variant, seed):
-    return Path(folder) / dataset.name / model / variant / f"seed-{seed}"
-
-
-def stored(function, dataset, recipe, model, seed, variant, folder):
-    """Return the finished Run that `train` would find in `folder`, or None."""
-    run = read(_place(folder, dataset, model, variant, seed))
-    if run is None:
-        return None
-    mark = fingerprint(build(function, dataset, recipe, seed), recipe, dataset, seed)
-    return run if run.record["fingerprint"] == mark else None
+def pflop(network, images, epochs):
+    """Return what a training costs, in 1e15 operations: forward and, twice as much, back, for each image and epoch."""
+    return round(3 * operations(network) * images * epochs / 1e15, 6)
 
 
 def _steps(recipe, images):
-    """Return the number of steps of a training on so many images."""
-    return -(-images // recipe.batch_size) * recipe.epochs
+    return -(-images // recipe.batch_size)
 
 
-def train(function, dataset, recipe, model, seed, variant, folder, retrain=False):
-    """Return the finished Run of this model, recipe, data set and seed: found, resumed or trained.
-
-    function: (input_shape, classes, ...) -> keras.Model that ends in a softmax.
-    model, variant: names under which the run is stored in `folder`.
-    A run in `folder` with the same fingerprint is loaded, unless `retrain`. Training writes a
-    checkpoint after each epoch; started again after an interruption, it goes on from there.
-    When the training has ended, the validation images are predicted, and those of a headline
-    variant's test split, once.
-
-    Raises LabError where the images are needed and are not here, or nothing can be written.
-    """
-    if not retrain and (run := stored(function, dataset, recipe, model, seed, variant, folder)):
-        print(summary(run) + ", loaded")
-        return run
-    if not dataset.available:
-        raise LabError(f"{model} on {dataset.title} has no finished run, and the images to train it are not here.")
-    network = build(function, dataset, recipe, seed)
-    mark = fingerprint(network, recipe, dataset, seed)
-    if parts.WHITENING in [layer.name for layer in network.layers]:
-        few = 5000 * 64 * 64 // max(64 * 64, dataset.shape[0] * dataset.shape[1])  # of large images fewer, or memory runs out
-        parts.whiten(network, dataset.split("training")[0][:few])
-    commit = git_commit()
-    checkpoints = Checkpoints(ROOT / "build" / "checkpoints" / mark[:16])
-    progress = Progress(f"{label(model, variant)} on {dataset.title}, seed {seed}")
-    try:
-        state = _fit(network, dataset, recipe, seed, checkpoints, progress)
-        start = time.perf_counter()
-        predictions = _predict(network, dataset, recipe, variant)
-    except Exception as error:
-        if not out_of_memory(error):
-            raise
-        raise LabError(f"Not enough memory for {model} on {dataset.title} with a batch size of {recipe.batch_size}: set "
-                       f"batch_size={max(1, recipe.batch_size // 2)} in its recipe, restart the kernel, and run again.") from None
-    seconds = {"train": round(state["seconds"], 1), "compile": round(state["compile"], 1),
-               "evaluate": round(time.perf_counter() - start, 1)}
-    history = pd.DataFrame(state["history"], columns=list(state["history"][0]))
-    record = {
-        "dataset": dataset.name, "model": model, "variant": variant, "seed": seed,
-        "fingerprint": mark, "protocol": PROTOCOL, "recipe": asdict(recipe),
-        "parameters": int(network.count_params()), "epochs_run": len(history), "best_epoch": state["best"] + 1,
-        "data_sha256": dataset.sha256, "split_sha256": dataset.split_sha256, "seconds": seconds,
-        "environment": environment(network.dtype_policy.name), "metrics": all_metrics(predictions),
-        "weights_sha256": weights_sha256(network), "git_commit": commit,
-        "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    light = model == "dense" and network.count_params() < HEAVY
-    keep_weights = seed == 0 and (variant == "main" and (model in ("two_conv", "improved") or light) or (model, variant) in COMPARED)
-    run = store(_place(folder, dataset, model, variant, seed), record, history, predictions,
-                network.get_weights() if keep_weights else None, dataset.classes)
-    checkpoints.clear()
-    progress.show(summary(run) + ", trained", last=True)
-    return run
-
-
-def _fit(network, dataset, recipe, seed, checkpoints, progress):
+def _epochs(network, training, dataset, job, checkpoints, tell):
     """Train epoch by epoch, resuming where a checkpoint allows; leave the kept weights in `network`."""
-    images, labels = _training_images(dataset, recipe, seed)
+    (images, labels), recipe = training, job.recipe
     targets = np.eye(len(dataset.classes), dtype="float32")
-    validation_images, validation_labels = dataset.split("validation")
-    validation = batches(500, validation_images, targets[validation_labels])
+    held_out = None if recipe.fit_on else dataset.split("validation")
     compile_model(network, recipe, len(images))
     weights = class_weights(labels, len(dataset.classes)) if recipe.class_weight == "balanced" else None
-    callbacks = [parts.Lookahead(network, recipe.lookahead, _steps(recipe, len(images)))] if recipe.lookahead else []
+    callbacks = [parts.Lookahead(network, recipe.lookahead, _steps(recipe, len(images)) * recipe.epochs)] if recipe.lookahead else []
     variables = network.variables + network.optimizer.variables + [slow for one in callbacks for slow in one.slow]
-    compile_seconds = _warm_up(network, variables, images[: recipe.batch_size], targets[labels[: recipe.batch_size]])
-    state = checkpoints.read(variables) or {"history": [], "seconds": 0.0, "best": 0}
-    best_weights = state.pop("best_weights", None)
-    if 0 < len(state["history"]) < recipe.epochs:
-        print(f"resumed at epoch {len(state['history']) + 1} of {recipe.epochs}")
-    state["compile"] = compile_seconds
-    history = state["history"]
-    background = ThreadPoolExecutor(1)  # prepares the next epoch while this one is trained
-    prepared = background.submit(_epoch, images, recipe, seed, len(history))
-    while len(history) < recipe.epochs and not _out_of_patience(history, state["best"], recipe):
-        start, epoch = time.perf_counter(), len(history)
-        progress.epoch(history, recipe.epochs, state["seconds"])
-        changed, order = prepared.result()
-        prepared = background.submit(_epoch, images, recipe, seed, epoch + 1)
-        fitted = network.fit(**batches(recipe.batch_size, changed, targets[labels[order]]), shuffle=False, verbose=0,
-                             class_weight=weights, callbacks=callbacks).history
-        seen = network.evaluate(**validation, verbose=0, return_dict=True)
-        history.append({"epoch": epoch + 1, "loss": fitted["loss"][0], "accuracy": fitted["accuracy"][0],
-                        "validation_loss": seen["loss"], "validation_accuracy": seen["accuracy"]})
-        if recipe.keep == "last_epoch":
-            state["best"] = epoch
-        elif epoch == 0 or history[-1]["validation_loss"] < history[state["best"]]["validation_loss"]:
-            state["best"], best_weights = epoch, network.get_weights()
-        state["seconds"] += time.perf_counter() - start
-        checkpoints.write(variables, state, best_weights)
-    if best_weights is not None:
+    compile_seconds = _warm_up(network, variables, recipe.batch_size, images, targets[labels], weights)
+    state, note = checkpoints.read(variables)
+    history, best_weights = state["history"], state.pop("best_weights")
+    title = f"{job.label} on {dataset.title}, seed {job.seed}{note}"
+    if 0 < len(history) < recipe.epochs:
+        title += f", resumed at epoch {len(history) + 1} of {recipe.epochs}"
+    state["compile"], facts = compile_seconds, environment(network.dtype_policy.name)
+    if facts not in state["environments"][-1:]:
+        state["environments"].append(facts)
+    for callback in callbacks:
+        callback.done = len(history) * _steps(recipe, len(images))
+    begin = others()
+    with ThreadPoolExecutor(1) as background:  # prepares the next epoch while this one is trained
+        prepared = background.submit(_epoch, images, recipe, job.seed, len(history))
+        while len(history) < recipe.epochs and not _out_of_patience(history, state["best"], recipe):
+            start, epoch = time.perf_counter(), len(history)
+            tell(progress(title, history, recipe.epochs))
+            changed, order = prepared.result()
+            prepared = background.submit(_epoch, images, recipe, job.seed, epoch + 1)
+            fitted = network.fit(**batches(recipe.batch_size, changed, targets[labels[order]]), shuffle=False, verbose=0,
+                                 class_weight=weights, callbacks=callbacks).history
+            seen = {"loss": None, "accuracy": None}
+            if held_out:
+                fed = batches(EVALUATED, held_out[0], targets[held_out[1]])
+                seen = network.evaluate(**fed, verbose=0, return_dict=True)
+            history.append({"epoch": epoch + 1, "loss": fitted["loss"][0], "accuracy": fitted["accuracy"][0],
+                            "validation_loss": seen["loss"], "validation_accuracy": seen["accuracy"],
+                            "seconds": round(time.perf_counter() - start, 3)})
+            if recipe.keep == "last_epoch":
+                state["best"] = epoch
+            elif epoch == 0 or history[-1]["validation_loss"] < history[state["best"]]["validation_loss"]:
+                state["best"], best_weights = epoch, network.get_weights()
+            if begin:
+                state["shared"] = bool(state["shared"]) or others(begin) > CROWDED
+            checkpoints.write(variables, state, best_weights)
+    if best_weights:
         network.set_weights(best_weights)
     return state
 
@@ -237,11 +235,16 @@ def _epoch(images, recipe, seed, epoch):
     return (augment(images[order], rng, **options) if options else images[order]), order
 
 
-def _warm_up(network, variables, images, targets):
-    """Return the seconds that compiling the training step takes; the network is left as it was."""
+def _warm_up(network, variables, size, images, targets, weights):
+    """Return the seconds that compiling the steps of training and evaluation takes; the network is left as it was.
+
+    The steps are fed as in training: a full batch, and one of the size that is left at the end of an epoch.
+    """
     before = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
+    few = min(len(images), size + len(images) % size)
     start = time.perf_counter()
-    network.fit(images, targets, batch_size=len(images), verbose=0)
+    network.fit(**batches(size, images[:few], targets[:few]), shuffle=False, verbose=0, class_weight=weights)
+    network.evaluate(**batches(EVALUATED, images[:few], targets[:few]), verbose=0)
     seconds = time.perf_counter() - start
     for variable, value in zip(variables, before):
         variable.assign(value)
@@ -252,51 +255,66 @@ def _out_of_patience(history, best, recipe):
     return recipe.patience is not None and len(history) - 1 - best >= recipe.patience
 
 
-def _training_images(dataset, recipe, seed):
-    """Return the images and labels of the training split, or of the subset that the recipe asks for."""
-    images, labels = dataset.split("training")
-    if recipe.subset is None:
-        return images, labels
-    chosen, _ = train_test_split(np.arange(len(labels)), train_size=recipe.subset, stratify=labels, random_state=seed)
-    return images[chosen], labels[chosen]
+def training_images(dataset, recipe, seed):
+    """Return the images and labels that a recipe trains on: of the training split, or of what it asks for instead."""
+    chosen = dataset.splits["training"]
+    if recipe.fit_on:
+        chosen = np.concatenate([chosen, dataset.splits["validation"]])
+    if recipe.leave_out:
+        chosen = chosen[~audit.condemned(dataset, chosen)]
+    if recipe.subset is not None:
+        kept, _ = train_test_split(np.arange(len(chosen)), train_size=recipe.subset, stratify=dataset.labels[chosen], random_state=seed)
+        chosen = chosen[kept]
+    if np.array_equal(chosen, dataset.splits["training"]):
+        return dataset.split("training")
+    return dataset.images[chosen], dataset.labels[chosen]
 
 
-def _predict(network, dataset, recipe, variant):
-    """Return the stored arrays: probabilities (float16) and labels of validation and, for a headline run, of test.
+def _predict(network, training, dataset, job):
+    """Return the stored arrays: probabilities (float16) and labels of validation and, where the job says so, of test.
 
-    Names that end in _tta are means over views. Where test images have the pixels of a training
-    image, `test_leaked` says which.
+    Names that end in _tta are means over views; `training_right` says for each training image, as it is, whether
+    the answer is right; where images have the pixels of a training image, `validation_leaked` and `test_leaked`
+    say which. A run without test images keeps of each validation image the answer, its probability and that of
+    the label.
     """
-    arrays = {}
-    for split in ("validation", "test") if variant in HEADLINE else ("validation",):
+    def ask(images):
+        return network.predict(**batches(EVALUATED, images), verbose=0)
+
+    images, labels = training
+    arrays = {"training_right": ask(images).argmax(axis=1) == labels}
+    for split in ["validation"] * (not job.recipe.fit_on) + ["test"] * job.test:
         images, labels = dataset.split(split)
-        arrays[f"{split}_probabilities"] = network.predict(**batches(500, images), verbose=0).astype(np.float16)
-        if recipe.test_time_augmentation:
-            mean = sum(weight * network.predict(**batches(500, view), verbose=0) for weight, view in views(images))
+        arrays[f"{split}_probabilities"] = ask(images).astype(np.float16)
+        if job.recipe.test_time_augmentation:
+            mean = sum(weight * ask(view) for weight, view in views(images, job.recipe.views))
             arrays[f"{split}_probabilities_tta"] = mean.astype(np.float16)
         arrays[f"{split}_labels"] = labels.astype(np.int16)
-    if variant in HEADLINE and (copied := leaked(dataset)).any():
-        arrays["test_leaked"] = copied
-    return arrays
+        if (copied := audit.leaked(dataset, split, ["training"] + ["validation"] * bool(job.recipe.fit_on))).any():
+            arrays[f"{split}_leaked"] = copied
+    return arrays if job.test else answers_alone(arrays)
 
 
-# --- what the reader sees -------------------------------------------------------------------
+def answers_alone(arrays):
+    """Return the arrays of a run without test images with the answers in place of all probabilities."""
+    kept = {name: array for name, array in arrays.items() if "probabilities" not in name}
+    probabilities, labels = arrays["validation_probabilities"], arrays["validation_labels"]
+    rows, answers = np.arange(len(labels)), probabilities.argmax(axis=1)
+    kept |= {"classes": np.int16(probabilities.shape[1]), "validation_answer": answers.astype(np.uint8),
+             "validation_p_answer": probabilities[rows, answers], "validation_p_label": probabilities[rows, labels]}
+    if "validation_probabilities_tta" in arrays:
+        kept["validation_answer_tta"] = arrays["validation_probabilities_tta"].argmax(axis=1).astype(np.uint8)
+    return kept
 
 
-class Progress(Line):
-    """The line of one training run."""
+def progress(title, history, epochs):
+    """Return a line on a training: its next epoch, the last one's losses and accuracies, the time gone and left."""
+    line = f"{title}: epoch {len(history) + 1} of {epochs}"
+    if not history:
+        return line
+    last, elapsed = history[-1], sum(row["seconds"] for row in history)
+    line += f"; loss {last['loss']:.3f}, accuracy {last['accuracy']:.1%}"
+    if last["validation_loss"] is not None:
+        line += f"; validation {last['validation_loss']:.3f}, {last['validation_accuracy']:.1%}"
+    return f"{line}; {clock(elapsed)} gone, {clock(elapsed / len(history) * (epochs - len(history)))} left"
 
-    def __init__(self, title):
-        super().__init__()
-        self.title = title
-
-    def epoch(self, history, epochs, elapsed):
-        """Show the last epoch's losses and accuracies, the time gone and the time left."""
-        line = f"{self.title}: epoch {len(history) + 1} of {epochs}"
-        if history:
-            last = history[-1]
-            remaining = elapsed / len(history) * (epochs - len(history))
-            line += (f"; loss {last['loss']:.3f}, validation {last['validation_loss']:.3f}; accuracy "
-                     f"{last['accuracy']:.1%}, validation {last['validation_accuracy']:.1%}; "
-                     f"{clock(elapsed)} gone, {clock(remaining)} left")
-        self.show(line)

@@ -1,0 +1,38 @@
+"""The one list of all that is trained: the jobs of the notebooks' tagged cells."""
+import fnmatch
+
+from . import models
+from .files import LabError
+from .jobs import jobs_in
+
+
+def plan():
+    """Return {name: Job} of every job that a `recipe` cell defines, in the order of the story.
+
+    Raises LabError where two cells ask for different runs under one name.
+    """
+    found = {}
+    for job in jobs_in({name: value for name, value in vars(models).items() if not name.startswith("_")}):
+        if found.setdefault(job.name, job) != job:
+            raise LabError(f"Two jobs are called {job.name} and differ: give one of them another variant.")
+    return found
+
+
+def matching(jobs, patterns):
+    """Return the jobs whose names fit one of the patterns, in the order of the patterns: "cifar10/improved", "*/main/*".
+
+    Raises LabError for a pattern that fits none.
+    """
+    chosen = {}
+    for pattern in patterns:
+        fitting = {job.name: job for job in jobs if fits(job.name, pattern)}
+        if not fitting:
+            raise LabError(f"No job is called {pattern}: make plan lists them all.")
+        chosen |= fitting
+    return list(chosen.values())
+
+
+def fits(name, pattern):
+    """Return whether a run's name, or the beginning of it, fits a pattern."""
+    pattern = pattern.strip("/")
+    return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f"{pattern}/*")
