@@ -11,7 +11,7 @@ from lab.screen import Line
 
 sys.path.insert(0, str(ROOT / "tools"))
 import bench  # noqa: E402
-import rivals  # noqa: E402
+import baselines  # noqa: E402
 
 
 def test_operations_are_those_counted_by_hand():
@@ -26,18 +26,18 @@ def test_the_improved_network_costs_what_its_paper_says():  # 0.36 PFLOP for 9.9
     assert total == pytest.approx(0.36e15, rel=0.03)
 
 
-@pytest.mark.parametrize("function, parameters", [(rivals.tutorial, 122_570), (rivals.resnet20, 274_442)])
-def test_the_rivals_have_the_published_number_of_parameters(function, parameters):
+@pytest.mark.parametrize("function, parameters", [(baselines.tutorial, 122_570), (baselines.resnet20, 274_442)])
+def test_the_baselines_have_the_published_number_of_parameters(function, parameters):
     model = function(np.zeros((2, 32, 32, 3), np.uint8))
     assert model.count_params() - sum(np.prod(w.shape) for layer in model.layers
                                       if isinstance(layer, keras.layers.Normalization) for w in layer.weights) == parameters
     assert model.output_shape == (None, 10)
 
 
-@pytest.mark.parametrize("name", rivals.RIVALS)
-def test_a_rival_stops_when_its_time_is_over(name):
+@pytest.mark.parametrize("name", baselines.BASELINES)
+def test_a_baseline_stops_when_its_time_is_over(name):
     rng = np.random.default_rng(0)
-    model, epochs, seconds = rivals.train(
+    model, epochs, seconds = baselines.train(
         name, rng.integers(0, 256, (64, 32, 32, 3), np.uint8), rng.integers(0, 10, 64), 0.0, Line())
     assert epochs == 1 and seconds > 0
     assert np.isfinite(model.predict(np.zeros((1, 32, 32, 3)), verbose=0)).all()

@@ -73,7 +73,7 @@ def test_check_names_what_was_changed_by_hand(copy):
     change(copy / "README.md", "Two convolutions |", "Two convolutions  |")
     answers = {"validation_answers": "0" * 5_000, "test_answers": "0" * 10_000}  # a tenth of both is of class 0
     net = answers | {"validation_accuracy": 0.1, "test_accuracy": 0.2, "parameters": 10, "operations": 10, "epochs": 1, "seconds": 1.0}
-    (copy / "data" / "rivals.json").write_text(json.dumps({"operations": 10, "rivals": {"net": net}}))
+    (copy / "data" / "baselines.json").write_text(json.dumps({"operations": 10, "networks": {"net": net}}))
     done = tool(copy, "check.py")
     assert done.returncode == 1
     for named in ("dense/main/seed-0/run.json: ", "numbers.tex is not what", "04_improved_cnn.ipynb: a code cell has changed",

@@ -1,8 +1,8 @@
 """What a student would otherwise pick, given as much time as our improved network: two well-known networks on CIFAR-10.
 
-usage: rivals.py [MINUTES]     trains each for MINUTES, without them as long as our runs took; writes data/rivals.json
+usage: baselines.py [MINUTES]     trains each for MINUTES, without them as long as our runs took; writes data/baselines.json
 
-A network that data/rivals.json holds already, from the same machine and after as many seconds, is not trained again.
+A network that data/baselines.json holds already, from the same machine and after as many seconds, is not trained again.
 
 Both are rebuilt from their published descriptions, and trained on our training split with plain
 `model.fit`, one seed each; the test images are opened when the time is over. Seconds count from the
@@ -12,6 +12,8 @@ first step after compilation, as ours do.
 - ResNet-20 of the Keras examples (cifar10_resnet.py, version 1): Adam, batch size 32, L2, shifts by
   a tenth and flips, and a learning rate that falls after 40, 60, 80 and 90 % of the time.
 """
+import interrupt  # noqa: F401
+
 import json
 import sys
 import time
@@ -25,9 +27,9 @@ from lab import datasets, models, training  # noqa: E402
 from lab.augmentation import augment  # noqa: E402
 from lab.backend import batches, environment, keras  # noqa: E402
 from lab.files import write  # noqa: E402
+from lab.fingerprint import operations  # noqa: E402
 from lab.runs import read  # noqa: E402
 from lab.screen import Line, clock  # noqa: E402
-from bench import operations  # noqa: E402
 from notebooks import guarded  # noqa: E402
 
 layers = keras.layers
@@ -75,19 +77,19 @@ def resnet20(images):
     return model
 
 
-RIVALS = {
+BASELINES = {
     "CNN of the TensorFlow tutorial": (tutorial, None, False),  # function, augmentation, does the rate fall
     "ResNet-20 of the Keras examples": (resnet20, {"flip": True, "shift": 3}, True),
 }
 
 
 def train(name, images, labels, seconds, line):
-    """Return a rival trained for `seconds`, with its epochs and seconds; an epoch that would end too late is not begun."""
-    function, changes, falling = RIVALS[name]
+    """Return a baseline trained for `seconds`, with its epochs and seconds; an epoch that would end too late is not begun."""
+    function, changes, falling = BASELINES[name]
     keras.utils.set_random_seed(0)
     model, rng = function(images), np.random.default_rng(0)
     model.optimizer.build(model.trainable_variables)
-    training._warm_up(model, model.variables + model.optimizer.variables, images[:BATCH], labels[:BATCH])
+    training.warm_up(model, model.variables + model.optimizer.variables, BATCH, images, labels)
     epochs, gone, longest = 0, 0.0, 0.0
     while gone + longest <= seconds:
         start = time.perf_counter()
@@ -113,22 +115,22 @@ def accuracy(said, labels):
 
 
 def main(minutes=None):
-    """Train the rivals, print and write what they reached."""
+    """Train the baselines, print and write what they reached."""
     dataset = datasets.load("cifar10")
     records = [run.record for run in map(read, sorted((ROOT / "data" / "runs" / "cifar10" / "improved" / "main").glob("seed-*"))) if run]
     seconds = 60 * minutes if minutes else float(np.mean([record["seconds"]["train"] for record in records]))
     images, labels = dataset.split("training")
-    path = ROOT / "data" / "rivals.json"
+    path = ROOT / "data" / "baselines.json"
     ours = training.build(models.build_improved, dataset, models.improved_recipe, 0)
-    found = {"environment": environment(), "seconds": round(seconds), "operations": operations(ours), "rivals": {}}
+    found = {"environment": environment(), "seconds": round(seconds), "operations": operations(ours), "networks": {}}
     before = json.loads(path.read_text()) if path.exists() else {}
     if all(before.get(key) == found[key] for key in ("environment", "seconds", "operations")):
-        found["rivals"] = before["rivals"]
-    for name in [name for name in RIVALS if name not in found["rivals"]]:
+        found["networks"] = before["networks"]
+    for name in [name for name in BASELINES if name not in found["networks"]]:
         line = Line()
         model, epochs, gone = train(name, images, labels, seconds, line)
         said = {split: "".join(map(str, answers(model, dataset.split(split)[0]))) for split in ("validation", "test")}
-        found["rivals"][name] = one = {
+        found["networks"][name] = one = {
             "parameters": model.count_params(), "operations": operations(model), "epochs": epochs, "seconds": round(gone, 1),
             "images_per_second": round(epochs * len(images) / gone)}
         one |= {f"{split}_accuracy": accuracy(said[split], dataset.split(split)[1]) for split in said} | {

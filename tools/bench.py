@@ -8,6 +8,8 @@ augmentation, validation and the checkpoints from which it could resume. Other w
 only ever adds time, so the fastest round counts. Then the improved network's training beside what the
 machine can multiply at most, and the speed of the demo.
 """
+import interrupt  # noqa: F401
+
 import contextlib
 import importlib.util
 import socket
@@ -28,6 +30,8 @@ sys.path.insert(0, str(ROOT / "notebooks"))
 from lab import datasets, faces, models, training  # noqa: E402
 from lab.backend import batches, environment, keras  # noqa: E402
 from lab.files import LabError  # noqa: E402
+from lab.fingerprint import operations  # noqa: E402
+from lab.jobs import Job  # noqa: E402
 from lab.prediction import Predictor  # noqa: E402
 from lab.runs import Checkpoints  # noqa: E402
 from notebooks import guarded  # noqa: E402
@@ -42,16 +46,6 @@ def pictures(training=18_000, validation=2_000):
     return replace(datasets.KNOWN["cifar10"], name="random", images=rng.integers(0, 256, (total, 32, 32, 3), np.uint8),
                    labels=rng.integers(0, 10, total),
                    splits={"training": np.arange(training), "validation": np.arange(training, total)})
-
-
-def operations(model):
-    """Return the multiplications and additions that one image costs on its way forward, of convolutions and dense layers.
-
-    Training costs three times as much: forward, and two products of the same size back.
-    """
-    counts = [np.prod(layer.kernel.shape) * (np.prod(layer.output.shape[1:-1]) if len(layer.kernel.shape) == 4 else 1)
-              for layer in model.layers if hasattr(layer, "kernel")]
-    return int(2 * sum(counts))
 
 
 def timed(function, *arguments, **options):
@@ -112,6 +106,7 @@ def opening():
 def main(dataset):
     """Measure, and print the table."""
     recipe = replace(models.two_conv_recipe, epochs=EPOCHS)
+    job = Job(dataset.name, "two_conv", "main", 0, recipe, models.build_two_conv)
     (images, labels), (seen, seen_labels) = dataset.split("training"), dataset.split("validation")
     targets = np.eye(10, dtype="float32")
     plain = training.build(models.build_two_conv, dataset, recipe, seed=0)
@@ -122,13 +117,13 @@ def main(dataset):
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             checkpoints = Checkpoints(Path(folder))
-            state = training._fit(own, dataset, recipe, 0, checkpoints, training.Progress("bench"))
+            state = training.run_epochs(own, (images, labels), dataset, job, checkpoints, lambda text: None)
             variables = own.variables + own.optimizer.variables
             saving.append(timed(checkpoints.write, variables, state, own.get_weights()))
-            ours.append(state["seconds"] + EPOCHS * saving[-1])
+            ours.append(sum(row["seconds"] for row in state["history"]) + EPOCHS * saving[-1])
         theirs.append(timed(plain.fit, images, targets[labels], batch_size=recipe.batch_size, epochs=EPOCHS, verbose=0,
                             validation_data=(seen, targets[seen_labels]), validation_batch_size=500))
-        pipeline.append(timed(training._epoch, images, recipe, 0, 0))
+        pipeline.append(timed(training.one_epoch, images, recipe, 0, 0))
     epoch, plain_epoch, pipeline, saving = min(ours) / EPOCHS, min(theirs) / EPOCHS, min(pipeline), min(saving)
     rounds = np.array(ours) / theirs
     facts = environment()

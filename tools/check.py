@@ -3,25 +3,32 @@
 usage: check.py      prints a line an item: fresh, stale (out of date) or differs (not what was computed)
 Exits with status 1 where anything is stale or differs.
 """
+import interrupt  # noqa: F401
+
 import itertools
 import json
 import math
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
-from lab import datasets, evaluation, models, runs, training  # noqa: E402
+from lab import datasets, evaluation, runs  # noqa: E402
 from lab.files import LabError, relative, sha256  # noqa: E402
-from lab.lesson import EXPECTED, confusion_csv, headline, headline_recipe, run_numbers  # noqa: E402
+from lab.fingerprint import fingerprint  # noqa: E402
+from lab.jobs import DATA_SETS  # noqa: E402
+from lab.lesson import EXPECTED, confusion_csv, headline, run_numbers  # noqa: E402
+from lab.plan import job_of, plan  # noqa: E402
+import baselines  # noqa: E402
 import notebooks  # noqa: E402
 import report  # noqa: E402
-import rivals  # noqa: E402
 
 RUNS = ROOT / "data" / "runs"
+NEXT = ROOT / "data" / "next"
 GENERATED = ROOT / "report" / "generated"
 
 
@@ -56,16 +63,29 @@ def check_run(folder):
     known = datasets.KNOWN.get(record["dataset"])
     if known and (record["data_sha256"], record["split_sha256"]) != (known.sha256, known.split_sha256):
         yield "stale", f"{name}: trained on another content or split of {known.title}"
+    if "seconds" in run.history and not close(record["seconds"]["train"], round(len(run.history) * float(run.history["seconds"].median()), 1)):
+        yield "differs", f"{name}: history.csv and run.json disagree on the seconds of training"
     if known:
-        main = record["variant"] == "main"
-        function, recipe = getattr(models, f"build_{record['model']}", None), headline_recipe(record["model"], record["dataset"])
-        if function is None or main and recipe is None:
-            yield "stale", f"{name}: lab/models.py has no build_{record['model']} and {record['model']}_recipe: tag the cells, make sync"
-            return
-        recipe = recipe if main else training.Recipe(**record["recipe"])
-        network = training.build(function, known, recipe, record["seed"])
-        if training.fingerprint(network, recipe, known, record["seed"]) != record["fingerprint"]:
-            yield "stale", f"{name}: the network, the recipe or the protocol has changed since it was trained"
+        yield from check_job(folder, record, known)
+
+
+def check_job(folder, record, known):
+    """Yield in what a stored run is not what the plan asks for."""
+    name, planned = relative(folder), plan().get("/".join(folder.parts[-4:]))
+    if record["dataset"] not in DATA_SETS or folder.is_relative_to(NEXT):
+        planned = job_of(record)
+    if planned is None:
+        yield "stale", f"{name}: no job asks for it: list it in a cell tagged `recipe`, make sync, or delete it"
+    elif fingerprint(planned, known) != record["fingerprint"] and not waiting(planned, known):
+        yield "stale", f"{name}: the network, the recipe or the protocol has changed since it was trained"
+    elif planned.test != ("test" in record["metrics"]) and record["dataset"] in DATA_SETS and not folder.is_relative_to(NEXT):
+        yield "stale", f"{name}: its job and its record disagree on whether the test images were predicted"
+
+
+def waiting(job, known):
+    """Return whether a seed of the job's network with its recipe of now is finished and waits in data/next for the others."""
+    records = [json.loads(path.read_text()) for path in (NEXT / job.name).parent.glob("seed-*/run.json")]
+    return any(fingerprint(replace(job, seed=record["seed"]), known) == record["fingerprint"] for record in records)
 
 
 def check_confusion(path):
@@ -125,12 +145,12 @@ def check_readme():
         yield "differs", f"{relative(EXPECTED)} does not hold the accuracies of the stored runs: make reproduce"
 
 
-def check_rivals(path):
-    """Yield each accuracy of `make rivals` that does not follow from the answers stored beside it."""
+def check_baselines(path):
+    """Yield each accuracy of `make baselines` that does not follow from the answers stored beside it."""
     labels = next(run for run in map(runs.read, sorted((RUNS / "cifar10").glob("*/main/seed-0"))) if run).predictions
-    for name, one in json.loads(path.read_text())["rivals"].items():
+    for name, one in json.loads(path.read_text())["networks"].items():
         for split in ("validation", "test"):
-            value = rivals.accuracy(one[f"{split}_answers"], labels[f"{split}_labels"])
+            value = baselines.accuracy(one[f"{split}_answers"], labels[f"{split}_labels"])
             if not close(one[f"{split}_accuracy"], value):
                 yield "differs", f"{relative(path)}: {name}: the {split} accuracy is {value!r} when computed from the answers"
 
@@ -138,15 +158,15 @@ def check_rivals(path):
 def items():
     """Yield (title, findings) of everything that is checked."""
     yield "what the notebooks share", (("stale", fault) for fault in notebooks.out_of_sync())
-    for folder in sorted(path.parent for path in RUNS.glob("*/*/*/seed-*/run.json")):
+    for folder in sorted(path.parent for top in (RUNS, NEXT) for path in top.glob("*/*/*/seed-*/run.json")):
         yield f"run {relative(folder)}", check_run(folder)
     for path in notebooks.paths():
         yield f"outputs of {relative(path)}", (("stale", fault) for fault in notebooks.stale(path, RUNS))
     for path in sorted((ROOT / "figures").glob("*_confusion_*.csv")):
         yield f"matrix {relative(path)}", check_confusion(path)
     yield "what is left in figures and report/generated", check_leftovers()
-    if (path := ROOT / "data" / "rivals.json").exists():
-        yield relative(path), check_rivals(path)
+    if (path := ROOT / "data" / "baselines.json").exists():
+        yield relative(path), check_baselines(path)
     yield "numbers and tables in report/generated", check_numbers()
     yield "report/report.pdf", check_report()
     yield "README.md, data/MODEL_CARD.md, data/expected.json", check_readme()
@@ -177,11 +197,15 @@ def levels():
 
 
 def reminders():
-    """Yield a sentence for each entry of pyproject.toml that still has the example's value, and one on unused figures."""
+    """Yield a sentence for each entry of pyproject.toml that still has the example's value, each network of the plan
+    with missing runs, and one on unused figures."""
     about = notebooks.project()
     for name, example in (("repository", "OWNER/"), ("author", "Dense to Conv"), ("course", "Image classification coursework")):
         if example in about[name]:
             yield f"pyproject.toml still has the example's {name}, {about[name]}: see README.md, Adapt it to your coursework"
+    missing = [job for name, job in plan().items() if not any((top / name / "run.json").exists() for top in (RUNS, NEXT))]
+    for network, jobs in itertools.groupby(missing, key=lambda job: job.name.rsplit("/", 1)[0]):
+        yield f"missing: {network}, {len(list(jobs))} runs: make retrain RUNS=missing"
     sections = "".join(path.read_text() for path in sorted((ROOT / "report" / "sections").glob("*.tex")))
     shown = set(re.findall(r"\\lab(?:figure|table)\{(\w+)\}", sections))
     written = [name for content in report.notebooks_of(GENERATED).values() for name in content["figures"] | content["tables"]]

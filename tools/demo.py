@@ -5,6 +5,8 @@ usage: demo.py PATH [--output FOLDER]        a photo, a video, or a folder of th
 
 The copies go to build/demo, or to FOLDER; originals are only read. Faces are looked for with `lab.faces`.
 """
+import interrupt  # noqa: F401
+
 import argparse
 import csv
 import functools

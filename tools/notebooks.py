@@ -2,11 +2,10 @@
 
 usage: notebooks.py sync                  write Setup cells, links and lab/models.py
        notebooks.py run quick             run all five on the digits, into build/quick
-       notebooks.py run full [PATTERN..]  run all five on the real data, in place; train again what
-                                          matches a PATTERN such as "fashion_mnist/two_conv" or "*/*"
+       notebooks.py run full              run all five on the real data, in place
        notebooks.py on NAME PROFILE       run all five on one data set or folder of photos, into build/
 """
-import interrupt  # noqa: F401
+import interrupt
 
 import ast
 import io
@@ -234,6 +233,8 @@ def execute(path, profile, datasets=None):
         with open(log, "w") as stderr:
             client.execute(stderr=stderr)
     except CellExecutionError as error:
+        if error.ename == "KeyboardInterrupt":
+            raise KeyboardInterrupt from None
         raise LabError(f"{relative(path)} stopped: {error.evalue or error}") from None
     except DeadKernelError:
         raise LabError(f"{relative(path)} stopped: its kernel died, most often for want of memory; {relative(log)} may say more.") from None
@@ -254,9 +255,8 @@ def to_html(path, folder):
     write(folder / f"{path.stem}.html", page)
 
 
-def run(profile, retrain=(), datasets=None):
+def run(profile, datasets=None):
     """Run the five notebooks in order. In `quick`, those that are fresh are left alone."""
-    os.environ["LAB_RETRAIN"] = " ".join(retrain)
     os.environ.pop("LAB_PROFILE", None)
     if profile == "quick":
         os.environ["LAB_PROFILE"] = "quick"
@@ -278,8 +278,8 @@ def run(profile, retrain=(), datasets=None):
 def main(arguments):
     if arguments == ["sync"]:
         sync()
-    elif arguments[:1] == ["run"] and arguments[1:2] in (["quick"], ["full"]):
-        run(arguments[1], arguments[2:])
+    elif arguments[:1] == ["run"] and arguments[1:] in (["quick"], ["full"]):
+        run(arguments[1])
     elif arguments[:1] == ["on"] and arguments[2:] in (["quick"], ["full"]):
         run(arguments[2], datasets=[arguments[1]])
     else:
@@ -290,6 +290,9 @@ def guarded(function, *arguments):
     """Call a tool's function; a mistake that a user can mend ends the tool with one sentence."""
     try:
         return function(*arguments)
+    except KeyboardInterrupt:
+        print(interrupt.STOPPED, file=sys.stderr)
+        sys.exit(130)
     except LabError as error:
         sys.exit(f"\n{error}")
     except OSError as error:

@@ -4,6 +4,8 @@ usage: page.py [--port N]
 
 The page opens first; the networks, which take seconds to import, follow while it is looked at.
 """
+import interrupt  # noqa: F401
+
 import argparse
 import contextlib
 import os

@@ -3,6 +3,8 @@
 usage: publish.py submission    build/submission/: one notebook that holds all five, and an archive of the report for Overleaf
        publish.py pages         public/: the notebooks as web pages, the report, and README.md as the page that leads there
 """
+import interrupt  # noqa: F401
+
 import re
 import shutil
 import sys

@@ -6,6 +6,8 @@ usage: report.py full     report/report.tex, from figures/, report/generated/ an
        report.py readme   the tables of README.md and data/MODEL_CARD.md, and data/expected.json
 Exits with status 3 where LaTeX is missing and cannot be installed.
 """
+import interrupt  # noqa: F401
+
 import json
 import os
 import re
@@ -70,7 +72,7 @@ def generated(folder, runs_folder):
         if both := content["figures"].keys() & content["tables"].keys():
             raise LabError(f"{stem}.ipynb gives a figure and a table the same name, {', '.join(both)}: rename one.")
         figures |= {name: (stem, caption) for name, caption in (content["figures"] | content["tables"]).items()}
-    groups, rivals = runs_in(runs_folder, names), runs_folder.parent / "rivals.json"
+    groups, others = runs_in(runs_folder, names), runs_folder.parent / "baselines.json"
     return {
         "numbers.tex": "".join(
             f"\\newcommand{{\\report{name}}}{{{value if name == 'repository' else escape(value)}}}\n" for name, value in project().items()) + "".join(
@@ -82,8 +84,8 @@ def generated(folder, runs_folder):
                           [run_row(run) for runs in groups.values() for run in runs]),
         "environment.tex": table(["Runs", "Device, CPU threads", "Python", "Keras", "Back end", "Precision"], "llllll",
                                  environment_rows([run for runs in groups.values() for run in runs])),
-    } | ({"rivals.tex": table(RIVALS, "lrrrrrr", rival_rows(json.loads(rivals.read_text()), groups["cifar10", "improved"]))}
-         if rivals.exists() and ("cifar10", "improved") in groups else {})
+    } | ({"baselines.tex": table(BASELINES, "lrrrrrr", baseline_rows(json.loads(others.read_text()), groups["cifar10", "improved"]))}
+         if others.exists() and ("cifar10", "improved") in groups else {})
 
 
 def table(header, columns, rows):
@@ -110,13 +112,13 @@ def result_row(runs):
             f"{value['seconds.train'] / 60:.1f}"]
 
 
-RIVALS = ["Network", "Seeds", "Test accuracy", "Parameters", "Million operations", "Epochs", "Minutes"]
+BASELINES = ["Network", "Seeds", "Test accuracy", "Parameters", "Million operations", "Epochs", "Minutes"]
 
 
-def rival_rows(found, ours):
-    """Return the rows of the table under the header RIVALS: what tools/rivals.py found, then our runs."""
+def baseline_rows(found, ours):
+    """Return the rows of the table under the header BASELINES: what tools/baselines.py found, then our runs."""
     rows = [[escape(name), "1", f"{100 * one['test_accuracy']:.1f}", f"{one['parameters']:,}", f"{one['operations'] / 1e6:,.0f}",
-             str(one["epochs"]), f"{one['seconds'] / 60:.1f}"] for name, one in found["rivals"].items()]
+             str(one["epochs"]), f"{one['seconds'] / 60:.1f}"] for name, one in found["networks"].items()]
     row = dict(zip(RESULTS, result_row(ours)))
     return [*rows, [row["Network"], row["Seeds"], row["Accuracy"], row["Parameters"], f"{found['operations'] / 1e6:,.0f}",
                     str(ours[0].record["epochs_run"]), row["Minutes"]]]

@@ -2,6 +2,8 @@
 
 usage: python3 tools/venv.py FOLDER [--constraint FILE]      (needs nothing but Python itself)
 """
+import interrupt  # noqa: F401
+
 import os
 import shutil
 import subprocess

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import datasets, evaluation, models, plots, training
+from . import datasets, evaluation, plots, training
 from .backend import environment, hand_back
 from .files import ROOT, LabError, relative, sha256, write, writing
 from .fingerprint import architecture, fingerprint
-from .jobs import BASE, DATA_SETS, Job, Recipe
-from .plan import plan
+from .jobs import BASE, DATA_SETS, Recipe
+from .plan import job_of, plan
 from .runs import label, read
 from .screen import clock
 
@@ -307,9 +307,9 @@ def run_numbers(runs):
         "seconds.train": float(np.mean([record["seconds"]["train"] for record in records])),
     }
     for split, metrics in first["metrics"].items():
-        for metric in metrics:
+        for metric in [one for one in metrics if all(one in record["metrics"].get(split, {}) for record in records)]:
             values[f"{split}.{metric}"] = float(np.mean([r["metrics"][split][metric] for r in records]))
-        if len(runs) > 1:
+        if len(runs) > 1 and f"{split}.accuracy" in values:
             values[f"{split}.accuracy_std"] = float(np.std([r["metrics"][split]["accuracy"] for r in records], ddof=1))
     if "test" in first["metrics"]:
         values["test.accuracy_low"], values["test.accuracy_high"] = evaluation.wilson(
@@ -323,9 +323,7 @@ def trained(run, dataset):
     Raises LabError where the run was stored without weights, or they are missing or altered, and where the function
     has changed since.
     """
-    record = run.record
-    job = Job(*(record[name] for name in ("dataset", "model", "variant", "seed")), Recipe(**record["recipe"]),
-              getattr(models, f"build_{record['model']}"))
+    record, job = run.record, job_of(run.record)
     content = replace(dataset, sha256=record["data_sha256"], split_sha256=record["split_sha256"])
     if fingerprint(job, content) != record["fingerprint"]:
         raise LabError(f"The network of {run.name} is not the one that lab/models.py builds now: run make sync, or train it again.")

@@ -3,7 +3,7 @@ import fnmatch
 
 from . import models
 from .files import LabError
-from .jobs import jobs_in
+from .jobs import Job, Recipe, jobs_in
 
 
 def plan():
@@ -36,3 +36,14 @@ def fits(name, pattern):
     """Return whether a run's name, or the beginning of it, fits a pattern."""
     pattern = pattern.strip("/")
     return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f"{pattern}/*")
+
+
+def job_of(record):
+    """Return the Job that a run's record describes, with the function of today that builds its network.
+
+    Raises LabError where there is none.
+    """
+    build = getattr(models, f"build_{record['model']}", None)
+    if build is None:
+        raise LabError(f"lab/models.py has no build_{record['model']}: tag its cell `model` and run make sync.")
+    return Job(*(record[name] for name in ("dataset", "model", "variant", "seed")), Recipe(**record["recipe"]), build)

@@ -107,7 +107,7 @@ def fit(job, dataset=None, tell=lambda text: None):
                 constants = {} if recipe.whitening_constant is None else {"constant": recipe.whitening_constant}
                 seen = images if recipe.fit_on or recipe.leave_out else dataset.split("training")[0]
                 parts.whiten(network, seen[:few], **constants)
-            state = _epochs(network, (images, labels), dataset, job, Checkpoints(_state(mark)), tell)
+            state = run_epochs(network, (images, labels), dataset, job, Checkpoints(_state(mark)), tell)
             start = time.perf_counter()
             predictions = _predict(network, (images, labels), dataset, job)
         except Exception as error:
@@ -164,7 +164,7 @@ def _steps(recipe, images):
     return -(-images // recipe.batch_size)
 
 
-def _epochs(network, training, dataset, job, checkpoints, tell):
+def run_epochs(network, training, dataset, job, checkpoints, tell):
     """Train epoch by epoch, resuming where a checkpoint allows; leave the kept weights in `network`."""
     (images, labels), recipe = training, job.recipe
     targets = np.eye(len(dataset.classes), dtype="float32")
@@ -173,7 +173,7 @@ def _epochs(network, training, dataset, job, checkpoints, tell):
     weights = class_weights(labels, len(dataset.classes)) if recipe.class_weight == "balanced" else None
     callbacks = [parts.Lookahead(network, recipe.lookahead, _steps(recipe, len(images)) * recipe.epochs)] if recipe.lookahead else []
     variables = network.variables + network.optimizer.variables + [slow for one in callbacks for slow in one.slow]
-    compile_seconds = _warm_up(network, variables, recipe.batch_size, images, targets[labels], weights)
+    compile_seconds = warm_up(network, variables, recipe.batch_size, images, targets[labels], weights)
     state, note = checkpoints.read(variables)
     history, best_weights = state["history"], state.pop("best_weights")
     title = f"{job.label} on {dataset.title}, seed {job.seed}{note}"
@@ -186,12 +186,12 @@ def _epochs(network, training, dataset, job, checkpoints, tell):
         callback.done = len(history) * _steps(recipe, len(images))
     begin = others()
     with ThreadPoolExecutor(1) as background:  # prepares the next epoch while this one is trained
-        prepared = background.submit(_epoch, images, recipe, job.seed, len(history))
+        prepared = background.submit(one_epoch, images, recipe, job.seed, len(history))
         while len(history) < recipe.epochs and not _out_of_patience(history, state["best"], recipe):
             start, epoch = time.perf_counter(), len(history)
             tell(progress(title, history, recipe.epochs))
             changed, order = prepared.result()
-            prepared = background.submit(_epoch, images, recipe, job.seed, epoch + 1)
+            prepared = background.submit(one_epoch, images, recipe, job.seed, epoch + 1)
             fitted = network.fit(**batches(recipe.batch_size, changed, targets[labels[order]]), shuffle=False, verbose=0,
                                  class_weight=weights, callbacks=callbacks).history
             seen = {"loss": None, "accuracy": None}
@@ -222,7 +222,7 @@ def class_weights(labels, classes):
     return {c: float(len(labels) / (classes * count)) if count else 0.0 for c, count in enumerate(counts)}
 
 
-def _epoch(images, recipe, seed, epoch):
+def one_epoch(images, recipe, seed, epoch):
     """Return the images of an epoch, shuffled and augmented, and their order: a function of seed and epoch alone."""
     if epoch == recipe.epochs:
         return None
@@ -235,7 +235,7 @@ def _epoch(images, recipe, seed, epoch):
     return (augment(images[order], rng, **options) if options else images[order]), order
 
 
-def _warm_up(network, variables, size, images, targets, weights):
+def warm_up(network, variables, size, images, targets, weights=None):
     """Return the seconds that compiling the steps of training and evaluation takes; the network is left as it was.
 
     The steps are fed as in training: a full batch, and one of the size that is left at the end of an epoch.
