@@ -10,7 +10,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.pop("LAB_PROFILE", None)
-os.environ.pop("LAB_RETRAIN", None)
 
 
 def pytest_make_parametrize_id(val, argname):
@@ -39,6 +38,15 @@ def recipe():
     from lab import models
 
     return replace(models.dense_recipe, epochs=2)
+
+
+def train(dataset, recipe, folder, retrain=False, **fields):
+    """Train the dense network, or what `fields` of the job say instead, and return the run."""
+    from lab import models, training
+    from lab.jobs import Job
+
+    fields = {"model": "dense", "variant": "main", "seed": 0, "build": models.build_dense, "test": True} | fields
+    return training.train([Job(dataset=dataset.name, recipe=recipe, **fields)], dataset, folder, retrain)[0]
 
 
 def copy_repository(to):

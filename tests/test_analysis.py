@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from conftest import train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab import LabError, analysis, charts, evaluation, models, predict, training
@@ -160,7 +161,7 @@ def trained_run(digits, tmp_path_factory):
     from dataclasses import replace
 
     folder = tmp_path_factory.mktemp("runs")
-    return training.train(models.build_dense, digits, replace(models.dense_recipe, epochs=3), "dense", 0, "main", folder)
+    return train(digits, replace(models.dense_recipe, epochs=3), folder, weights=True)
 
 
 def test_predict_answers_on_arrays_files_and_folders(digits, trained_run, tmp_path, capsys):

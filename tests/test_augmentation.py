@@ -2,7 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from lab.augmentation import augment
+from lab.augmentation import augment, views
+from lab.files import sha256
 
 images = arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(4, 9), st.integers(4, 9), st.sampled_from([1, 3])))
 
@@ -31,3 +32,56 @@ def test_half_of_the_images_are_mirrored(digits):
     changed = augment(digits.images, np.random.default_rng(0), flip=True)
     mirrored = (changed == digits.images[:, :, ::-1]).all(axis=(1, 2, 3)).mean()
     assert 0.4 < mirrored < 0.6
+
+
+def test_settings_of_stored_runs_draw_the_same_images_as_ever(digits):
+    changed = augment(digits.images, np.random.default_rng(3), flip=True, shift=2, cutout=5)
+    assert sha256(changed.tobytes()) == "e29be8e27c5ba326e62559734da5fca759499b52dfd1ecd9d5bb0848756b0f89"
+
+
+@settings(deadline=None)
+@given(images, st.integers(1, 3), st.integers(0, 99))
+def test_erasing_changes_at_most_one_rectangle(batch, side, seed):
+    changed = augment(batch, np.random.default_rng(seed), erasing=(1, side))
+    for image, result in zip(batch, changed):
+        rows, columns = np.nonzero((image != result).any(axis=-1))
+        assert len(rows) == 0 or max(np.ptp(rows), np.ptp(columns)) < side
+
+
+def test_erasing_meets_half_of_the_images():
+    grey = np.full((2000, 12, 12, 1), 128, np.uint8)
+    changed = augment(grey, np.random.default_rng(0), erasing=(3, 6))
+    assert 0.45 < (changed != grey).any(axis=(1, 2, 3)).mean() < 0.55
+
+
+def test_noise_meets_half_of_the_images_and_is_as_strong_as_asked():
+    grey = np.full((2000, 12, 12, 1), 128, np.uint8)
+    deviation = augment(grey, np.random.default_rng(0), noise=12).astype(float).std(axis=(1, 2, 3))
+    assert 0.4 < (deviation > 0.5).mean() < 0.5 and 11 < deviation.max() < 14
+    assert 5 < deviation[deviation > 0.5].mean() < 7.5
+
+
+@settings(deadline=None)
+@given(images, st.integers(0, 99))
+def test_contrast_and_brightness_stay_within_what_was_asked(batch, seed):
+    changed = augment(batch, np.random.default_rng(seed), contrast=0.2, brightness=10).astype(float)
+    mean = batch.mean(axis=(1, 2, 3), keepdims=True)
+    assert (np.abs(changed - batch) <= 0.2 * np.abs(batch - mean) + 10.6).all()
+
+
+@settings(deadline=None)
+@given(images, st.sampled_from([None, "three", "fourteen"]))
+def test_views_are_images_whose_weights_sum_to_one(batch, kind):
+    found = views(batch, kind)
+    assert len(found) == {None: 6, "three": 3, "fourteen": 14}[kind]
+    assert abs(sum(weight for weight, _ in found) - 1) < 1e-9
+    assert all(view.shape == batch.shape and view.dtype == np.uint8 for _, view in found)
+
+
+def test_turned_views_turn_about_the_centre_both_ways_and_enlarge():
+    image = np.zeros((1, 41, 41, 1), np.uint8)
+    image[0, 20, 30], image[0, 20, 20] = 255, 255
+    places = [np.unravel_index((view[0, :, :, 0] * (np.arange(41) > 24)).argmax(), (41, 41)) for _, view in views(image, "fourteen")[6::2]]
+    enlarged, reduced, one_way, other_way = [(int(row), int(column)) for row, column in places]
+    assert enlarged == (20, 31) and reduced == (20, 29)
+    assert {one_way, other_way} == {(19, 30), (21, 30)}

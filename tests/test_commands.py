@@ -25,10 +25,10 @@ def test_every_command_of_the_readme_is_one_that_make_can_run():
         assert done.returncode == 0 and done.stdout, f"{command}: {done.stderr}"
 
 
-def test_retrain_is_narrowed_by_data_set_and_model():
-    shown = make("-n", "retrain", "DATASETS=fashion_mnist", "MODELS=dense two_conv").stdout
-    assert "run full 'fashion_mnist/dense' 'fashion_mnist/two_conv'" in shown
-    assert "run full '*/*'" in make("-n", "retrain").stdout
+def test_plan_and_retrain_are_narrowed_by_patterns():
+    for command, words in (("plan", "list"), ("retrain", "train")):
+        assert f"plan.py {words} 'cifar10/improved/*' '*/dense'" in make("-n", command, "RUNS=cifar10/improved/* */dense").stdout
+    assert "plan.py train missing" in make("-n", "retrain", "RUNS=missing").stdout.replace("'", "")
 
 
 def test_demo_takes_a_path_with_spaces_or_a_camera():
@@ -56,13 +56,13 @@ def test_check_reminds_of_what_still_has_the_examples_name(monkeypatch):
 
     mine = {"repository": "https://gitlab.com/ada/coursework", "title": "T", "author": "Ada", "course": "Vision 101"}
     monkeypatch.setattr(notebooks, "project", lambda: mine)
-    (unused,) = check.reminders()
+    *_, unused = check.reminders()
     assert "does not show: 01_" in unused and "05_networks" not in unused
     for changed in mine:
         if changed != "title":
             example = {"repository": "https://gitlab.com/OWNER/coursework", "author": "Dense to Conv", "course": "Image classification coursework"}
             monkeypatch.setattr(notebooks, "project", lambda: mine | {changed: example[changed]})
-            reminder, _ = check.reminders()
+            reminder, *_ = check.reminders()
             assert f"the example's {changed}, {example[changed]}" in reminder
 
 

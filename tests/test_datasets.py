@@ -103,3 +103,16 @@ def test_without_a_place_to_keep_them_the_images_are_used_all_the_same(tmp_path,
 def test_what_is_no_data_set_is_one_sentence(name):
     with pytest.raises(LabError, match="There is no data set called"):
         datasets.load(name)
+
+
+def test_a_split_in_one_piece_is_not_copied_another_one_once_and_neither_can_be_written_to(digits):
+    from dataclasses import replace
+
+    apart = replace(digits, splits={"training": np.arange(100, 900), "test": np.array([1, 5, 9])})
+    images, labels = apart.split("training")
+    assert np.shares_memory(images, digits.images) and len(images) == 800 and (labels == digits.labels[100:900]).all()
+    assert apart.split("test")[0] is apart.split("test")[0] and (apart.split("test")[0] == digits.images[[1, 5, 9]]).all()
+    for part in (images, labels, *apart.split("test")):
+        with pytest.raises(ValueError, match="read-only"):
+            part[0] = 0
+    assert digits.images.flags.writeable or isinstance(digits.images, np.memmap)

@@ -183,3 +183,19 @@ def test_kaggle_is_asked_only_with_credentials(monkeypatch, tmp_path):
     assert downloads.kaggle("some/set") == tmp_path
     with pytest.raises(LabError, match="kagglehub cannot download nobody/nothing .403"):
         downloads.kaggle("nobody/nothing")
+
+
+SECOND = """
+import sys
+sys.path.insert(0, "notebooks")
+from pathlib import Path
+from lab import downloads
+downloads.fetch(Path(sys.argv[1]), [sys.argv[2]], int(sys.argv[3]), sys.argv[4])
+"""
+
+
+def test_two_downloads_of_one_file_fetch_it_once(server, tmp_path):
+    words = [sys.executable, "-c", SECOND, str(tmp_path / "data.gz"), server.url + "slow", str(len(CONTENT)), DIGEST]
+    started = [subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [(process.communicate()[1], process.returncode)[1] for process in started] == [0, 0]
+    assert (tmp_path / "data.gz").read_bytes() == CONTENT and len(server.asked) == 1

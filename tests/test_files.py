@@ -1,7 +1,7 @@
 import os
 
 import pytest
-from lab.files import LabError, write, writing
+from lab.files import LabError, beside, write, writing
 
 
 def test_a_failed_write_leaves_the_old_file_whole_and_nothing_else(tmp_path):
@@ -34,3 +34,8 @@ def test_an_unwritable_folder_is_one_sentence(tmp_path):
 
 def test_a_lab_error_shows_one_line_in_a_notebook():
     assert LabError("what to do")._render_traceback_() == ["LabError: what to do"]
+
+
+def test_temporary_names_of_one_file_are_never_the_same(tmp_path):
+    assert len({beside(tmp_path / "run.json") for _ in range(100)}) == 100
+    assert beside(tmp_path / "run.json").suffix == ".json"

@@ -1,11 +1,14 @@
 import json
 import sys
 import types
+from dataclasses import replace
 
 import pandas as pd
 import pytest
-from lab import backend, lesson
+from conftest import train
+from lab import backend, lesson, models
 from lab.files import ROOT, LabError
+from lab.jobs import study_jobs
 
 
 def test_an_unknown_profile_is_one_sentence(monkeypatch):
@@ -28,36 +31,45 @@ def test_wrong_seeds_are_one_sentence(seeds):
 
 
 def test_runs_of_an_older_recipe_or_of_other_images_are_not_mixed_in(digits, recipe, tmp_path, capsys, monkeypatch):
-    from dataclasses import replace
-
-    from lab import models, training
-
     def trained(seed, **changes):
-        return training.train(models.build_dense, digits, replace(recipe, epochs=1, **changes), "dense", seed, "main", tmp_path)
+        return train(digits, replace(recipe, epochs=1, **changes), tmp_path / "runs", seed=seed)
 
     old, new = trained(1), trained(0, batch_size=64)
     path = old.path / "run.json"
     path.write_text(json.dumps(old.record | {"finished_at": "2000-01-01T00:00:00+00:00"}))
     started = lesson.Lesson("05_analysis", "full", [digits], [0], False, False)
-    monkeypatch.setattr(started, "runs_folder", tmp_path)
+    monkeypatch.setattr(started, "runs_folder", tmp_path / "runs")
     assert [run.name for run in started.finished(digits)["dense"]] == [new.name]
     assert "dense on Digits: 1 run of other images or another recipe" in capsys.readouterr().out
     assert started.finished(replace(digits, sha256="other")) == {}
-    assert [run.name for run in lesson.headline(tmp_path / "digits" / "dense" / "main")[0]] == [new.name]
+    assert [run.name for run in lesson.headline(tmp_path / "runs" / "digits" / "dense" / "main")[0]] == [new.name]
 
 
-def test_nothing_is_trained_again_where_the_images_are_missing(monkeypatch, digits, recipe):
-    from dataclasses import replace
-
-    from lab import training
-
-    asked = []
-    monkeypatch.setattr(training, "train", lambda *arguments: asked.append(arguments[-1]))
+@pytest.fixture
+def asked(monkeypatch):
+    """What Lesson.train asks of the engine: (jobs, retrain), and nothing is trained."""
+    calls = []
+    monkeypatch.setattr(lesson.training, "train", lambda jobs, dataset, folder, retrain: calls.append((jobs, retrain)))
     monkeypatch.setattr(lesson.Lesson, "_note", lambda self, runs: runs)
+    return calls
+
+
+def test_nothing_is_trained_again_where_the_images_are_missing(digits, asked):
     started = lesson.Lesson("02_dense_baseline", "full", [digits], [0], True, False)
-    started.train("dense", None, recipe, digits)
-    started.train("dense", None, recipe, replace(digits, images=None))
-    assert asked == [True, False]
+    started.train(models.dense_jobs, digits)
+    started.train(models.dense_jobs, replace(digits, images=None))
+    assert [retrain for _, retrain in asked] == [True, False]
+
+
+def test_a_data_set_takes_its_own_jobs_and_one_without_takes_the_first_ones(digits, asked):
+    faces = replace(lesson.datasets.KNOWN["fer2013"])
+    for dataset in (faces, digits):
+        lesson.Lesson("04_improved_cnn", "full", [dataset], [0, 7], False, False).train(models.improved_jobs, dataset)
+    (own, _), (lent, _) = asked
+    assert [job.name for job in own + lent] == [f"{name}/improved/main/seed-{seed}" for name in ("fer2013", "digits") for seed in (0, 7)]
+    assert own[0].recipe == own[1].recipe == models.improved_recipes["fer2013"]
+    assert lent[0].recipe.epochs == models.improved_recipe.epochs and lent[0].recipe.batch_size < own[0].recipe.batch_size
+    assert [job.weights for job in own + lent] == [True, False, True, False] and all(job.test for job in own + lent)
 
 
 def test_the_environment_variable_wins_and_quick_writes_under_build(monkeypatch):
@@ -73,8 +85,6 @@ def test_a_narrowed_full_run_does_not_touch_the_committed_figures():
 
 
 def test_what_is_committed_is_replaced_by_all_of_it_or_not_at_all(monkeypatch, digits):
-    from dataclasses import replace
-
     monkeypatch.setattr(lesson.datasets, "load", lambda name, *_: replace(
         digits, name=name, images=None if name == "fer2013" else digits.images))
     assert lesson.start("01_dataset_exploration", "full").output == ROOT / "build" / "without-fer2013"
@@ -99,9 +109,7 @@ def test_a_table_sets_numbers_flush_right_and_words_flush_left(monkeypatch, tmp_
 
 
 def test_numbers_of_several_seeds_are_means_with_their_spread(tmp_path, digits, recipe):
-    from lab import models, training
-
-    runs = [training.train(models.build_dense, digits, recipe, "dense", seed, "main", tmp_path) for seed in (0, 1)]
+    runs = [train(digits, recipe, tmp_path, seed=seed) for seed in (0, 1)]
     accuracies = [run.record["metrics"]["test"]["accuracy"] for run in runs]
     numbers = lesson.run_numbers(runs)
     assert numbers["digits.dense.test.accuracy"] == pytest.approx(sum(accuracies) / 2)
@@ -110,15 +118,13 @@ def test_numbers_of_several_seeds_are_means_with_their_spread(tmp_path, digits, 
 
 
 def test_a_study_trains_each_point_once_and_leaves_out_what_is_missing(monkeypatch, digits, recipe, tmp_path, capsys):
-    from lab import models
-
     factors = {"rate": {"lr-0.0005": {"learning_rate": 5e-4}, "lr-0.1": {"learning_rate": 0.1}},
                "batch": {"batch-128": {}, "batch-64": {"batch_size": 64}}}
     started = lesson.Lesson("03_two_conv_cnn", "full", [digits], [0, 1, 2], False, False)
-    started.runs_folder = tmp_path
+    started.runs_folder = tmp_path / "runs"
 
     def study(factors, train):
-        return started.study("dense", models.build_dense, recipe, factors, digits, train)
+        return started.study(study_jobs("digits", "dense", models.build_dense, recipe, factors), digits, train)
 
     assert study(factors, train=False) == {}
     assert "0 runs, trained for 0:00; 3 points left out, which TRAIN_STUDY = True would train" in capsys.readouterr().out
@@ -135,9 +141,7 @@ def test_a_study_trains_each_point_once_and_leaves_out_what_is_missing(monkeypat
 
 
 def test_is_my_result_normal(monkeypatch, digits, recipe, tmp_path):
-    from lab import models, training
-
-    run = training.train(models.build_dense, digits, recipe, "dense", 0, "main", tmp_path / "runs")
+    run = train(digits, recipe, tmp_path / "runs")
     accuracy = run.record["metrics"]["test"]["accuracy"]
     known = {"setting": lesson.setting(run.record), "accuracies": [accuracy - 0.01, accuracy + 0.01], "weights": ["", ""]}
     started = lesson.Lesson("02_dense_baseline", "full", [digits], [0], False, False)
@@ -152,7 +156,7 @@ def test_is_my_result_normal(monkeypatch, digits, recipe, tmp_path):
     assert verdict(accuracies=[0.1]) == "one seed gives no interval"
     assert verdict(weights=[run.record["weights_sha256"]]) == "one of ours"
     assert verdict(setting="other").startswith("nothing to compare with")
-    other = training.train(models.build_dense, digits, recipe, "dense", 5, "main", tmp_path / "runs")
+    other = train(digits, recipe, tmp_path / "runs", seed=5)
     assert lesson.setting(other.record) == known["setting"]
 
 
@@ -172,29 +176,15 @@ def test_the_runtime_is_handed_back_only_when_asked_and_only_in_colab(monkeypatc
     assert asked and "handed back now" in capsys.readouterr().out
 
 
-def test_lab_retrain_names_what_is_trained_again(monkeypatch, digits, recipe, tmp_path):
-    from lab import training
-
-    asked = []
-    monkeypatch.setattr(training, "train", lambda *arguments: asked.append(arguments[-1]))
-    monkeypatch.setattr(lesson.Lesson, "_note", lambda self, runs: runs)
-    monkeypatch.setenv("LAB_RETRAIN", "digits/dense */two_conv")
-    started = lesson.start("02_dense_baseline", "quick")
-    for model in ("dense", "one_conv", "two_conv"):
-        started.train(model, None, recipe, digits)
-    assert asked == [True, False, True]
-
-
 def test_few_images_get_small_batches_and_sgd_a_smaller_rate(digits):
-    from lab import models
+    def adapted(job, dataset):
+        return lesson.adapted(job, dataset, epochs=3).recipe
 
-    quick = lesson.start("04_improved_cnn", "quick")
+    improved, two_conv, dense = models.improved_jobs[0], models.two_conv_jobs[0], models.dense_jobs[0]
     assert len(digits.splits["training"]) // 64 >= 16 > len(digits.splits["training"]) // 128
-    adapted = quick._adapted(models.improved_recipe, digits)
-    assert (adapted.epochs, adapted.batch_size, adapted.learning_rate) == (3, 64, models.improved_recipe.learning_rate / 8)
-    assert quick._adapted(models.two_conv_recipe, digits).learning_rate == models.two_conv_recipe.learning_rate
-    few = digits.subset(["1", "7"])
-    assert quick._adapted(models.dense_recipe, few).batch_size == 16
-    for name in ("fashion_mnist", "cifar10", "fer2013"):  # whose images need not be here
-        whole = lesson.start("04_improved_cnn", "full", ["digits"])._adapted(models.improved_recipe, lesson.datasets.KNOWN[name])
-        assert whole == models.improved_recipe
+    recipe = adapted(improved, digits)
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (3, 64, improved.recipe.learning_rate / 8)
+    assert adapted(two_conv, digits).learning_rate == two_conv.recipe.learning_rate
+    assert adapted(dense, digits.subset(["1", "7"])).batch_size == 16
+    for job in models.improved_jobs:  # images need not be here
+        assert lesson.adapted(job, lesson.datasets.KNOWN[job.dataset]) == job

@@ -48,7 +48,9 @@ def test_a_changed_folder_is_read_anew(tmp_path):
     assert len(datasets.load(str(folder)).images) == 12
     picture(77).save(folder / "cat" / "new.png")
     assert len(datasets.load(str(folder)).images) == 13
-    assert len(list(datasets.CACHE.iterdir())) == 1
+    assert len(list(datasets.CACHE.iterdir())) == 1  # what the folder held before is gone
+    datasets.load(str(folder), image_size=32)
+    assert len(list(datasets.CACHE.iterdir())) == 2  # another size does not delete it
 
 
 FORMS = [("a.jpg", "RGB"), ("a.JPEG", "L"), ("a.jpg", "CMYK"), ("a.png", "RGBA"), ("a.png", "P"), ("a.png", "1"),

@@ -3,18 +3,18 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from lab import evaluation, models, runs, training
+from conftest import train
+from lab import evaluation, fingerprint, models, runs, training
 from lab.files import LabError
+from lab.jobs import Job, Recipe
 from lab.runs import Checkpoints, Run
-from lab.training import Recipe
 
-
-def train(digits, recipe, folder, **options):
-    return training.train(models.build_dense, digits, recipe, "dense", options.pop("seed", 0), "main", folder, **options)
+JOB = Job("digits", "dense", "main", 0, models.dense_recipe, models.build_dense, test=True)
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +26,9 @@ def test_a_run_leaves_what_the_record_format_demands(run, digits):
     record = json.loads((run.path / "run.json").read_text())
     assert list(record) == sorted(record)
     assert set(record) == {
-        "dataset", "model", "variant", "seed", "fingerprint", "protocol", "recipe", "parameters", "epochs_run",
-        "best_epoch", "data_sha256", "split_sha256", "seconds", "environment", "metrics", "predictions_sha256",
-        "weights_sha256", "weights_file_sha256", "git_commit", "finished_at"}
+        "dataset", "model", "variant", "seed", "fingerprint", "protocol", "recipe", "parameters", "pflop", "epochs_run",
+        "best_epoch", "data_sha256", "split_sha256", "seconds", "shared_machine", "environment", "metrics",
+        "predictions_sha256", "weights_sha256", "weights_file_sha256", "git_commit", "finished_at"}
     assert set(record["seconds"]) == {"train", "evaluate", "compile"}
     assert set(record["recipe"]) == {field.name for field in fields(Recipe)}
     assert run.path.parts[-4:] == ("digits", "dense", "main", "seed-0")
@@ -37,14 +37,19 @@ def test_a_run_leaves_what_the_record_format_demands(run, digits):
     assert record["metrics"]["test"]["accuracy"] == np.mean(probabilities.argmax(axis=1) == labels)
     assert (run.predictions["validation_labels"] == digits.split("validation")[1]).all()
     assert len(run.history) == record["epochs_run"] == 2
+    assert record["seconds"]["train"] == round(2 * run.history["seconds"].median(), 1)
+    assert record["pflop"] == round(3 * 2 * (256 * 512 + 512 * 10) * 1079 * 2 / 1e15, 6)
+    assert record["metrics"]["training"]["accuracy"] == run.predictions["training_right"].mean()
+    assert len(run.predictions["training_right"]) == 1079
 
 
-def test_a_finished_run_is_found_by_its_fingerprint_and_trained_again_only_when_asked(run, digits, recipe, tmp_path):
+def test_a_finished_run_is_found_by_its_fingerprint_and_trained_again_only_when_asked(run, digits, recipe, tmp_path, capsys):
     folder = shutil.copytree(run.path.parents[3], tmp_path / "runs")
     assert train(digits, recipe, folder).record["finished_at"] == run.record["finished_at"]
     again = train(digits, recipe, folder, retrain=True)
     assert again.record["weights_sha256"] == run.record["weights_sha256"]
-    assert again.record["finished_at"] != run.record["finished_at"]
+    assert (again.path / "run.json").stat().st_mtime > (run.path / "run.json").stat().st_mtime
+    assert ", trained" in capsys.readouterr().out
     seen = train(digits, replace(recipe, learning_rate=0.002), folder)
     assert seen.record["fingerprint"] != run.record["fingerprint"]
 
@@ -54,14 +59,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(digits, re
     second = train(digits, recipe, tmp_path / "b")
     other = train(digits, recipe, tmp_path / "a", seed=1)
     assert first.record["weights_sha256"] == second.record["weights_sha256"] != other.record["weights_sha256"]
-    assert first.history.equals(second.history)
+    assert first.history.drop(columns="seconds").equals(second.history.drop(columns="seconds"))
 
 
 KILLED = """
 import os, signal, sys, threading, time
 sys.path.insert(0, "notebooks")
 from dataclasses import replace
-from lab import datasets, models, training
+from lab import datasets, jobs, models, training
 training.ROOT = training.Path(sys.argv[1])
 recipe = replace(getattr(models, sys.argv[2] + "_recipe"), epochs=int(sys.argv[3]))
 if float(sys.argv[4]):
@@ -69,9 +74,10 @@ if float(sys.argv[4]):
     timer.daemon = True
     timer.start()
 begin = time.time()
-run = training.train(getattr(models, "build_" + sys.argv[2]), datasets.load("digits"), recipe, sys.argv[2], 0, "main", sys.argv[1])
+job = jobs.Job("digits", sys.argv[2], "main", 0, recipe, getattr(models, "build_" + sys.argv[2]), test=True)
+run, = training.train([job], datasets.load("digits"), training.Path(sys.argv[1], "runs"))
 print(time.time() - begin)
-print(run.record["weights_sha256"], run.history.to_csv(), sep="\\n")
+print(run.record["weights_sha256"], run.history.drop(columns="seconds").to_csv(), sep="\\n")
 """
 
 
@@ -110,25 +116,7 @@ def test_a_resumed_run_says_where_it_goes_on(digits, recipe, tmp_path, monkeypat
         train(digits, recipe, tmp_path)
     monkeypatch.setattr(Checkpoints, "write", original)
     assert len(train(digits, recipe, tmp_path).history) == 2
-    assert "resumed at epoch 2 of 2" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-200] + bytes(200), lambda b: b"",
-                                    lambda b: b"foreign", lambda b: b[:500] + b"x" + b[501:]])
-def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(damage, tmp_path, digits, recipe, capsys):
-    model = training.build(models.build_dense, digits, recipe, seed=0)
-    training.compile_model(model, recipe, 100)
-    variables = model.variables + model.optimizer.variables
-    checkpoints = Checkpoints(tmp_path)
-    for epochs in (1, 2, 3):
-        state = {"history": [{"epoch": i + 1} for i in range(epochs)], "seconds": 1.5, "best": 0}
-        checkpoints.write(variables, state, model.get_weights())
-    newest, older = sorted(tmp_path.iterdir(), reverse=True)
-    newest.write_bytes(damage(newest.read_bytes()))
-    state = checkpoints.read(variables)
-    assert len(state["history"]) == 2 and len(state["best_weights"]) == len(model.get_weights())
-    assert "damaged and set aside" in capsys.readouterr().out
-    assert not newest.exists() and older.exists()
+    assert "resumed at epoch 2 of 2: epoch 2 of 2; loss" in capsys.readouterr().out
 
 
 CHANGES = {
@@ -136,24 +124,27 @@ CHANGES = {
     "schedule": "constant", "label_smoothing": 0.1, "augmentation": {"flip": True},
     "keep": "last_epoch", "patience": 3, "precision": "mixed_float16", "model_arguments": {"units": 64},
     "subset": 0.5, "lookahead": 5, "test_time_augmentation": True,
-    "class_weight": "balanced",
+    "class_weight": "balanced", "leave_out": "audit", "views": "fourteen", "whitening_constant": 5e-2,
 }
 
 
 def test_the_fingerprint_sees_every_field_of_the_recipe(digits, recipe):
-    assert set(CHANGES) == {field.name for field in fields(Recipe)} - {"loss"}  # of which there is one
-    model = training.build(models.build_dense, digits, recipe, seed=0)
-    marks = {training.fingerprint(model, replace(recipe, **{name: value}), digits, 0) for name, value in CHANGES.items()}
-    marks |= {training.fingerprint(model, recipe, digits, seed) for seed in (0, 1)}
-    marks |= {training.fingerprint(model, recipe, replace(digits, sha256="other"), 0)}
-    marks |= {training.fingerprint(model, recipe, replace(digits, split_sha256="other"), 0)}
-    assert len(marks) == len(CHANGES) + 4
+    assert set(CHANGES) == {field.name for field in fields(Recipe)} - {"loss", "fit_on"}  # loss: there is one
+    recipes = [recipe, *(replace(recipe, **{name: value}) for name, value in CHANGES.items())]
+    recipes.append(replace(recipe, keep="last_epoch", fit_on="training_and_validation"))
+    marks = {training.fingerprint(replace(JOB, recipe=one), digits) for one in recipes}
+    marks |= {training.fingerprint(replace(JOB, recipe=recipe, seed=1), digits)}
+    marks |= {training.fingerprint(replace(JOB, recipe=recipe), replace(digits, sha256="other"))}
+    marks |= {training.fingerprint(replace(JOB, recipe=recipe), replace(digits, split_sha256="other"))}
+    assert len(marks) == len(CHANGES) + 5
 
 
 @pytest.mark.parametrize("name, value, sentence", [
     ("schedule", "cosine", "schedule='cosine': choose among 'constant', 'triangle'"), ("keep", "best", "keep='best'"),
     ("class_weight", "balance", "class_weight='balance'"), ("loss", "mse", "loss='mse'"),
-    ("augmentation", {"flip": "alternate"}, "flip='alternate'"), ("optimizer", "adam", "no optimizer 'adam'"), ("optimizer", "deserialize", "no optimizer")])
+    ("augmentation", {"flip": "alternate"}, "flip='alternate'"), ("optimizer", "adam", "no optimizer 'adam'"), ("optimizer", "deserialize", "no optimizer"),
+    ("views", "six", "views='six'"), ("leave_out", "copies", "leave_out='copies'"), ("fit_on", "all", "fit_on='all'"),
+    ("fit_on", "training_and_validation", "cannot choose an epoch"), ("augmentation", {"rotate": 5}, "no augmentation 'rotate'")])
 def test_a_word_in_a_recipe_that_stands_for_nothing_is_one_sentence(recipe, name, value, sentence):
     with pytest.raises(LabError, match=sentence):
         replace(recipe, **{name: value})
@@ -161,10 +152,13 @@ def test_a_word_in_a_recipe_that_stands_for_nothing_is_one_sentence(recipe, name
 
 def test_the_fingerprint_sees_the_architecture_and_not_the_automatic_names(digits, recipe):
     def mark(function, **arguments):
-        return training.fingerprint(function(digits.shape, 10, **arguments), recipe, digits, 0)
+        return training.fingerprint(replace(JOB, build=function, recipe=replace(recipe, model_arguments=arguments)), digits)
 
-    assert mark(models.build_two_conv) == mark(models.build_two_conv)
-    assert len({mark(models.build_two_conv), mark(models.build_two_conv, dropout=0.3), mark(models.build_dense),
+    before = mark(models.build_two_conv)
+    fingerprint._described.cache_clear()
+    models.build_two_conv(digits.shape, 10)
+    assert mark(models.build_two_conv) == before
+    assert len({before, mark(models.build_two_conv, dropout=0.3), mark(models.build_dense),
                 mark(models.build_two_conv, filters=(32, 65)), mark(models.build_one_conv)}) == 5
 
 
@@ -183,17 +177,15 @@ def test_damaged_predictions_are_named_and_not_opened(run, tmp_path):
         runs.read(folder)
 
 
-@pytest.mark.parametrize("model, variant, seed, kept", [
-    ("dense", "main", 0, True), ("dense", "main", 1, False), ("dense", "study-base", 0, False),
-    ("improved", "study-base", 0, True), ("improved", "no-whitening", 0, True), ("improved", "no-identity", 0, False)])
-def test_weights_are_kept_of_the_first_seed_where_a_later_notebook_needs_them(digits, recipe, tmp_path, model, variant, seed, kept):
-    run = training.train(models.build_dense, digits, replace(recipe, epochs=1), model, seed, variant, tmp_path)
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_job_decides_whether_weights_are_kept(digits, recipe, tmp_path, kept):
+    run = train(digits, replace(recipe, epochs=1), tmp_path, model="mine", seed=3, weights=kept)
     assert (run.path / "weights.npz").exists() == (run.record["weights_file_sha256"] is not None) == kept
 
 
 def test_stored_weights_give_the_stored_predictions(digits, tmp_path):
     recipe = replace(models.two_conv_recipe, epochs=1)
-    run = training.train(models.build_two_conv, digits, recipe, "two_conv", 0, "main", tmp_path)
+    run = train(digits, recipe, tmp_path, model="two_conv", build=models.build_two_conv, weights=True)
     network = run.load_weights(models.build_two_conv(digits.shape, 10), digits.classes)
     again = network.predict(digits.split("test")[0], verbose=0)
     assert np.abs(again - run.test()[0]).max() < 0.01
@@ -221,10 +213,10 @@ def test_a_full_memory_is_one_sentence_with_the_batch_size_to_try(digits, recipe
         def full(*_, error=error, **__):
             raise error
 
-        monkeypatch.setattr(training, "_fit", full)
+        monkeypatch.setattr(training, "run_epochs", full)
         with pytest.raises(LabError, match="Not enough memory for dense on Digits with a batch size of 128: set batch_size=64"):
             train(digits, recipe, tmp_path)
-    monkeypatch.setattr(training, "_fit", lambda *_: 1 / 0)
+    monkeypatch.setattr(training, "run_epochs", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(digits, recipe, tmp_path)
 
@@ -233,15 +225,16 @@ FULL = """
 import subprocess, sys
 sys.path.insert(0, "notebooks")
 from dataclasses import replace
-from lab import LabError, datasets, models, training
+from lab import LabError, datasets, jobs, models, training
 
 disk, quiet = sys.argv[1], dict(check=True, stdout=subprocess.DEVNULL)
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "none", disk], **quiet)
 recipe, digits = replace(models.dense_recipe, epochs=4), datasets.load("digits")
-whole = training.train(models.build_dense, digits, recipe, "dense", 0, "main", sys.argv[2])
+job = jobs.Job("digits", "dense", "main", 0, recipe, models.build_dense, test=True)
+whole, = training.train([job], digits, sys.argv[2])
 training.ROOT = training.Path(disk)
 def train():
-    return training.train(models.build_dense, digits, recipe, "dense", 0, "main", disk)
+    return training.train([job], digits, disk)[0]
 try:
     train()
 except LabError as error:
@@ -268,10 +261,10 @@ def test_a_disk_that_fills_up_leaves_two_whole_checkpoints_to_go_on_from(tmp_pat
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
 def test_a_subset_keeps_every_class_in_proportion_and_depends_on_the_seed(share, digits, recipe):
     whole = digits.split("training")[1]
-    images, labels = training._training_images(digits, replace(recipe, subset=share), seed=0)
+    images, labels = training.training_images(digits, replace(recipe, subset=share), seed=0)
     assert len(images) == len(labels) == int(share * len(whole))
     assert np.abs(np.bincount(labels, minlength=10) - share * np.bincount(whole)).max() <= 1
-    again, other = (training._training_images(digits, replace(recipe, subset=share), seed)[0] for seed in (0, 1))
+    again, other = (training.training_images(digits, replace(recipe, subset=share), seed)[0] for seed in (0, 1))
     assert (again == images).all() and not (other == images).all()
 
 
@@ -284,16 +277,10 @@ def test_balanced_class_weights_help_a_rare_class(digits, recipe, tmp_path):
     training_rows, labels = digits.splits["training"], digits.split("training")[1]
     rare = np.concatenate([training_rows[labels != 0], training_rows[labels == 0][:4]])
     few = replace(digits, name="few", splits={**digits.splits, "training": rare})
-    found = [training.train(models.build_dense, few, replace(recipe, class_weight=weight), "dense", 0, str(weight), tmp_path)
+    found = [train(few, replace(recipe, class_weight=weight), tmp_path, variant=str(weight))
              for weight in (None, "balanced")]
     without, with_weights = [run.predictions["validation_probabilities"][run.predictions["validation_labels"] == 0, 0].mean() for run in found]
     assert with_weights > 1.2 * without
-
-
-def test_only_headline_runs_open_the_test_images(digits, recipe, tmp_path):
-    run = training.train(models.build_dense, digits, recipe, "dense", 0, "lr-0.1", tmp_path)
-    assert set(run.predictions) == {"validation_probabilities", "validation_labels"}
-    assert set(run.record["metrics"]) == {"validation"}
 
 
 def test_leaked_test_images_are_stored_and_left_out_of_a_second_accuracy(digits, recipe, tmp_path):
@@ -301,7 +288,7 @@ def test_leaked_test_images_are_stored_and_left_out_of_a_second_accuracy(digits,
     first, test = digits.splits["training"][0], digits.splits["test"][:40]
     images[test], labels[test] = images[first], (labels[first] + np.arange(40)) % 10
     leaky = replace(digits, images=images, labels=labels)
-    run = training.train(models.build_dense, leaky, recipe, "dense", 0, "main", tmp_path)
+    run = train(leaky, recipe, tmp_path)
     assert run.predictions["test_leaked"].sum() == 40
     probabilities, labels = run.test()
     expected = np.mean((probabilities.argmax(axis=1) == labels)[~run.predictions["test_leaked"]])

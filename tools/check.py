@@ -197,15 +197,16 @@ def levels():
 
 
 def reminders():
-    """Yield a sentence for each entry of pyproject.toml that still has the example's value, each network of the plan
-    with missing runs, and one on unused figures."""
+    """Yield a sentence for each entry of pyproject.toml that still has the example's value, one on jobs
+    without a run, and one on unused figures."""
     about = notebooks.project()
     for name, example in (("repository", "OWNER/"), ("author", "Dense to Conv"), ("course", "Image classification coursework")):
         if example in about[name]:
             yield f"pyproject.toml still has the example's {name}, {about[name]}: see README.md, Adapt it to your coursework"
-    missing = [job for name, job in plan().items() if not any((top / name / "run.json").exists() for top in (RUNS, NEXT))]
-    for network, jobs in itertools.groupby(missing, key=lambda job: job.name.rsplit("/", 1)[0]):
-        yield f"missing: {network}, {len(list(jobs))} runs: make retrain RUNS=missing"
+    missing = [name for name in plan() if not any((top / name / "run.json").exists() for top in (RUNS, NEXT))]
+    if missing:
+        networks = [f"{network} {len(list(names))}" for network, names in itertools.groupby(missing, key=lambda name: name.rsplit("/", 1)[0])]
+        yield f"{len(missing)} jobs have no run (make retrain RUNS=missing): {', '.join(networks)}"
     sections = "".join(path.read_text() for path in sorted((ROOT / "report" / "sections").glob("*.tex")))
     shown = set(re.findall(r"\\lab(?:figure|table)\{(\w+)\}", sections))
     written = [name for content in report.notebooks_of(GENERATED).values() for name in content["figures"] | content["tables"]]

@@ -236,7 +236,8 @@ def readme(text):
                for runs in runs_in(ROOT / "data" / "runs").values() for run in runs}
     rows += ["", "On the test images, accuracies and macro-F1 in percent: with the Wilson 95 % interval, and once more as a weighted mean of six views of "
                  f"each image where the recipe asks for that; minutes of training on "
-                 f"{'; '.join(sorted(devices))}."]
+                 f"{'; '.join(sorted(devices))}.",
+             f"One seed of each takes {sum(runs[0].record['seconds']['train'] for runs in runs_in(ROOT / 'data' / 'runs').values()) / 3600:.1f} hours there."]
     return filled(text, rows)
 
 

@@ -78,24 +78,29 @@ def alone(path, what, tell=print):
     The system frees the lock of a process that has died. The same thread may enter twice.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, is_singleton=True)
+    lock, owner = FileLock(path, is_singleton=True), path.with_suffix(".json")
+    if lock.is_locked:
+        yield
+        return
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        tell(f"{what}: {_owner(path)} is at it; waiting for it.")
+        tell(f"{what}: {_owner(owner)} is at it; waiting for it.")
         lock.acquire()
     try:
         about = {"host": platform.node(), "process": os.getpid(), "since": datetime.now().isoformat(" ", "seconds")}
-        write(path.with_suffix(".json"), json.dumps(about))
+        write(owner, json.dumps(about))
         yield
     finally:
+        owner.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         lock.release()
 
 
 def _owner(path):
     """Return who holds a lock, in words."""
     try:
-        about = json.loads(path.with_suffix(".json").read_text())
+        about = json.loads(path.read_text())
         return f"process {about['process']} on {about['host']}, since {about['since']},"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

@@ -73,7 +73,7 @@ def operations(model):
 
 @lru_cache(maxsize=None)
 def _described(build, shape, classes, arguments):
-    return architecture(apart(build, shape, classes, **json.loads(arguments)))
+    return apart(lambda: architecture(build(shape, classes, **json.loads(arguments))))
 
 
 def fingerprint(job, dataset):

@@ -122,6 +122,13 @@ class Lesson:
               * bool(missing))
         return {factor: points for factor, points in result.items() if points} if all(found[BASE]) else {}
 
+    def stored(self, points, dataset):
+        """Return {point: runs} of those of the points {point: jobs} whose runs are all finished; nothing is trained."""
+        found = {name: [training.stored(adapted(job, dataset), dataset, self.runs_folder) for job in jobs] for name, jobs in points.items()}
+        finished = {name: self._note(runs) for name, runs in found.items() if all(runs)}
+        print(f"{dataset.title}: {len(finished)} of {len(points)} networks are trained")
+        return finished
+
     def _point(self, jobs, dataset, train):
         """Return the runs of one point of a study, None for each that is missing."""
         again = bool(train) and dataset.available and self.retrain

@@ -42,17 +42,16 @@ def train(jobs, dataset, folder, retrain=False, seeds=None):
 
 def _train(job, dataset, folder, retrain):
     """Train one job and store its run, where it is not there."""
-    began = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    run = stored(job, dataset, folder)
-    if run and not retrain:
-        return print(summary(run) + ", loaded")
+    before = stored(job, dataset, folder)
+    if before and not retrain:
+        return print(summary(before) + ", loaded")
     if not dataset.available:
         raise LabError(f"{job.model} on {dataset.title} has no finished run, and the images to train it are not here.")
     line = Line()
     mark = fingerprint(job, dataset)
     with alone(_lock(mark), f"{job.label} on {dataset.title}, seed {job.seed}"):
         run = stored(job, dataset, folder)
-        if run and (not retrain or run.record["finished_at"] >= began):  # another process was faster
+        if run and (not before or run.record != before.record):  # another process was faster
             return print(summary(run) + ", loaded")
         trained = fit(job, dataset, line.show)
         here = read(Path(folder) / job.name)

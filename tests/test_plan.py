@@ -1,0 +1,116 @@
+"""The one list of what is trained."""
+import importlib.util
+from dataclasses import replace
+
+import pytest
+from conftest import ROOT, tool
+from lab import models
+from lab.files import LabError
+from lab.jobs import Job, Recipe, jobs_in, study_jobs
+from lab.lesson import MODELS
+from lab.plan import fits, job_of, matching, plan
+from lab.runs import read
+
+RUNS = ROOT / "data" / "runs"
+
+
+def test_every_stored_run_has_its_job_and_every_headline_job_its_run():
+    stored = {"/".join(path.parts[-5:-1]) for path in RUNS.rglob("run.json")}
+    assert stored and stored <= set(plan())
+    assert {name for name, job in plan().items() if job.variant == "main"} <= stored
+
+
+def test_the_plan_holds_every_network_of_the_story_on_every_data_set():
+    headline = {(job.dataset, job.model) for job in plan().values() if job.variant == "main"}
+    assert headline == {(name, model) for name in ("fashion_mnist", "cifar10", "fer2013") for model in MODELS}
+
+
+def test_jobs_of_one_name_are_one_job_or_a_mistake(monkeypatch):
+    job = models.dense_jobs[0]
+    monkeypatch.setattr(models, "copies", [replace(job), {"again": [job]}], raising=False)
+    assert plan()[job.name] == job
+    monkeypatch.setattr(models, "copies", [replace(job, recipe=replace(job.recipe, epochs=3))], raising=False)
+    with pytest.raises(LabError, match="Two jobs are called fashion_mnist/dense/main/seed-0 and differ"):
+        plan()
+
+
+def test_a_network_of_ones_own_joins_the_plan_and_its_job_keeps_weights(monkeypatch):
+    mine = Job("cifar10", "mine", "main", 0, Recipe(epochs=1), models.build_dense, test=True, weights=True)
+    monkeypatch.setattr(models, "mine_jobs", [mine], raising=False)
+    assert plan()[mine.name].weights
+
+
+def test_points_of_a_study_differ_in_what_they_name_and_share_their_base():
+    base = Recipe(epochs=2)
+    points = study_jobs("cifar10", "dense", models.build_dense, base,
+                        {"rate": {"lr-1": {"learning_rate": 1.0}, "lr-0.001": {}}, "batch": {"batch-32": {}}}, weights=("study-base",))
+    assert points["rate"]["lr-0.001"] == points["batch"]["batch-32"]
+    jobs = list(jobs_in(points))
+    assert {(job.variant, job.seed): job.weights for job in jobs} == {
+        ("lr-1", 0): False, ("lr-1", 1): False, ("study-base", 0): True, ("study-base", 1): False}
+    assert {job.recipe.learning_rate for job in jobs if job.variant == "lr-1"} == {1.0} and not any(job.test for job in jobs)
+
+
+@pytest.mark.parametrize("pattern, fit", [("cifar10/improved/*", True), ("cifar10/improved", True), ("*/main/*", True), ("cifar10", True),
+                                          ("cifar10/improved/main/seed-0", True), ("cifar10/imp", False), ("*/no-*", False), ("*", True)])
+def test_patterns_name_runs_or_the_beginning_of_their_names(pattern, fit):
+    assert fits("cifar10/improved/main/seed-0", pattern) == fit
+
+
+def test_jobs_come_in_the_order_of_the_patterns_and_a_pattern_without_jobs_is_a_mistake():
+    jobs = list(plan().values())
+    chosen = [job.name for job in matching(jobs, ["*/two_conv/main/seed-1", "cifar10/dense/main"])]
+    assert chosen[:3] == [f"{name}/two_conv/main/seed-1" for name in ("fashion_mnist", "cifar10", "fer2013")]
+    assert chosen[3:] == [f"cifar10/dense/main/seed-{seed}" for seed in range(5)]
+    with pytest.raises(LabError, match="No job is called cifar100: make plan lists them all"):
+        matching(jobs, ["cifar100"])
+
+
+def test_a_record_gives_its_job_back():
+    for name in ("cifar10/dense/main/seed-0", "fer2013/improved/study-base/seed-1"):
+        job, made = plan()[name], job_of(read(RUNS / name).record)
+        assert made.build is job.build and made.name == job.name
+    with pytest.raises(LabError, match="has no build_other"):
+        job_of({"model": "other"})
+
+
+def test_recipes_that_stored_runs_hang_on_do_not_follow_the_improved_one(copy):
+    path = copy / "notebooks" / "lab" / "models.py"
+    text = path.read_text()
+    start = text.index("improved_recipe = Recipe(")
+    path.write_text(text[:start] + text[start:].replace("epochs=16", "epochs=17", 1))
+    done = tool(copy, "check.py")
+    named = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("stale    run ")}
+    stale = [line for line in done.stdout.splitlines() if "has changed since it was trained" in line]
+    assert len(stale) == 3 and all("cifar10/improved/main/seed-" in line for line in stale), named
+
+
+def test_make_plan_counts_what_is_finished_and_says_what_the_rest_costs(copy):
+    for seed in (1, 2):
+        (copy / "data" / "runs" / "cifar10" / "dense" / "main" / f"seed-{seed}" / "run.json").unlink()
+    said = tool(copy, "plan.py", "list", "cifar10/dense/main", "fer2013/dense/main").stdout
+    assert "cifar10/dense/main                                   3 finished, 2 missing; 0.00852 PFLOP and about " in said
+    assert "fer2013/dense/main                                   5 finished" in said and "10 jobs; what is missing would take about" in said
+
+
+def test_check_names_a_run_without_a_job_and_a_job_without_a_run(copy):
+    runs = copy / "data" / "runs" / "cifar10" / "two_conv"
+    (runs / "lr-0.1").rename(runs / "lr-0.2")
+    said = tool(copy, "check.py").stdout
+    assert "data/runs/cifar10/two_conv/lr-0.2/seed-0: no job asks for it" in said
+    assert "jobs have no run (make retrain RUNS=missing): " in said and "cifar10/two_conv/lr-0.1 2" in said
+
+
+def test_a_grader_trains_one_seed_of_each_network_apart_from_what_is_committed_and_gets_a_verdict(recipe, tmp_path, monkeypatch, capsys):
+    listing = importlib.util.spec_from_file_location("listing", ROOT / "tools" / "plan.py")
+    listing.loader.exec_module(tool := importlib.util.module_from_spec(listing))
+    jobs = [Job("digits", model, variant, seed, replace(recipe, epochs=1), models.build_dense, test=True)
+            for model, variant, seed in (("dense", "main", 0), ("dense", "main", 1), ("dense", "lr-1", 0), ("mine", "main", 0))]
+    monkeypatch.setattr(tool, "plan", lambda: {job.name: job for job in jobs})
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    for word in ("trained", "loaded"):
+        tool.train(["grader"])
+        said = capsys.readouterr().out
+        assert said.count(f", {word}") == 2 and "2 runs in build/grader/runs" in said
+        assert "digits/dense" in said and "nothing to compare with" in said
+    assert len(list(tmp_path.rglob("run.json"))) == 2
