@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,11 +178,11 @@ def move(run, path):
     if run.path == path:
         return run
     path.parent.mkdir(parents=True, exist_ok=True)
-    _put(run.path, path)
-    for folder in list(run.path.parents)[:4]:
-        if any(folder.iterdir()):
-            break
-        folder.rmdir()
+    with suppress(FileNotFoundError):  # another process was faster
+        _put(run.path, path)
+    with suppress(OSError):  # the first that is not empty
+        for folder in list(run.path.parents)[:4]:
+            folder.rmdir()
     return read(path)
 
 

@@ -68,12 +68,6 @@ def stored(job, dataset, folder):
     return next((run for run in map(read, places) if run and run.record["fingerprint"] == mark), None)
 
 
-def under_way(jobs, folder):
-    """Return whether some, but not all seeds of a network wait for the others in the folder `next`."""
-    waiting = [(Path(folder).parent / "next" / job.name / "run.json").exists() for job in jobs]
-    return any(waiting) and not all(waiting)
-
-
 def _state(mark):
     return ROOT / "build" / "checkpoints" / mark[:16]
 
