@@ -207,6 +207,11 @@ def test_the_audit_leaves_out_blanks_copies_and_conflicts_and_keeps_the_first_co
     assert len(both) == len(rows) + len(digits.splits["validation"])
 
 
+def test_a_refit_without_test_images_could_not_be_judged(recipe):
+    with pytest.raises(LabError, match="digits/dense/main/seed-0 trains on the validation images, too: set test=True"):
+        replace(JOB, recipe=replace(recipe, keep="last_epoch", fit_on="training_and_validation"), test=False)
+
+
 def test_a_refit_has_no_validation_images_left_to_be_judged_by(digits, recipe, tmp_path, capsys):
     run = train(digits, replace(recipe, keep="last_epoch", fit_on="training_and_validation"), tmp_path, variant="refit")
     assert set(run.record["metrics"]) == {"training", "test"} and run.history["validation_loss"].isna().all()

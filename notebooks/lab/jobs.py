@@ -86,7 +86,8 @@ class Job:
     build: the function of a `model` cell, (input_shape, classes, ...) -> keras.Model that ends in a softmax.
     test: whether the test images are predicted, once, when the training has ended.
     weights: whether the trained weights are kept.
-    Introduced in notebook 02.
+    Raises LabError for a job that trains on the validation images, too, and does not predict the test images: nothing
+    would tell how good it is. Introduced in notebook 02.
     """
 
     dataset: str
@@ -97,6 +98,10 @@ class Job:
     build: Callable
     test: bool = False
     weights: bool = False
+
+    def __post_init__(self):
+        if self.recipe.fit_on and not self.test:
+            raise LabError(f"{self.name} trains on the validation images, too: set test=True, so that something tells how good it is.")
 
     @property
     def name(self):

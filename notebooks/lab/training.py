@@ -293,10 +293,10 @@ def answers_alone(arrays):
     kept = {name: array for name, array in arrays.items() if "probabilities" not in name}
     probabilities, labels = arrays["validation_probabilities"], arrays["validation_labels"]
     rows, answers = np.arange(len(labels)), probabilities.argmax(axis=1)
-    kept |= {"classes": np.int16(probabilities.shape[1]), "validation_answer": answers.astype(np.uint8),
+    kept |= {"classes": np.int16(probabilities.shape[1]), "validation_answer": answers.astype(np.int16),
              "validation_p_answer": probabilities[rows, answers], "validation_p_label": probabilities[rows, labels]}
     if "validation_probabilities_tta" in arrays:
-        kept["validation_answer_tta"] = arrays["validation_probabilities_tta"].argmax(axis=1).astype(np.uint8)
+        kept["validation_answer_tta"] = arrays["validation_probabilities_tta"].argmax(axis=1).astype(np.int16)
     return kept
 
 
