@@ -1,6 +1,7 @@
 """What one training may rely on: its checkpoints, its lock, what it leaves alone, what it hands over."""
 import contextlib
 import io
+import json
 import os
 import pickle
 import random
@@ -8,15 +9,17 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 
+import check
 import keras
 import numpy as np
 import pytest
 from conftest import ROOT, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab import fingerprint, models, runs, training
+from lab import backend, fingerprint, models, runs, training
 from lab.files import LabError, sha256
 from lab.jobs import Job
 from lab.runs import Checkpoints
@@ -60,6 +63,24 @@ def test_a_checkpoint_of_another_network_is_set_aside(three_epochs, digits, reci
     assert state["history"] == [] and len(list(checkpoints.folder.glob("*.damaged"))) == 2
 
 
+def test_a_full_memory_leaves_checkpoints_alone(three_epochs, monkeypatch):
+    checkpoints, variables = three_epochs
+    monkeypatch.setattr(runs.np, "load", lambda path: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MemoryError):
+        checkpoints.read(variables)
+    assert len(list(checkpoints.folder.glob("*.npz"))) == 2
+
+
+def test_a_checkpoint_of_an_older_program_is_set_aside(three_epochs):
+    checkpoints, variables = three_epochs
+    for path in list(checkpoints.folder.iterdir()):
+        with np.load(path) as arrays:
+            np.savez(path, **{**arrays, "state": json.dumps({"history": [], "seconds": 1.0, "best": 0})})
+        path.rename(path.with_name(f"{path.name[:4]}-{sha256(path)[:16]}.npz"))
+    state, note = checkpoints.read(variables)
+    assert state["environments"] == [] and "set aside" in note
+
+
 def test_without_a_checkpoint_a_training_begins_anew(tmp_path):
     state, note = Checkpoints(tmp_path).read([])
     assert state["history"] == state["best_weights"] == [] and note == ""
@@ -96,8 +117,9 @@ def test_fit_can_be_pickled_and_sent_elsewhere_prints_nothing_and_writes_checkpo
     assert said.getvalue() == "" and len(told) == 2 and "epoch 2 of 2" in told[1]
     written = {path.relative_to(tmp_path).parts[:2] for path in tmp_path.rglob("*") if path.is_file()}
     assert written == {("build", "checkpoints")}
-    run = runs.store(trained, tmp_path / job.name)
-    assert run.record["metrics"] == trained.record["metrics"]
+    run = training.keep(trained, tmp_path / "runs")
+    assert run.path == tmp_path / "runs" / job.name and run.record["metrics"] == trained.record["metrics"]
+    assert not list(tmp_path.rglob("checkpoints/*"))
     assert len(trained.weights) == len(models.build_two_conv(digits.shape, 10).weights)
 
 
@@ -153,6 +175,33 @@ def test_the_training_step_is_compiled_in_the_warm_up_and_never_again(digits, re
     monkeypatch.setattr(training, "warm_up", warmed)
     train(digits, replace(recipe, class_weight=weight, batch_size=100), tmp_path)  # 79 images are left at the end
     assert compiled == [len(traced)] and compiled[0] > 0
+
+
+def test_a_changed_helper_of_the_network_is_another_architecture(digits, recipe):
+    space = {"build_dense": models.build_dense}
+    exec("def width():\n    return 4\ndef build_mine(shape, classes):\n    return build_dense(shape, classes, width())", space)
+    job = replace(JOB, build=space["build_mine"], recipe=recipe)
+    before = training.fingerprint(job, digits)
+    exec("def width():\n    return 5", space)
+    assert training.fingerprint(job, digits) != before
+
+
+def test_fit_without_images_is_one_sentence(digits, recipe):
+    with pytest.raises(LabError, match="dense on Digits has no finished run, and the images to train it are not here"):
+        training.fit(replace(JOB, recipe=recipe), replace(digits, images=None))
+
+
+@pytest.mark.parametrize("share, shared", [(0.02, False), (0.4, True), (None, None)])
+def test_a_run_says_whether_others_used_the_machine(digits, recipe, tmp_path, monkeypatch, share, shared):
+    monkeypatch.setattr(training, "others", lambda since=None: None if share is None else share if since else {"whole": 1})
+    assert train(digits, recipe, tmp_path).record["shared_machine"] is shared
+
+
+def test_others_share_of_the_machine_is_what_another_process_uses():
+    begin, busy = backend.others(), subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    time.sleep(1.5)
+    busy.kill()
+    assert 0.3 / os.cpu_count() < backend.others(begin) <= 1
 
 
 def test_half_precision_trains_the_improved_network(digits, tmp_path):
@@ -215,6 +264,7 @@ def test_a_refit_without_test_images_could_not_be_judged(recipe):
 def test_a_refit_has_no_validation_images_left_to_be_judged_by(digits, recipe, tmp_path, capsys):
     run = train(digits, replace(recipe, keep="last_epoch", fit_on="training_and_validation"), tmp_path, variant="refit")
     assert set(run.record["metrics"]) == {"training", "test"} and run.history["validation_loss"].isna().all()
+    assert list(check.check_run(run.path)) == []
     assert "test accuracy" in capsys.readouterr().out
 
 
@@ -233,6 +283,29 @@ def test_new_seeds_of_a_headline_network_wait_for_each_other_and_move_together(d
     found = [runs.read(folder / job.name) for job in jobs]
     assert [run.record["epochs_run"] for run in found] == [2, 2]
     assert found[0].record["finished_at"] == first.record["finished_at"]
+
+
+def test_a_run_that_two_processes_move_stays(digits, recipe, tmp_path):
+    run = train(digits, recipe, tmp_path / "next")
+    place = tmp_path / "runs" / JOB.name
+    assert runs.move(run, place).path == runs.move(run, place).path == place and not (tmp_path / "next").exists()
+
+
+@pytest.mark.parametrize("error", [OSError(18, "Invalid cross-device link"), KeyboardInterrupt()])
+def test_a_run_that_cannot_be_put_in_place_leaves_the_old_one_there(digits, recipe, tmp_path, monkeypatch, error):
+    old, new = train(digits, recipe, tmp_path / "runs"), train(digits, replace(recipe, epochs=1), tmp_path / "next")
+    replace_ = os.replace
+
+    def refused(source, target):
+        if source == new.path:
+            raise error
+        replace_(source, target)
+
+    monkeypatch.setattr(runs.os, "replace", refused)
+    with pytest.raises(type(error)):
+        runs.move(new, old.path)
+    assert runs.read(old.path).record == old.record and runs.read(new.path).record == new.record
+    assert os.listdir(old.path.parent) == ["seed-0"]
 
 
 def test_a_point_of_a_study_does_not_wait(digits, recipe, tmp_path):
@@ -278,9 +351,8 @@ def test_two_processes_with_equal_ids_train_the_same_runs_and_neither_fails(coun
 HOLDER = """
 import sys, time
 sys.path.insert(0, "notebooks")
-from pathlib import Path
 from lab.files import alone
-with alone(Path(sys.argv[1]), "this"):
+with alone(sys.argv[1], "this"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -288,8 +360,8 @@ with alone(Path(sys.argv[1]), "this"):
 
 def test_a_second_training_of_the_same_run_says_who_is_at_it_waits_and_takes_over_from_the_dead(digits, recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "ROOT", tmp_path)
-    lock = training._lock(training.fingerprint(replace(JOB, recipe=recipe), digits))
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(lock)], cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
+    mark = training.fingerprint(replace(JOB, recipe=recipe), digits)
+    with subprocess.Popen([sys.executable, "-c", HOLDER, mark], cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         threading.Timer(1, holder.kill).start()
         assert train(digits, recipe, tmp_path / "runs").record["epochs_run"] == 2
@@ -306,6 +378,7 @@ def test_control_c_ends_a_command_with_one_line(tool, after, copy):
     threading.Timer(after, lambda: os.killpg(command.pid, 2)).start()
     _, said = command.communicate(timeout=60)
     assert "Traceback" not in said
+    assert command.returncode or after > 1
     if command.returncode:
         assert said.strip().splitlines()[-1] == "Stopped. What was finished is kept: the same command goes on from there."
     shutil.rmtree(copy)

@@ -8,7 +8,7 @@ import pytest
 from conftest import train
 from lab import backend, lesson, models
 from lab.files import ROOT, LabError
-from lab.jobs import study_jobs
+from lab.jobs import Job, study_jobs
 
 
 def test_an_unknown_profile_is_one_sentence(monkeypatch):
@@ -82,6 +82,21 @@ def test_the_environment_variable_wins_and_quick_writes_under_build(monkeypatch)
 def test_a_narrowed_full_run_does_not_touch_the_committed_figures():
     started = lesson.start("02_dense_baseline", "full", ["digits"])
     assert started.output == ROOT / "build" / "digits" and started.runs_folder == ROOT / "data" / "runs"
+
+
+def test_a_notebook_shows_the_recipe_before_while_some_seeds_of_the_new_one_wait(digits, recipe, tmp_path, capsys):
+    old = [train(digits, replace(recipe, epochs=1), tmp_path / "runs", seed=seed) for seed in (0, 1)]
+    jobs = [Job("digits", "dense", "main", seed, recipe, models.build_dense, test=True) for seed in (0, 1)]
+    started = lesson.Lesson("02_dense_baseline", "full", [digits], [0, 1], False, False)
+    started.runs_folder = tmp_path / "runs"
+    adapted = [lesson.adapted(job, digits) for job in jobs]
+    lesson.training.train(adapted[:1], digits, tmp_path / "runs", seeds=adapted)
+    assert [run.record for run in started.train(jobs, digits)] == [run.record for run in old]
+    assert "dense on Digits: 1 of 2 seeds of a new recipe are trained; these runs are of the recipe before" in capsys.readouterr().out
+    started.retrain = True
+    assert [run.record["epochs_run"] for run in started.train(jobs, digits)] == [2, 2]
+    said = capsys.readouterr().out
+    assert said.count(", loaded") == said.count(", trained") == 1 and not (tmp_path / "next").exists()
 
 
 def test_what_is_committed_is_replaced_by_all_of_it_or_not_at_all(monkeypatch, digits):

@@ -1,11 +1,15 @@
 """The one list of what is trained."""
 import importlib.util
+import json
+import shutil
 from dataclasses import replace
 
 import pytest
 from conftest import ROOT, tool
 from lab import models
+from lab.datasets import KNOWN
 from lab.files import LabError
+from lab.fingerprint import fingerprint
 from lab.jobs import Job, Recipe, jobs_in, study_jobs
 from lab.lesson import MODELS
 from lab.plan import fits, job_of, matching, plan
@@ -71,7 +75,7 @@ def test_a_record_gives_its_job_back():
         job, made = plan()[name], job_of(read(RUNS / name).record)
         assert made.build is job.build and made.name == job.name
     with pytest.raises(LabError, match="has no build_other"):
-        job_of({"model": "other"})
+        job_of({"model": "other", "metrics": {}})
 
 
 def test_recipes_that_stored_runs_hang_on_do_not_follow_the_improved_one(copy):
@@ -83,6 +87,33 @@ def test_recipes_that_stored_runs_hang_on_do_not_follow_the_improved_one(copy):
     named = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("stale    run ")}
     stale = [line for line in done.stdout.splitlines() if "has changed since it was trained" in line]
     assert len(stale) == 3 and all("cifar10/improved/main/seed-" in line for line in stale), named
+
+
+def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, monkeypatch):
+    listing = importlib.util.spec_from_file_location("listing", ROOT / "tools" / "plan.py")
+    listing.loader.exec_module(tool := importlib.util.module_from_spec(listing))
+    monkeypatch.setattr(tool, "BATCH", tmp_path / "retrain.json")
+    first = tool.batch(["cifar10/*"])
+    assert tool.batch(["cifar10/*"]) == first
+    (tmp_path / "retrain.json").write_text("{}")
+    assert tool.batch(["cifar10/*"]) >= first
+
+
+def test_seeds_that_wait_keep_the_runs_of_the_recipe_before_fresh(copy):
+    old = copy / "data" / "runs" / "cifar10" / "dense" / "main" / "seed-0"
+    new = copy / "data" / "next" / "cifar10" / "dense" / "main" / "seed-0"
+    shutil.copytree(old, new)
+    path = copy / "notebooks" / "lab" / "models.py"
+    path.write_text(path.read_text().replace("epochs=20,", "epochs=21,", 1))
+    said = tool(copy, "check.py").stdout
+    assert said.count("has changed since it was trained") == 16  # the waiting seed is of the old recipe, too
+    job = replace(plan()["cifar10/dense/main/seed-0"], recipe=replace(models.dense_recipe, epochs=21))
+    record = json.loads((new / "run.json").read_text())
+    record["fingerprint"] = fingerprint(job, KNOWN["cifar10"])
+    (new / "run.json").write_text(json.dumps(record))
+    said = tool(copy, "check.py").stdout
+    stale = [line for line in said.splitlines() if "has changed since it was trained" in line]
+    assert len(stale) == 10 and not any("cifar10" in line for line in stale)
 
 
 def test_make_plan_counts_what_is_finished_and_says_what_the_rest_costs(copy):
@@ -108,6 +139,7 @@ def test_a_grader_trains_one_seed_of_each_network_apart_from_what_is_committed_a
             for model, variant, seed in (("dense", "main", 0), ("dense", "main", 1), ("dense", "lr-1", 0), ("mine", "main", 0))]
     monkeypatch.setattr(tool, "plan", lambda: {job.name: job for job in jobs})
     monkeypatch.setattr(tool, "ROOT", tmp_path)
+    monkeypatch.setattr(tool, "BATCH", tmp_path / "retrain.json")
     for word in ("trained", "loaded"):
         tool.train(["grader"])
         said = capsys.readouterr().out

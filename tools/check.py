@@ -55,8 +55,8 @@ def check_run(folder):
         yield "differs", f"{name}/weights.npz is missing or another file than run.json names"
     if len(run.history) != record["epochs_run"]:
         yield "differs", f"{name}: history.csv has {len(run.history)} epochs, run.json says {record['epochs_run']}"
-    kept = {"lowest_validation_loss": run.history["validation_loss"].idxmin() + 1, "last_epoch": len(run.history)}
-    if kept[record["recipe"]["keep"]] != record["best_epoch"]:
+    last = record["recipe"]["keep"] == "last_epoch"
+    if (len(run.history) if last else run.history["validation_loss"].idxmin() + 1) != record["best_epoch"]:
         yield "differs", f"{name}: history.csv and run.json disagree on the epoch that is kept"
     if folder.parts[-4:] != (record["dataset"], record["model"], record["variant"], f"seed-{record['seed']}"):
         yield "differs", f"{name}: run.json names another place"
@@ -71,15 +71,16 @@ def check_run(folder):
 
 def check_job(folder, record, known):
     """Yield in what a stored run is not what the plan asks for."""
-    name, planned = relative(folder), plan().get("/".join(folder.parts[-4:]))
-    if record["dataset"] not in DATA_SETS or folder.is_relative_to(NEXT):
+    name, planned, ours = relative(folder), plan().get("/".join(folder.parts[-4:])), record["dataset"] in DATA_SETS
+    if not ours:
         planned = job_of(record)
+    kept = record["weights_file_sha256"] is not None
     if planned is None:
         yield "stale", f"{name}: no job asks for it: list it in a cell tagged `recipe`, make sync, or delete it"
-    elif fingerprint(planned, known) != record["fingerprint"] and not waiting(planned, known):
+    elif fingerprint(planned, known) != record["fingerprint"] and (folder.is_relative_to(NEXT) or not waiting(planned, known)):
         yield "stale", f"{name}: the network, the recipe or the protocol has changed since it was trained"
-    elif planned.test != ("test" in record["metrics"]) and record["dataset"] in DATA_SETS and not folder.is_relative_to(NEXT):
-        yield "stale", f"{name}: its job and its record disagree on whether the test images were predicted"
+    elif ours and (planned.test, planned.weights) != ("test" in record["metrics"], kept):
+        yield "stale", f"{name}: its job and its record disagree on whether test images were predicted, or weights kept"
 
 
 def waiting(job, known):

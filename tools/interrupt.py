@@ -1,7 +1,21 @@
 """Imported first: Ctrl-C ends a command with one line, also while libraries are being loaded."""
+import os
+import signal
 import sys
 
 STOPPED = "\nStopped. What was finished is kept: the same command goes on from there."
+
+
+def leave(*_):
+    """Say so and end at once: while they are loaded, libraries would make other errors of Ctrl-C."""
+    print(STOPPED, file=sys.stderr, flush=True)
+    os._exit(130)
+
+
+def ready():
+    """Let Ctrl-C raise KeyboardInterrupt again, once everything is loaded."""
+    if signal.getsignal(signal.SIGINT) is leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def hook(kind, error, trace, shown=sys.excepthook):
@@ -12,4 +26,6 @@ def hook(kind, error, trace, shown=sys.excepthook):
         shown(kind, error, trace)
 
 
-sys.excepthook = hook
+if os.path.dirname(os.path.abspath(sys.argv[0])) == os.path.dirname(os.path.abspath(__file__)):  # run as a command
+    sys.excepthook = hook
+    signal.signal(signal.SIGINT, leave)

@@ -288,6 +288,7 @@ def main(arguments):
 
 def guarded(function, *arguments):
     """Call a tool's function; a mistake that a user can mend ends the tool with one sentence."""
+    interrupt.ready()
     try:
         return function(*arguments)
     except KeyboardInterrupt:

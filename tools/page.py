@@ -4,7 +4,7 @@ usage: page.py [--port N]
 
 The page opens first; the networks, which take seconds to import, follow while it is looked at.
 """
-import interrupt  # noqa: F401
+import interrupt
 
 import argparse
 import contextlib
@@ -92,6 +92,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     if not list((Path(__file__).resolve().parents[1] / "data" / "runs").glob("*/*/main/seed-0/weights.npz")):
         sys.exit("No network with stored weights: run notebooks 02 to 04 first.")
+    interrupt.ready()
     try:
         serve(given.port)
     except OSError as error:

@@ -8,8 +8,10 @@ usage: plan.py list [PATTERN..]      the jobs: finished, missing, and what the m
 import interrupt  # noqa: F401
 
 import itertools
+import json
 import sys
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
 from lab import datasets, training  # noqa: E402
 from lab.backend import batches  # noqa: E402
+from lab.files import write  # noqa: E402
 from lab.fingerprint import operations  # noqa: E402
 from lab.lesson import Lesson  # noqa: E402
 from lab.plan import matching, plan  # noqa: E402
@@ -25,33 +28,43 @@ from lab.runs import read  # noqa: E402
 from notebooks import guarded  # noqa: E402
 
 RUNS = ROOT / "data" / "runs"
+BATCH = ROOT / "build" / "retrain.json"  # what is trained again, since when
 TIMED = 2048  # images, at least, that are timed to estimate a cost; three batches, where that is more
+
+
+def known(job):
+    """Return the data set of a job, with or without its images."""
+    return datasets.KNOWN.get(job.dataset) or datasets.load(job.dataset)
 
 
 def state(job):
     """Return "finished", "waiting" in data/next for the other seeds, "other" for a run of another recipe, or "missing"."""
-    run = training.stored(job, datasets.KNOWN[job.dataset], RUNS)
+    run = training.stored(job, known(job), RUNS)
     if run:
         return "finished" if run.path.is_relative_to(RUNS) else "waiting"
     return "other" if read(RUNS / job.name) else "missing"
 
 
+def images_of(job):
+    """Return how many images a job trains on in an epoch; those that an audit leaves out are counted."""
+    dataset = known(job)
+    splits = dataset.splits or datasets.read_splits(dataset)
+    return int((len(splits["training"]) + len(splits["validation"]) * bool(job.recipe.fit_on)) * (job.recipe.subset or 1))
+
+
 def speed(job):
-    """Return (seconds of a training step here, operations of one image, steps an epoch) of a job, measured on random images."""
-    known, recipe = datasets.KNOWN[job.dataset], job.recipe
-    sizes = np.load(ROOT / "data" / "splits" / f"{known.name}.npz")
-    share = len(sizes["training"]) + (len(sizes["validation"]) if recipe.fit_on else 0)
-    images = int(share * (recipe.subset or 1))
-    network = training.build(job.build, known, recipe, job.seed)
-    training.compile_model(network, recipe, images)
+    """Return (seconds of a training step here, operations of one image) of a job, measured on random images."""
+    dataset, recipe = known(job), job.recipe
+    network = training.build(job.build, dataset, recipe, job.seed)
+    training.compile_model(network, recipe, images_of(job))
     rng, steps = np.random.default_rng(0), max(3, TIMED // recipe.batch_size)
-    pixels = rng.integers(0, 256, (steps * recipe.batch_size, *known.shape), np.uint8)
-    targets = np.eye(len(known.classes), dtype="float32")[rng.integers(0, len(known.classes), len(pixels))]
+    pixels = rng.integers(0, 256, (steps * recipe.batch_size, *dataset.shape), np.uint8)
+    targets = np.eye(len(dataset.classes), dtype="float32")[rng.integers(0, len(dataset.classes), len(pixels))]
     fed = batches(recipe.batch_size, pixels, targets)
     network.fit(**fed, shuffle=False, verbose=0)
     start = time.perf_counter()
     network.fit(**fed, shuffle=False, verbose=0)
-    return (time.perf_counter() - start) / steps, operations(network), images
+    return (time.perf_counter() - start) / steps, operations(network)
 
 
 def show(patterns):
@@ -67,13 +80,27 @@ def show(patterns):
         if missing:
             recipe = missing[0].recipe
             key = (missing[0].build, missing[0].dataset, str(recipe.model_arguments), recipe.batch_size, recipe.precision)
-            step, forward, images = measured[key] = measured.get(key) or speed(missing[0])
+            step, forward = measured[key] = measured.get(key) or speed(missing[0])
+            images = images_of(missing[0])
             seconds = step * -(-images // recipe.batch_size) * recipe.epochs * len(missing)
             cost = 3 * forward * images * recipe.epochs / 1e15
             total += seconds
             line += f"; {cost:.3g} PFLOP and about {seconds / len(missing) / 60:.1f} minutes a run here"
         print(line, flush=True)
     print(f"{len(jobs)} jobs; what is missing would take about {total / 3600:.1f} hours here" if total else f"{len(jobs)} jobs, all finished")
+
+
+def batch(patterns):
+    """Return when this command was given first, if it was interrupted, else now."""
+    try:
+        about = json.loads(BATCH.read_text())
+        if about["patterns"] == patterns:
+            return about["began"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    began = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    write(BATCH, json.dumps({"patterns": patterns, "began": began}))
+    return began
 
 
 def train(patterns):
@@ -85,9 +112,12 @@ def train(patterns):
         chosen = [job for job in jobs if job.variant == "main" and job.seed == 0]
     else:
         chosen = matching(jobs, patterns[only_missing:] or ["*"])
-    runs, sets = [], {}
+    runs, sets, began = [], {}, batch(patterns)
     for job in chosen:
         if only_missing and folder == RUNS and state(job) in ("finished", "waiting"):
+            continue
+        run = training.stored(job, known(job), RUNS)
+        if not only_missing and run and run.record["finished_at"] >= began:  # before this command was interrupted
             continue
         dataset = sets.get(job.dataset) or sets.setdefault(job.dataset, datasets.load(job.dataset))
         seeds = [one for one in jobs if one.name.rsplit("/", 1)[0] == job.name.rsplit("/", 1)[0]]
@@ -95,6 +125,7 @@ def train(patterns):
             print(f"{job.name} is left out: its images are not here.")
             continue
         runs += training.train([job], dataset, folder, not only_missing, seeds if folder == RUNS else None)
+    BATCH.unlink(missing_ok=True)
     print(f"{len(runs)} runs in {folder.relative_to(ROOT)}." + (" Next: make reproduce" if runs and folder == RUNS else ""))
     if folder != RUNS:
         print(Lesson.normal([[run] for run in runs]).to_string())

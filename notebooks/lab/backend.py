@@ -73,7 +73,8 @@ def batches(size, x, y=None):
 
 
 def apart(function, *arguments, **options):
-    """Return what a function that builds networks returns; the caller's random state and Keras' settings stay as they are.
+    """Return what a function that builds networks returns; the caller's state stays: Python's and NumPy's random
+    numbers, Keras' names, policy and seeds.
 
     It runs in a thread of its own: Keras keeps names, dtype policy and random seeds for each thread.
     """

@@ -35,12 +35,15 @@ def fetch(path, urls, size, digest):
 
     Raises LabError, with the reason of each source, when none gives the right file.
     """
-    try:
-        with alone(path.with_name(f".{path.name}.lock"), f"downloading {path.name}"):
-            return path if path.exists() and sha256(path) == digest else _fetch(path, urls, size, digest)
-    except OSError as error:
-        raise LabError(f"Cannot write {relative(path)} ({error.strerror or error}): make its folder writable, or free "
-                       "some disk space, and run again.") from None
+    with alone(relative(path), f"downloading {path.name}"):
+        if path.exists() and sha256(path) == digest:
+            return path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return _fetch(path, urls, size, digest)
+        except OSError as error:
+            raise LabError(f"Cannot write {relative(path)} ({error.strerror or error}): make its folder writable, or free "
+                           "some disk space, and run again.") from None
 
 
 def _fetch(path, urls, size, digest):

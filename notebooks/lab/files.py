@@ -72,28 +72,30 @@ def write(path, content):
 
 
 @contextmanager
-def alone(path, what, tell=print):
-    """Hold the lock file `path`: while another process holds it, say who does `what`, and wait.
+def alone(key, what, tell=print):
+    """Let one process at a time do what `key` stands for: while another does it, say who does `what`, and wait.
 
-    The system frees the lock of a process that has died. The same thread may enter twice.
+    The lock is a file in build/locks, which the system frees when its owner dies. Not to be nested with the same key.
+    Raises LabError where that folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock, owner = FileLock(path, is_singleton=True), path.with_suffix(".json")
-    if lock.is_locked:
-        yield
-        return
+    path = ROOT / "build" / "locks" / f"{sha256(key)[:16]}.lock"
+    lock, owner = FileLock(path), path.with_suffix(".json")
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        tell(f"{what}: {_owner(owner)} is at it; waiting for it.")
-        lock.acquire()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tell(f"{what}: {_owner(owner)} is at it; waiting for it.")
+            lock.acquire()
+    except OSError as error:
+        raise LabError(f"Cannot write {relative(path)} ({error.strerror or error}): make its folder writable, or free "
+                       "some disk space, and run again.") from None
     try:
         about = {"host": platform.node(), "process": os.getpid(), "since": datetime.now().isoformat(" ", "seconds")}
         write(owner, json.dumps(about))
         yield
     finally:
         owner.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
         lock.release()
 
 

@@ -3,6 +3,7 @@ import inspect
 import json
 from dataclasses import asdict
 from functools import lru_cache
+from types import FunctionType
 
 import numpy as np
 
@@ -72,8 +73,19 @@ def operations(model):
 
 
 @lru_cache(maxsize=None)
-def _described(build, shape, classes, arguments):
-    return apart(lambda: architecture(build(shape, classes, **json.loads(arguments))))
+def _described(functions, shape, classes, arguments):
+    return apart(lambda: architecture(functions[0](shape, classes, **json.loads(arguments))))
+
+
+def _called(build):
+    """Return a function and those that it calls by name, as they are defined now."""
+    functions = [build]
+    for function in functions:
+        for name in getattr(getattr(function, "__code__", None), "co_names", ()):
+            value = function.__globals__.get(name)
+            if isinstance(value, FunctionType) and value not in functions:
+                functions.append(value)
+    return tuple(functions)
 
 
 def fingerprint(job, dataset):
@@ -83,7 +95,7 @@ def fingerprint(job, dataset):
     """
     arguments = json.dumps(job.recipe.model_arguments, sort_keys=True)
     decided = {
-        "architecture": _described(job.build, dataset.shape, len(dataset.classes), arguments),
+        "architecture": _described(_called(job.build), dataset.shape, len(dataset.classes), arguments),
         "recipe": {k: v for k, v in asdict(job.recipe).items() if v is not None},
         "data": dataset.sha256,
         "split": dataset.split_sha256,

@@ -93,11 +93,18 @@ class Lesson:
         """Return the finished runs, one for each of SEEDS, of a network on a data set: loaded or trained now.
 
         jobs: those of the network, for one data set or for several. A data set that has none gets those of the first
-        one, and a seed that has none the job of the first seed; see `adapted`.
+        one, and a seed that has none the job of the first seed; see `adapted`. While some, but not all seeds of a new
+        recipe are finished, the runs of the recipe before are returned; `make retrain RUNS=missing` and RETRAIN go on.
         """
         mine = [job for job in jobs if job.dataset == dataset.name] or [job for job in jobs if job.dataset == jobs[0].dataset]
         seeds = {job.seed: job for job in mine}
         chosen = [adapted(seeds.get(seed) or replace(mine[0], seed=seed, weights=False), dataset, self.epochs) for seed in self.seeds]
+        ready = [run for job in chosen if (run := training.stored(job, dataset, self.runs_folder))]
+        wait = any(run.path.is_relative_to(training.waiting(self.runs_folder)) for run in ready)
+        if wait and len(ready) < len(chosen) and not self.retrain:
+            print(f"{chosen[0].label} on {dataset.title}: {len(ready)} of {len(chosen)} seeds of a new recipe are trained; these runs "
+                  "are of the recipe before. make retrain RUNS=missing, or RETRAIN = True, trains the others.")
+            return self._note(headline(self.runs_folder / dataset.name / chosen[0].model / "main", dataset)[0])
         return self._note(training.train(chosen, dataset, self.runs_folder, self.retrain and dataset.available))
 
     def study(self, points, dataset, train):
@@ -120,7 +127,7 @@ class Lesson:
         print(f"{dataset.title}: {len(runs)} run{'s' * (len(runs) != 1)}, trained for {clock(sum(run.record['seconds']['train'] for run in runs))}"
               + f"; {missing} point{'s' * (missing != 1)} left out, which {'an earlier notebook trains' if train is None else 'TRAIN_STUDY = True would train'}"
               * bool(missing))
-        return {factor: points for factor, points in result.items() if points} if all(found[BASE]) else {}
+        return {factor: points for factor, points in result.items() if points} if all(found.get(BASE, [None])) else {}
 
     def stored(self, points, dataset):
         """Return {point: runs} of those of the points {point: jobs} whose runs are all finished; nothing is trained."""

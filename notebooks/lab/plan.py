@@ -46,4 +46,5 @@ def job_of(record):
     build = getattr(models, f"build_{record['model']}", None)
     if build is None:
         raise LabError(f"lab/models.py has no build_{record['model']}: tag its cell `model` and run make sync.")
-    return Job(*(record[name] for name in ("dataset", "model", "variant", "seed")), Recipe(**record["recipe"]), build)
+    return Job(*(record[name] for name in ("dataset", "model", "variant", "seed")), Recipe(**record["recipe"]), build,
+               test="test" in record["metrics"])

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from . import evaluation
-from .backend import keras
+from .backend import keras, out_of_memory
 from .files import ROOT, LabError, beside, relative, sha256, write, writing
 from .screen import clock
 
@@ -158,31 +158,32 @@ def store(trained, path):
 
 
 def _put(fresh, path):
-    """Rename the folder `fresh` to `path`, in place of what is there, whoever else does the same."""
+    """Rename the folder `fresh` to `path`, in place of what is there, whoever else does the same; or leave all as it was."""
     while True:
         old = beside(path)
+        with suppress(FileNotFoundError):
+            os.replace(path, old)
         try:
-            if path.exists():
-                os.replace(path, old)
             os.replace(fresh, path)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST) or not fresh.exists():
+        except BaseException as error:
+            if old.exists() and not path.exists():
+                os.replace(old, path)
+            if getattr(error, "errno", None) not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+        else:
+            return
         finally:
             shutil.rmtree(old, ignore_errors=True)
 
 
 def move(run, path):
     """Put a stored run into the folder `path`, in place of what is there, and return it; empty folders go."""
-    if run.path == path:
-        return run
     path.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileNotFoundError):  # another process was faster
+    if run.path.exists() and run.path != path:
         _put(run.path, path)
-    with suppress(OSError):  # the first that is not empty
-        for folder in list(run.path.parents)[:4]:
-            folder.rmdir()
+        with suppress(OSError):  # of the first that is not empty
+            for folder in list(run.path.parents)[:4]:
+                folder.rmdir()
     return read(path)
 
 
@@ -217,11 +218,15 @@ class Checkpoints:
                     raise ValueError
                 with np.load(path) as arrays:
                     stored = dict(arrays)
-                state, values = json.loads(str(stored["state"])), [stored[f"v{i:03d}"] for i in range(len(variables))]
+                state = json.loads(str(stored["state"]))
+                state = {key: state[key] for key in ("history", "best", "environments", "shared")}
+                values = [stored[f"v{i:03d}"] for i in range(len(variables))]
                 if any(value.shape != tuple(variable.shape) for value, variable in zip(values, variables)):
                     raise ValueError
                 state["best_weights"] = [stored[key] for key in sorted(stored) if key.startswith("w")]
-            except Exception:  # whatever a torn file makes of itself
+            except Exception as error:  # whatever a torn file makes of itself
+                if out_of_memory(error):
+                    raise
                 note = f", a damaged checkpoint set aside ({relative(path.with_suffix('.damaged'))})"
                 path.rename(path.with_suffix(".damaged"))
                 continue

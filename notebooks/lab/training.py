@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from . import audit, datasets, parts
 from .augmentation import augment, views
 from .backend import apart, batches, environment, keras, others, out_of_memory
-from .files import ROOT, LabError, alone
+from .files import ROOT, LabError, alone, relative
 from .fingerprint import PROTOCOL, fingerprint, operations
 from .runs import Checkpoints, Trained, all_metrics, git_commit, move, read, store, summary, weights_sha256
 from .screen import Line, clock
@@ -27,87 +27,107 @@ def train(jobs, dataset, folder, retrain=False, seeds=None):
     jobs: what is wanted; folder: where runs are stored; seeds: all jobs of the network, if `jobs` are some of them.
     A run in `folder` with the same fingerprint is loaded, unless `retrain`. Training writes a
     checkpoint after each epoch; started again after an interruption, it goes on from there.
-    A headline network that stands in `folder` with another recipe stays there until every seed of the new one is
+    A headline network that stands in `folder` with another recipe stays there until every seed that is asked for is
     finished: until then these wait in the folder `next` beside it, and then they move together.
 
     Raises LabError where the images are needed and are not here, or nothing can be written.
     """
     for job in jobs:
         _train(job, dataset, folder, retrain)
-    found = {job.name: stored(job, dataset, folder) for job in [*(seeds or []), *jobs]}
-    if all(found.values()):
-        found = {name: move(run, Path(folder) / name) for name, run in found.items()}
+    wanted, folder = [*(seeds or []), *jobs], Path(folder)
+    found = {job.name: stored(job, dataset, folder) for job in wanted}
+    if all(found.values()) and any(run.path != folder / name for name, run in found.items()):
+        with alone(f"move {relative(folder / jobs[0].name)}", f"{jobs[0].label} on {dataset.title}"):
+            found = {job.name: move(stored(job, dataset, folder), folder / job.name) for job in wanted}
     return [found[job.name] for job in jobs]
 
 
 def _train(job, dataset, folder, retrain):
-    """Train one job and store its run, where it is not there."""
+    """Train one job and store its run, where it is not there; a seed that waits in `next` is there."""
     before = stored(job, dataset, folder)
-    if before and not retrain:
+    if before and not (retrain and before.path == Path(folder) / job.name):
         return print(summary(before) + ", loaded")
-    if not dataset.available:
-        raise LabError(f"{job.model} on {dataset.title} has no finished run, and the images to train it are not here.")
     line = Line()
-    mark = fingerprint(job, dataset)
-    with alone(_lock(mark), f"{job.label} on {dataset.title}, seed {job.seed}"):
+    with alone(fingerprint(job, dataset), f"{job.label} on {dataset.title}, seed {job.seed}"):
         run = stored(job, dataset, folder)
         if run and (not before or run.record != before.record):  # another process was faster
             return print(summary(run) + ", loaded")
-        trained = fit(job, dataset, line.show)
-        here = read(Path(folder) / job.name)
-        waits = job.test and job.variant == "main" and here and here.record["fingerprint"] != mark
-        run = store(trained, (Path(folder).parent / "next" if waits else Path(folder)) / job.name)
-        Checkpoints(_state(mark)).clear()
+        run = keep(_fit(job, dataset, line.show), folder)
     line.show(summary(run) + ", trained", last=True)
 
 
 def stored(job, dataset, folder):
-    """Return the finished Run of a job in a folder of runs, or in `next` beside it; None where there is none."""
+    """Return the finished Run of a job, with all that it asks for, in a folder of runs or in `next` beside it; or None."""
     mark = fingerprint(job, dataset)
-    places = [Path(folder) / job.name, Path(folder).parent / "next" / job.name]
-    return next((run for run in map(read, places) if run and run.record["fingerprint"] == mark), None)
+    for path in (Path(folder) / job.name, waiting(folder) / job.name):
+        run = read(path)
+        if run and run.record["fingerprint"] == mark and ("test" in run.record["metrics"] or not job.test) and (
+                run.record["weights_file_sha256"] or not job.weights):
+            return run
+    return None
 
 
-def _state(mark):
-    return ROOT / "build" / "checkpoints" / mark[:16]
+def waiting(folder):
+    """Return the folder, beside a folder of runs, in which finished seeds of a network wait for the others."""
+    return Path(folder).parent / "next"
 
 
-def _lock(mark):
-    return ROOT / "build" / "locks" / f"{mark[:16]}.lock"
+def keep(trained, folder):
+    """Store what `fit` returns in a folder of runs, delete the checkpoints that it needed, and return the Run.
+
+    A headline run of another recipe than the one that stands there goes into the folder `next` instead.
+    """
+    record = trained.record
+    name = "/".join([*(record[part] for part in ("dataset", "model", "variant")), f"seed-{record['seed']}"])
+    here = read(Path(folder) / name)
+    waits = record["variant"] == "main" and here and here.record["fingerprint"] != record["fingerprint"]
+    run = store(trained, (waiting(folder) if waits else Path(folder)) / name)
+    _checkpoints(record["fingerprint"]).clear()
+    return run
+
+
+def _checkpoints(mark):
+    return Checkpoints(ROOT / "build" / "checkpoints" / mark[:16])
 
 
 # --- one training run -----------------------------------------------------------------------
 
 
 def fit(job, dataset=None, tell=lambda text: None):
-    """Train one job and return what it leaves, a `Trained`; nothing is printed, and only checkpoints are written.
+    """Train one job and return what it leaves, a `Trained`, for `keep`; training prints nothing and writes only checkpoints.
 
     dataset: None loads the job's. tell: is handed a line of text before each epoch.
     Training goes on from the newest checkpoint; a checkpoint of another machine or version is used, and the record
     says so. When the training has ended, training and validation images are predicted, and, where the job says so,
     those of the test split, once.
 
-    Raises LabError where the memory does not suffice.
+    Raises LabError where the images are not here, or the memory does not suffice.
     """
     dataset = dataset or datasets.load(job.dataset)
+    with alone(fingerprint(job, dataset), job.name, tell):
+        return _fit(job, dataset, tell)
+
+
+def _fit(job, dataset, tell):
+    if not dataset.available:
+        raise LabError(f"{job.model} on {dataset.title} has no finished run, and the images to train it are not here.")
     mark, recipe, commit = fingerprint(job, dataset), job.recipe, git_commit()
-    with alone(_lock(mark), job.name, tell):
-        try:
-            network = build(job.build, dataset, recipe, job.seed)
-            images, labels = training_images(dataset, recipe, job.seed)
-            if parts.WHITENING in [layer.name for layer in network.layers]:
-                few = 5000 * 64 * 64 // max(64 * 64, dataset.shape[0] * dataset.shape[1])  # of large images fewer, or memory runs out
-                constants = {} if recipe.whitening_constant is None else {"constant": recipe.whitening_constant}
-                seen = images if recipe.fit_on or recipe.leave_out else dataset.split("training")[0]
-                parts.whiten(network, seen[:few], **constants)
-            state = run_epochs(network, (images, labels), dataset, job, Checkpoints(_state(mark)), tell)
-            start = time.perf_counter()
-            predictions = _predict(network, (images, labels), dataset, job)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-            raise LabError(f"Not enough memory for {job.model} on {dataset.title} with a batch size of {recipe.batch_size}: set "
-                           f"batch_size={max(1, recipe.batch_size // 2)} in its recipe, restart the kernel, and run again.") from None
+    try:
+        network = build(job.build, dataset, recipe, job.seed)
+        images, labels = training_images(dataset, recipe, job.seed)
+        if parts.WHITENING in [layer.name for layer in network.layers]:
+            few = 5000 * 64 * 64 // max(64 * 64, dataset.shape[0] * dataset.shape[1])  # of large images fewer, or memory runs out
+            constants = {} if recipe.whitening_constant is None else {"constant": recipe.whitening_constant}
+            seen = images if recipe.fit_on or recipe.leave_out else dataset.split("training")[0]
+            parts.whiten(network, seen[:few], **constants)
+        state = run_epochs(network, (images, labels), dataset, job, _checkpoints(mark), tell)
+        start = time.perf_counter()
+        predictions = _predict(network, (images, labels), dataset, job)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise LabError(f"Not enough memory for {job.model} on {dataset.title} with a batch size of {recipe.batch_size}: set "
+                       f"batch_size={max(1, recipe.batch_size // 2)} in its recipe, restart the kernel, and run again.") from None
     history = pd.DataFrame(state["history"], columns=list(state["history"][0]))
     seconds = {"train": round(len(history) * float(history["seconds"].median()), 1), "compile": round(state["compile"], 1),
                "evaluate": round(time.perf_counter() - start, 1)}
