@@ -3,12 +3,13 @@ import os
 import signal
 import sys
 
+STDERR = os.dup(2)
 STOPPED = "\nStopped. What was finished is kept: the same command goes on from there."
 
 
 def leave(*_):
-    """Say so and end at once: while they are loaded, libraries would make other errors of Ctrl-C."""
-    print(STOPPED, file=sys.stderr, flush=True)
+    """Say so and end at once: while they are loaded, libraries would make other errors of Ctrl-C, and nobody hears them."""
+    os.write(STDERR, f"{STOPPED}\n".encode())
     os._exit(130)
 
 
