@@ -369,8 +369,7 @@ def test_a_second_training_of_the_same_run_says_who_is_at_it_waits_and_takes_ove
     assert f"dense on Digits, seed 0: process {holder.pid} on " in said and "is at it; waiting for it." in said
 
 
-@pytest.mark.parametrize("tool", ["plan.py", "check.py", "notebooks.py", "report.py"])
-@pytest.mark.parametrize("after", [0.4, 4])
+@pytest.mark.parametrize("tool, after", [("plan.py", 0.4), ("check.py", 5), ("notebooks.py", 4), ("report.py", 0.4)])
 def test_control_c_ends_a_command_with_one_line(tool, after, copy):
     words = {"plan.py": ["list"], "check.py": [], "notebooks.py": ["run", "full"], "report.py": ["full"]}[tool]
     command = subprocess.Popen([sys.executable, f"tools/{tool}", *words], cwd=copy, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -40,6 +40,58 @@ def test_offsets_move_sixty_four_times_as_far_and_do_not_decay(monkeypatch):
     assert parts.FastOffsetSGD.from_config(optimizer.get_config()).offset_factor == 64
 
 
+def test_newton_schulz_keeps_the_singular_vectors_and_brings_the_values_near_one():
+    rng = np.random.default_rng(0)
+    for shape in ((8, 40), (40, 8)):
+        matrix = rng.standard_normal(shape)
+        left, _, right = np.linalg.svd(matrix, full_matrices=False)
+        made = numpy(parts.orthogonal(keras.ops.convert_to_tensor(matrix), parts.Muon.STEP))
+        assert made.shape == shape
+        turned = left.T @ made @ right.T  # diagonal where the vectors are the same
+        values = np.diag(turned)
+        assert np.abs(turned - np.diag(values)).max() < 1e-6 and 0.4 < values.min() and values.max() < 1.3
+
+
+def test_muon_moves_kernels_by_a_matrix_of_given_size_and_all_else_as_before():
+    rng = np.random.default_rng(0)
+    start = [rng.standard_normal(shape).astype("float32") for shape in ((3, 3, 4, 8), (5, 2), (8,))]
+    gradients = [keras.ops.convert_to_tensor(rng.standard_normal(one.shape).astype("float32")) for one in start]
+    options = {"momentum": 0.85, "nesterov": True, "weight_decay": 0.01}
+
+    def moved(kind, **more):
+        variables = [keras.Variable(one, name=name) for one, name in zip(start, ("kernel", "kernel", "beta"))]
+        optimizer = kind(0.5, **options, **more)
+        for _ in range(2):
+            optimizer.apply(gradients, variables)
+        return [numpy(variable) for variable in variables]
+
+    muon, plain = moved(parts.Muon, kernel_factor=0.1), moved(parts.FastOffsetSGD)
+    assert all(np.allclose(a, b) for a, b in zip(muon[1:], plain[1:]))
+    step = muon[0] - start[0] * 8**0.5 / np.linalg.norm(start[0])  # the second step scales again, by nearly one
+    assert 0.5 * 2 * 0.05 * 8**0.5 < np.linalg.norm(step) < 2 * 2 * 0.05 * 8**0.5
+    assert (step * numpy(gradients[0])).sum() < 0
+    assert parts.Muon.from_config(parts.Muon(0.1, kernel_factor=0.3).get_config()).kernel_factor == 0.3
+
+
+def test_muon_trains_the_improved_network_and_goes_on_after_an_interruption(digits, tmp_path, monkeypatch):
+    recipe = replace(models.ablation_recipe, epochs=2, batch_size=128, optimizer="Muon")
+    whole = train(digits, recipe, tmp_path / "whole", model="improved", build=models.build_improved)
+    assert whole.record["metrics"]["validation"]["accuracy"] > 0.6
+    original = Checkpoints.write
+
+    def write(*arguments):
+        original(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "ROOT", tmp_path)
+    monkeypatch.setattr(Checkpoints, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        train(digits, recipe, tmp_path / "stopped", model="improved", build=models.build_improved)
+    monkeypatch.setattr(Checkpoints, "write", original)
+    resumed = train(digits, recipe, tmp_path / "stopped", model="improved", build=models.build_improved)
+    assert resumed.record["weights_sha256"] == whole.record["weights_sha256"]
+
+
 def test_a_partial_identity_hands_its_input_on():
     layer = layers.Conv2D(5, 3, padding="same", use_bias=False, kernel_initializer=parts.PartialIdentity())
     images = np.random.default_rng(0).random((2, 6, 6, 3), np.float32)

@@ -8,6 +8,7 @@ from .backend import keras
 from .files import LabError
 
 DATA_SETS = ("fashion_mnist", "cifar10", "fer2013")  # those of the story, in its order
+SELDOM = ("fit_on", "leave_out", "views", "whitening_constant")  # hyper-parameters that tables show where they are set
 BASE = "study-base"  # the variant of a study's point that changes nothing
 CHOICES = {  # the values of a recipe that are words
     "schedule": ("constant", "triangle"), "keep": ("lowest_validation_loss", "last_epoch"), "loss": ("categorical_crossentropy",),

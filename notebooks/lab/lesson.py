@@ -13,7 +13,7 @@ from . import datasets, evaluation, plots, training
 from .backend import environment, hand_back
 from .files import ROOT, LabError, relative, sha256, write, writing
 from .fingerprint import architecture, fingerprint
-from .jobs import BASE, DATA_SETS, Recipe
+from .jobs import BASE, DATA_SETS, SELDOM, Recipe
 from .plan import job_of, plan
 from .runs import label, read
 from .screen import clock
@@ -345,9 +345,9 @@ def trained(run, dataset):
 
 
 def hyper_parameters(run):
-    """Return the recipe of a run as a table: one row a hyper-parameter, defaults included."""
+    """Return the recipe of a run as a table: one row a hyper-parameter, defaults included, but for `jobs.SELDOM`."""
     recipe = asdict(Recipe(**run.record["recipe"]))
-    values = {name.replace("_", " "): _words(value) for name, value in recipe.items()}
+    values = {name.replace("_", " "): _words(value) for name, value in recipe.items() if value is not None or name not in SELDOM}
     return pd.DataFrame({"value": values}).rename_axis("hyper-parameter")
 
 

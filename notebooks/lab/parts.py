@@ -48,6 +48,49 @@ class FastOffsetSGD(keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable("lab")
+class Muon(FastOffsetSGD):
+    """FastOffsetSGD that moves the kernels of convolutions by an orthogonal matrix instead of the gradient.
+
+    A kernel (height, width, channels, filters) is read as a matrix, one row a filter, and brought to the norm
+    sqrt(filters) before each step. Its gradients, averaged with `kernel_momentum` (Nesterov), are made nearly
+    orthogonal by three Newton-Schulz steps; the learning rate is multiplied by `kernel_factor`. (Decay changes
+    nothing, as the norm is set.)
+    Source: K. Jordan, Muon (kellerjordan.github.io/posts/muon), as used in airbench94_muon.
+    """
+
+    STEP = (3.4445, -4.7750, 2.0315)  # of the polynomial that brings singular values near 1
+
+    def __init__(self, learning_rate, kernel_momentum=0.78, kernel_factor=0.16, **arguments):
+        super().__init__(learning_rate, **arguments)
+        self.kernel_momentum, self.kernel_factor = kernel_momentum, kernel_factor
+
+    def update_step(self, gradient, variable, learning_rate):
+        if len(variable.shape) != 4:
+            return super().update_step(gradient, variable, learning_rate)
+        ops, filters, momentum = keras.ops, variable.shape[-1], self.momentums[self._get_variable_index(variable)]
+        self.assign(momentum, self.kernel_momentum * momentum + gradient)
+        moved = ops.reshape(gradient + self.kernel_momentum * momentum, (-1, filters))
+        step = ops.reshape(orthogonal(moved, self.STEP), variable.shape)
+        kernel = variable * (filters**0.5 / ops.norm(ops.reshape(variable, (-1,))))
+        self.assign(variable, kernel - ops.cast(learning_rate * self.kernel_factor, variable.dtype) * step)
+
+    def get_config(self):
+        return super().get_config() | {"kernel_momentum": self.kernel_momentum, "kernel_factor": self.kernel_factor}
+
+
+def orthogonal(matrix, coefficients, times=3):
+    """Return a matrix with the singular vectors of `matrix` (rows, columns) and singular values near 1 (Newton-Schulz)."""
+    a, b, c = coefficients
+    x = matrix / (keras.ops.norm(matrix) + 1e-7)
+    wide = x.shape[0] <= x.shape[1]
+    x = x if wide else keras.ops.transpose(x)
+    for _ in range(times):
+        square = x @ keras.ops.transpose(x)
+        x = a * x + (b * square + c * square @ square) @ x
+    return x if wide else keras.ops.transpose(x)
+
+
+@keras.saving.register_keras_serializable("lab")
 class PartialIdentity(keras.initializers.Initializer):
     """A convolution that begins by handing its input on: the first filters copy one channel each.
 
