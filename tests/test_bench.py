@@ -43,6 +43,7 @@ def test_a_baseline_stops_when_its_time_is_over(name):
     assert np.isfinite(model.predict(np.zeros((1, 32, 32, 3)), verbose=0)).all()
 
 
+@pytest.mark.long
 def test_the_bench_compares_our_epoch_with_a_plain_one(capsys):
     bench.main(bench.pictures(training=64, validation=50))
     said = capsys.readouterr().out
