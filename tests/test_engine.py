@@ -288,6 +288,24 @@ def test_new_seeds_of_a_headline_network_wait_for_each_other_and_move_together(d
     assert found[0].record["finished_at"] == first.record["finished_at"]
 
 
+def test_a_run_that_is_replaced_while_it_is_read_is_read_anew_and_a_damaged_one_is_named(digits, recipe, tmp_path, monkeypatch):
+    old, new = train(digits, recipe, tmp_path / "a"), train(digits, replace(recipe, epochs=1), tmp_path / "b")
+    unpack, read = np.load, []
+
+    def replaced(path):
+        if not read:
+            runs._put(new.path, old.path)
+        read.append(path)
+        return unpack(path)
+
+    monkeypatch.setattr(runs.np, "load", replaced)
+    (old.path / "history.csv").unlink()  # what is left while another process deletes the folder
+    assert runs.read(old.path).record["epochs_run"] == 1 and len(read) == 2
+    (old.path / "history.csv").unlink()
+    with pytest.raises(LabError, match="is damaged"):
+        runs.read(old.path)
+
+
 def test_a_run_that_two_processes_move_stays(digits, recipe, tmp_path):
     run = train(digits, recipe, tmp_path / "next")
     place = tmp_path / "runs" / JOB.name

@@ -118,9 +118,27 @@ def weights_sha256(network):
 def read(path):
     """Return the finished Run stored in the folder `path`, or None where there is none.
 
-    Raises LabError when its files do not belong together.
+    Raises LabError when its files do not belong together. A folder that another process replaces meanwhile is read anew.
     """
     path = Path(path)
+    while True:
+        before = _inode(path)
+        try:
+            run = _read(path)
+        except LabError:
+            if _inode(path) == before:
+                raise
+        else:
+            if _inode(path) == before:
+                return run
+
+
+def _inode(path):
+    with suppress(OSError):
+        return path.stat().st_ino
+
+
+def _read(path):
     if not (path / "run.json").exists():
         return None
     try:
@@ -154,7 +172,7 @@ def store(trained, path):
         _put(fresh, path)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return read(path)
+    return read(path) or Run(path, record, trained.history, trained.predictions)
 
 
 def _put(fresh, path):
