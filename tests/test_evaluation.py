@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from lab import evaluation
 from lab.lesson import confusion_csv
 from lab.runs import Run
+from scipy import stats
 
 PROBABILITIES = np.array([[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.0, 0.0, 1.0]], np.float16)
 LABELS = np.array([0, 1, 1, 2])
@@ -97,7 +98,8 @@ def test_holm_by_hand():
 
 def point(variant, *accuracies, views=0.0):
     metrics = [{"accuracy": value, "macro_f1": value - 0.1} | ({"accuracy_tta": value + views} if views else {}) for value in accuracies]
-    return [Run(None, {"variant": variant, "metrics": {"validation": one}, "parameters": 1234, "seconds": {"train": 61.7}}, None, None)
+    predictions = {"validation_probabilities": np.eye(2), "validation_labels": np.arange(2)}
+    return [Run(None, {"variant": variant, "metrics": {"validation": one}, "parameters": 1234, "seconds": {"train": 61.7}}, None, predictions)
             for one in metrics]
 
 
@@ -110,7 +112,8 @@ def test_a_study_tells_better_worse_and_noise():
     assert freedom == 4 and deviation == pytest.approx(np.sqrt((3 * 2 * 0.002**2 + 2 * 0.003**2) / 4))
     table = evaluation.against_base(study)
     assert table.index.tolist() == ["base", "batch size 32", "batch size 512", "dropout 0.2"]
-    assert table["verdict"].tolist() == ["", "better", "worse", "cannot tell"]
+    bound = 0.002 + stats.t.ppf(0.975, 4) * deviation  # of two means of two seeds each: deviation · sqrt(1/2 + 1/2)
+    assert table["verdict"].tolist() == ["", "better", "worse", f"cannot tell, < {np.ceil(1000 * bound) / 10:.1f}"]
     assert table["difference"].tolist() == ["", "+3.0", "-5.0", "+0.2"] and table["accuracy"].iloc[0] == "75.2 ± 0.3"
     assert "macro-F1" not in table
     assert evaluation.against_base(study, macro_f1=True)["macro-F1"].tolist() == ["65.2 ± 0.3", "68.2 ± 0.3", "60.2 ± 0.3", "65.4 ± 0.4"]
@@ -120,11 +123,59 @@ def test_a_study_tells_better_worse_and_noise():
     assert evaluation.against_base(even)["difference"].tolist() == ["", "+0.0"]
 
 
+def test_trainings_that_failed_say_nothing_about_the_spread():
+    base, failed = point("study-base", 0.750, 0.754), point("lr-1", 0.10, 0.14)
+    study = {"learning rate": {"lr-0.1": base, "lr-1": failed}}
+    spread = evaluation.pooled(study)
+    for run in failed:
+        run.predictions["validation_probabilities"] = np.eye(2)[[1, 1]]  # one answer for every image
+    assert evaluation.collapsed(failed[0]) and not evaluation.collapsed(base[0])
+    assert spread[1] == 2 and evaluation.pooled(study) == (pytest.approx(0.004 / np.sqrt(2)), 1)
+    assert evaluation.against_base(study)["verdict"].tolist() == ["", "worse"]
+
+
+def test_choices_leave_out_validation_images_that_stand_in_training():
+    leaky = point("study-base", 0.9, 0.9, 0.9)
+    for run, value in zip(leaky, (0.58, 0.6, 0.62)):
+        run.record["metrics"]["validation"]["accuracy_without_leaked"] = value
+    assert evaluation.accuracies(leaky).tolist() == [0.58, 0.6, 0.62]
+    study = {"dropout": {"dropout-0.4": leaky, "dropout-0.2": point("dropout-0.2", 0.7)}}
+    assert evaluation.against_base(study)["accuracy"].iloc[0] == "60.0 ± 2.0"
+
+
+def test_a_step_is_worth_its_gain_give_or_take_images_and_seeds():
+    before, after = [made_run(200), made_run(204)], [made_run(240), made_run(244)]
+    gain, _, high = evaluation.gain(before, after)
+    value, low, top = evaluation.worth(before, after, 0.0, 100_000)
+    assert value == gain == pytest.approx(0.1) and top == pytest.approx(high, abs=1e-4) and gain - low == pytest.approx(top - gain)
+    wider = evaluation.worth(before, after, 0.01, 4)
+    images, seeds = (high - gain) / 1.96, 0.01  # deviation · sqrt(1/2 + 1/2)
+    assert wider[2] - gain == pytest.approx(stats.t.ppf(0.975, 4) * np.hypot(images, seeds))
+
+
+def test_a_table_of_steps_names_what_each_network_is_compared_with():
+    points = {"dense": [made_run(200), made_run(204)], "+ convolution": [made_run(240), made_run(244)]}
+    for run in [run for runs in points.values() for run in runs]:
+        run.record["pflop"] = 0.01234
+        run.predictions |= {"validation_probabilities": np.eye(3), "validation_labels": np.arange(3)}
+    table = evaluation.steps(points, {"+ convolution": "dense", "+ pooling": "+ convolution"})
+    assert table["worth"].tolist() == ["", "+10.0"] and table["compared with"].tolist() == ["", "dense"]
+    assert table["TFLOP"].tolist() == ["12.3", "12.3"]
+
+
+def test_training_beside_test_shows_the_gap():
+    run = Run(None, {"metrics": {name: {"accuracy": value} for name, value in (("training", 0.9), ("validation", 0.75), ("test", 0.7))}}, None, None)
+    old = Run(None, {"metrics": {"validation": {"accuracy": 0.75}, "test": {"accuracy": 0.7}}}, None, None)
+    table = evaluation.three_splits({"a network": [run], "an old one": [old]})
+    assert table.index.tolist() == ["a network"] and table.iloc[0].tolist() == ["90.0", "75.0", "70.0", "20.0"]
+
+
 def test_ideas_are_compared_with_the_step_before():
     points = {"plain": point("before-a", 0.60, 0.604), "a": point("before-b", 0.70, 0.704, views=0.01),
               "b": point("study-base", 0.701, 0.705, views=0.01)}
     table = evaluation.step_by_step(points, {"with": points})
-    assert table["difference"].tolist() == ["", "+10.0", "+0.1"] and table["verdict"].tolist() == ["", "better", "cannot tell"]
+    assert table["difference"].tolist() == ["", "+10.0", "+0.1"]
+    assert table["verdict"].tolist()[:2] == ["", "better"] and table["verdict"].iloc[2].startswith("cannot tell, < 1.")
     assert table["six views"].tolist() == ["", "71.2 ± 0.3", "71.3 ± 0.3"]
     assert table.columns.tolist()[-2:] == ["parameters", "seconds"] and table.iloc[0, -2:].tolist() == ["1,234", "62"]
 

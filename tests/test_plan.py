@@ -2,14 +2,14 @@
 import importlib.util
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from conftest import ROOT, tool
 from lab import models
 from lab.datasets import KNOWN
 from lab.files import LabError
-from lab.fingerprint import fingerprint
+from lab.fingerprint import fingerprint, operations
 from lab.jobs import Job, Recipe, jobs_in, study_jobs
 from lab.lesson import MODELS
 from lab.plan import fits, job_of, matching, plan
@@ -53,6 +53,50 @@ def test_points_of_a_study_differ_in_what_they_name_and_share_their_base():
     assert {(job.variant, job.seed): job.weights for job in jobs} == {
         ("lr-1", 0): False, ("lr-1", 1): False, ("study-base", 0): True, ("study-base", 1): False}
     assert {job.recipe.learning_rate for job in jobs if job.variant == "lr-1"} == {1.0} and not any(job.test for job in jobs)
+
+
+def test_a_point_that_two_seeds_cannot_tell_gets_more():
+    points = study_jobs("cifar10", "dense", models.build_dense, Recipe(epochs=2), {"rate": {"lr-1": {"learning_rate": 1.0}, "lr-0.001": {}}},
+                        more={"study-base": 5})
+    assert [job.seed for job in points["rate"]["lr-0.001"]] == [0, 1, 2, 3, 4] and len(points["rate"]["lr-1"]) == 2
+
+
+def changed(job, base):
+    """The fields of a recipe in which a job differs from a base."""
+    recipe, other = asdict(job.recipe), asdict(base)
+    return {name for name, value in recipe.items() if value != other[name]}
+
+
+def test_controlled_networks_differ_in_their_architecture_alone():
+    for name, steps in models.controlled_jobs.items():
+        jobs = list(jobs_in(steps))
+        assert len(jobs) == 21 and {job.dataset for job in jobs} == {name} and all(job.test for job in jobs)
+        assert all(changed(job, models.controlled_recipe) == {"model_arguments"} for job in jobs)
+
+
+def test_networks_of_equal_size_and_of_equal_cost_are_what_they_are_called():
+    for name, steps in models.controlled_jobs.items():
+        shape, classes = KNOWN[name].shape, len(KNOWN[name].classes)
+        built = {step: jobs[0].build(shape, classes, **jobs[0].recipe.model_arguments) for step, jobs in steps.items()}
+        blocks = built["two-blocks"]
+        assert built["dense-parameters"].count_params() == pytest.approx(blocks.count_params(), rel=0.005)
+        assert operations(built["dense-operations"]) == pytest.approx(operations(blocks), rel=0.005)
+
+
+@pytest.mark.parametrize("jobs, base, fields", [
+    (models.overfit_jobs, models.published_recipe, {"model_arguments", "augmentation", "schedule", "subset"}),
+    (models.rate_jobs, models.published_recipe, {"learning_rate"}), (models.epochs_jobs, models.study_recipe, {"epochs"}),
+    (models.clean_jobs, models.two_conv_recipe, {"leave_out"})])
+def test_experiments_change_one_field_of_their_base(jobs, base, fields):
+    found = [changed(job, base) for job in jobs_in(jobs)]
+    assert set().union(*found) == fields and all(len(names) <= 1 for names in found)
+
+
+def test_learning_rate_and_batch_size_are_changed_together_and_equal_steps_are_equal():
+    assert all(changed(job, models.study_recipe) <= {"learning_rate", "batch_size"} for job in jobs_in(models.pair_jobs))
+    for job in jobs_in(models.equal_steps_jobs):
+        assert job.recipe.subset * job.recipe.epochs == models.study_recipe.epochs
+        assert changed(job, models.study_recipe) == {"subset", "epochs"}
 
 
 @pytest.mark.parametrize("pattern, fit", [("cifar10/improved/*", True), ("cifar10/improved", True), ("*/main/*", True), ("cifar10", True),

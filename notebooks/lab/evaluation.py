@@ -113,27 +113,85 @@ def p_text(p):
     return "" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def pooled(study):
-    """Return the standard deviation of the validation accuracy between seeds, over all points of a study, and its
-    degrees of freedom (0 and NaN where each point has one seed).
+def pooled(study, split="validation"):
+    """Return the standard deviation of an accuracy between seeds, over all points of a study, and its degrees of
+    freedom (0 and NaN where each point has one seed). Points that `collapsed` are left out.
 
     study: {factor: {variant: runs}}, as `Lesson.study` returns it.
     """
-    points = {id(runs): _validation(runs) for points in study.values() for runs in points.values()}.values()
+    points = {id(runs): accuracies(runs, split) for points in study.values() for runs in points.values()
+              if not all(collapsed(run) for run in runs)}.values()
     freedom = sum(len(values) - 1 for values in points)
     squares = sum(((values - values.mean()) ** 2).sum() for values in points)
     return float(np.sqrt(squares / freedom)) if freedom else np.nan, freedom
 
 
-def _validation(runs):
-    return np.array([run.record["metrics"]["validation"]["accuracy"] for run in runs])
+def collapsed(run):
+    """Return whether a training failed so far that the network has one answer for all validation images."""
+    return len(np.unique(run.validation()[0].argmax(axis=1))) == 1
+
+
+def accuracies(runs, split="validation"):
+    """Return the accuracy of each run; of validation images only those that are not in training, too."""
+    name = kept_images(runs, "accuracy") if split == "validation" else "accuracy"
+    return np.array([run.record["metrics"][split][name] for run in runs])
+
+
+def kept_images(runs, metric):
+    """Return the name of a validation metric without the images that stand in training, where there are any."""
+    name = f"{metric}_without_leaked"
+    return name if name in runs[0].record["metrics"]["validation"] else metric
+
+
+def worth(before, after, deviation, freedom):
+    """Return what the step from one network to another is worth, with its 95 % interval, as fractions.
+
+    before, after: runs on the same test images, one a seed. Two kinds of chance count: other test images, as in
+    `gain`, and other seeds, by the `pooled` deviation with its degrees of freedom.
+    """
+    difference, _, high = gain(before, after)
+    images, seeds = (high - difference) / 1.96, deviation * np.sqrt(1 / len(before) + 1 / len(after))
+    half = t.ppf(0.975, freedom) * np.hypot(images, seeds)
+    return difference, difference - half, difference + half
+
+
+def steps(points, before):
+    """Return a table of networks that were trained alike, one row each, and what each step is worth on the test images.
+
+    points: {name: runs}; before: {name: the name of the network that it is compared with}. Accuracy in percent, worth
+    in points with the interval of `worth`; TFLOP are 1e12 operations, for one training.
+    """
+    deviation, freedom = pooled({"": points}, "test")
+    rows = {}
+    for name, runs in points.items():
+        record = runs[0].record
+        rows[name] = row = {"accuracy": mean_and_deviation(runs, "test", "accuracy"), "compared with": "", "worth": "",
+                            "interval": "", "parameters": f"{record['parameters']:,}", "TFLOP": f"{1000 * record['pflop']:.3g}"}
+        if before.get(name) in points:
+            value, low, high = (100 * number for number in worth(points[before[name]], runs, deviation, freedom))
+            row |= {"compared with": before[name], "worth": f"{value:+.1f}", "interval": f"{low:+.1f} to {high:+.1f}"}
+    return pd.DataFrame(rows).T
+
+
+def three_splits(named):
+    """Return the accuracy in percent on training, validation and test images of the first seed, one row a network.
+
+    named: {name: runs}. The last column is what training accuracy has over test accuracy, in points. Networks whose
+    training accuracy was not measured are left out.
+    """
+    metrics = {name: runs[0].record["metrics"] for name, runs in named.items()}
+    rows = {name: {split: 100 * values[split]["accuracy"] for split in ("training", "validation", "test")}
+            for name, values in metrics.items() if "training" in values}
+    table = pd.DataFrame(rows).T
+    return table.assign(gap=table["training"] - table["test"]).map("{:.1f}".format) if rows else table
 
 
 def against_base(study, macro_f1=False):
     """Return a table of a study, one row a point: validation accuracy, its difference to the base, and what it says.
 
     Accuracies in percent (mean ± standard deviation over seeds), differences in points. p is of the
-    t-test with the `pooled` standard deviation, corrected by `holm`; below 0.05 the point is better or worse.
+    t-test with the `pooled` standard deviation, corrected by `holm`; below 0.05 the point is better or worse. Else the
+    verdict tells below how many points the difference lies, either way: the further end of its 95 % interval.
     macro_f1: show the macro-F1, too, which counts rare classes as much as frequent ones.
     """
     points = {f"{factor} {name.split('-', 1)[1]}": runs for factor, points in study.items() for name, runs in points.items()}
@@ -153,24 +211,25 @@ def step_by_step(points, study):
 def _compared(points, references, study, macro_f1=False):
     """Return a row for each of `points`; the first has no reference, the others one each."""
     first, *others = points.items()
-    differences = np.array([_validation(runs).mean() - _validation(one).mean() for (_, runs), one in zip(others, references)])
+    differences = np.array([accuracies(runs).mean() - accuracies(one).mean() for (_, runs), one in zip(others, references)])
     deviation, freedom = pooled(study)
     errors = deviation * np.sqrt([1 / len(runs) + 1 / len(one) for (_, runs), one in zip(others, references)])
     p_values = holm(2 * t.sf(np.abs(differences) / errors, freedom)) if freedom else np.ones(len(others))
+    bounds = np.abs(differences) + t.ppf(0.975, freedom) * errors if freedom else np.full(len(others), np.nan)
     rows = {first[0]: _point_row(first[1], macro_f1)}
-    for (name, runs), difference, p in zip(others, differences, p_values):
-        verdict = "cannot tell" if p >= 0.05 else "better" if difference > 0 else "worse"
+    for (name, runs), difference, p, bound in zip(others, differences, p_values, bounds):
+        verdict = "better" if difference > 0 else "worse"
+        if p >= 0.05:
+            verdict = "cannot tell" + (f", < {np.ceil(1000 * bound) / 10:.1f}" if freedom else "")
         rows[name] = _point_row(runs, macro_f1) | {"difference": f"{round(100 * difference, 1) + 0.0:+.1f}", "p": p_text(p), "verdict": verdict}
     table = pd.DataFrame(rows).T.fillna("")
     return table[[name for name in table if name not in ("parameters", "seconds")] + ["parameters", "seconds"]]
 
 
 def _point_row(runs, macro_f1):
-    row = {"accuracy": mean_and_deviation(runs, "validation", "accuracy")}
-    if macro_f1:
-        row["macro-F1"] = mean_and_deviation(runs, "validation", "macro_f1")
-    if "accuracy_tta" in runs[0].record["metrics"]["validation"]:
-        row["six views"] = mean_and_deviation(runs, "validation", "accuracy_tta")
+    wanted = {"accuracy": "accuracy"} | ({"macro-F1": "macro_f1"} if macro_f1 else {}) | {"six views": "accuracy_tta"}
+    row = {name: mean_and_deviation(runs, "validation", kept_images(runs, metric)) for name, metric in wanted.items()
+           if metric in runs[0].record["metrics"]["validation"]}
     return row | {"parameters": f"{runs[0].record['parameters']:,}",
                   "seconds": f"{np.mean([run.record['seconds']['train'] for run in runs]):.0f}"}
 

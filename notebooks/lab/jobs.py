@@ -115,17 +115,19 @@ class Job:
         return self.model if self.variant == "main" else f"{self.model} {self.variant}"
 
 
-def study_jobs(dataset, model, build, base, factors, seeds=(0, 1), weights=()):
+def study_jobs(dataset, model, build, base, factors, seeds=2, more=None, weights=()):
     """Return {factor: {point: jobs, one a seed}} of recipes that differ from `base` in one factor.
 
     factors: {factor: {point: the fields of `base` that it replaces}}. A point that replaces nothing is the base
     itself, stored as the variant "study-base"; the others are stored under their own names.
+    seeds: how many each point has; more: {variant: how many} for those that have more.
     weights: the variants of which seed 0 keeps its weights. Introduced in notebook 03.
     """
     def jobs(point, change):
         recipe = replace(base, **change)
         variant = BASE if recipe == base else point
-        return [Job(dataset, model, variant, seed, recipe, build, weights=seed == 0 and variant in weights) for seed in seeds]
+        return [Job(dataset, model, variant, seed, recipe, build, weights=seed == 0 and variant in weights)
+                for seed in range((more or {}).get(variant, seeds))]
 
     return {factor: {point: jobs(point, change) for point, change in points.items()} for factor, points in factors.items()}
 

@@ -111,23 +111,25 @@ class Lesson:
         """Return {factor: {point: runs}} for {factor: {point: jobs}}, as `lab.jobs.study_jobs` makes them.
 
         In the quick profile the first seed is used. Stored runs are loaded; a missing one is trained where `train`
-        is true, and in the quick profile, else left out. train=None is for a study that another notebook trains: nothing
-        is trained again. Without its base a study is empty.
+        is true, and in the quick profile, else left out; a point with two finished seeds is shown, whatever others are
+        planned. train=None is for a study that another notebook trains: nothing is trained again. Without its base a
+        study is empty.
         """
         found, result = {}, {factor: {} for factor in points}
         for factor, name, jobs in [(f, n, jobs) for f, ones in points.items() for n, jobs in ones.items()]:
             jobs = [adapted(job, dataset, self.epochs) for job in (jobs[:1] if self.profile == "quick" else jobs)]
             variant = jobs[0].variant
             if variant not in found:
-                found[variant] = self._point(jobs, dataset, train)
-            if all(found[variant]):
+                runs = [run for run in self._point(jobs, dataset, train) if run]
+                found[variant] = runs if len(runs) >= min(2, len(jobs)) else []
+            if found[variant]:
                 result[factor][name] = self._note(found[variant])
-        runs = [run for point in found.values() if all(point) for run in point]
-        missing = sum(not all(point) for point in found.values())
+        runs = [run for point in found.values() for run in point]
+        missing = sum(not point for point in found.values())
         print(f"{dataset.title}: {len(runs)} run{'s' * (len(runs) != 1)}, trained for {clock(sum(run.record['seconds']['train'] for run in runs))}"
               + f"; {missing} point{'s' * (missing != 1)} left out, which {'an earlier notebook trains' if train is None else 'TRAIN_STUDY = True would train'}"
               * bool(missing))
-        return {factor: points for factor, points in result.items() if points} if all(found.get(BASE, [None])) else {}
+        return {factor: points for factor, points in result.items() if points} if found.get(BASE, True) else {}
 
     def stored(self, points, dataset):
         """Return {point: runs} of those of the points {point: jobs} whose runs are all finished; nothing is trained."""

@@ -100,6 +100,10 @@ two_conv_jobs = [
     Job(name, "two_conv", "main", seed, two_conv_recipe, build_two_conv, test=True, weights=seed == 0)
     for name in DATA_SETS for seed in range(3)
 ]
+clean_jobs = [
+    Job("fer2013", "two_conv", "clean", seed, replace(two_conv_recipe, leave_out="audit"), build_two_conv, test=True)
+    for seed in range(3)
+]
 
 
 controlled_recipe = Recipe(
@@ -172,7 +176,7 @@ overfit_jobs = study_jobs(
     "fashion_mnist", "two_conv", build_two_conv, published_recipe, {"what moves the turn": turns})
 rate_jobs = study_jobs(
     "fashion_mnist", "two_conv", build_two_conv, published_recipe,
-    {"learning rate": constant_rates}, seeds=(0, 1, 2))
+    {"learning rate": constant_rates}, seeds=3)
 
 
 study_recipe = replace(
@@ -198,9 +202,11 @@ study = {
 rates = {"learning rate": study["learning rate"]}
 
 
+five = ("study-base", "lr-0.01", "optimiser-SGD", "batch-32", "dropout-0.0")
+more = {variant: 5 for variant in five} | {f"subset-{share}": 3 for share in (1 / 16, 1 / 8, 1 / 4, 1 / 2)}
 studies = {
-    name: study_jobs(name, "two_conv", build_two_conv, study_recipe, factors)
-    for name, factors in {"cifar10": study, "fashion_mnist": rates}.items()
+    "cifar10": study_jobs("cifar10", "two_conv", build_two_conv, study_recipe, study, more=more),
+    "fashion_mnist": study_jobs("fashion_mnist", "two_conv", build_two_conv, study_recipe, rates),
 }
 
 
@@ -216,6 +222,10 @@ pair_jobs = study_jobs(
     "cifar10", "two_conv", build_two_conv, study_recipe,
     {"rate and batch": {f"lr-{rate}-batch-{batch}": {"learning_rate": rate, "batch_size": batch}
                         for rate, batch in pairs}})
+equal_steps_jobs = study_jobs(
+    "cifar10", "two_conv", build_two_conv, study_recipe,
+    {"equal steps": {f"subset-{share}-equal-steps": {"subset": share, "epochs": round(5 / share)}
+                     for share in (1 / 16, 1 / 8, 1 / 4, 1 / 2)}}, seeds=3)
 
 
 # --- 04_improved_cnn.ipynb ---
@@ -327,8 +337,10 @@ ablation = {
 }
 
 
+five = ("study-base", "no-smoothing", "no-whitening", "no-identity", "no-augmentation", "try-ReLU", "try-SiLU", "try-cutout-8")
 ablation_jobs = study_jobs(
-    "cifar10", "improved", build_improved, ablation_recipe, ablation, weights=("study-base", "no-whitening"))
+    "cifar10", "improved", build_improved, ablation_recipe, ablation, more={variant: 5 for variant in five},
+    weights=("study-base", "no-whitening"))
 
 
 study_recipes = {

@@ -319,6 +319,83 @@ def influence(study):
     return figure
 
 
+def steps(tables, matched=()):
+    """Test accuracy of networks that were trained alike: a dot a seed, the mean with its 95 % interval, the parameters.
+
+    tables: {title: {name: runs}}, a panel a title; the interval is from the `pooled` deviation. matched: names that are
+    drawn in another colour. Introduced in notebook 03.
+    """
+    figure, grid = panels(len(tables), 2.8)
+    names = list(dict.fromkeys(name for points in tables.values() for name in points))
+    for axes, (title, points) in zip(grid, tables.items()):
+        deviation, freedom = evaluation.pooled({"": points}, "test")
+        for name, runs in points.items():
+            values, row = 100 * evaluation.accuracies(runs, "test"), names.index(name)
+            half = 100 * t.ppf(0.975, freedom) * deviation / np.sqrt(len(runs)) if freedom else 0
+            axes.plot(values, [row] * len(values), ".", ms=4, color="0.6")
+            axes.errorbar(values.mean(), row, xerr=half, fmt="s" if name in matched else "o", ms=4, capsize=3,
+                          color=COLOURS[name in matched])
+            axes.annotate(f"{values.mean():.1f} %, {runs[0].record['parameters'] / 1000:,.0f} thousand", (values.mean(), row),
+                          (0, 5), textcoords="offset points", ha="center", fontsize=7)
+        axes.set_yticks(range(len(names)), names if axes is grid[0] else [])
+        axes.set_ylim(len(names) - 0.5, -0.8)
+        axes.margins(x=0.3)
+        axes.set_title(title)
+        axes.set_xlabel("test accuracy (%)")
+        axes.grid(axis="x", color="0.92")
+    return figure
+
+
+def turns(points):
+    """Training and validation loss after each epoch, mean over seeds, a panel for each of {title: runs}.
+
+    A dotted line marks the mean epoch whose weights are kept. Introduced in notebook 03.
+    """
+    figure, grid = panels(len(points), 2.1)
+    for axes, (title, runs) in zip(grid, points.items()):
+        for name, quantity, style in (("training", "loss", "-"), ("validation", "validation_loss", "--")):
+            losses = np.array([run.history[quantity] for run in runs])
+            line, = axes.plot(runs[0].history["epoch"], losses.mean(axis=0), style, lw=1.2, label=name)
+            axes.fill_between(runs[0].history["epoch"], losses.min(axis=0), losses.max(axis=0), color=line.get_color(), alpha=0.2, lw=0)
+        axes.axvline(np.mean([run.record["best_epoch"] for run in runs]), color="0.4", ls=":", label="epoch kept")
+        axes.set_title(title)
+        axes.set_ylim(0, 0.7)
+        axes.set_xlabel("epoch")
+        axes.grid(color="0.92")
+    for axes in grid[::3]:
+        axes.set_ylabel("cross-entropy")
+    figure.legend(*grid[0].get_legend_handles_labels(), ncols=3, loc="outside upper center", frameon=False)
+    return figure
+
+
+def heat_map(frame, label):
+    """A table of numbers as a picture, each number in its field. Introduced in notebook 03."""
+    figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 2.4))
+    sns.heatmap(frame, annot=True, fmt=".1f", cmap="cividis", ax=axes, annot_kws={"fontsize": 8}, linewidths=0.4,
+                cbar_kws={"label": label})
+    axes.tick_params(length=0)
+    plt.setp(axes.get_yticklabels(), rotation=0)
+    return figure
+
+
+def shares(lines):
+    """Validation accuracy against the share of the training images, a line each: {label: {share: runs}}, dots for seeds."""
+    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
+    for marker, colour, (label, points) in zip("os^", COLOURS, lines.items()):
+        values = {share: 100 * evaluation.accuracies(runs) for share, runs in sorted(points.items())}
+        axes.plot(list(values), [value.mean() for value in values.values()], f"-{marker}", ms=4, color=colour, label=label)
+        for share, value in values.items():
+            axes.plot([share] * len(value), value, ".", ms=3, color=colour, alpha=0.5)
+    axes.set_xscale("log", base=2)
+    ticks = sorted({share for points in lines.values() for share in points})
+    axes.set_xticks(ticks, [f"{100 * share:.3g}" for share in ticks])
+    axes.set_xlabel("share of the training images (%)")
+    axes.set_ylabel("validation accuracy (%)")
+    axes.grid(color="0.92")
+    axes.legend(frameon=False)
+    return figure
+
+
 def histories(studies, legend):
     """Validation accuracy after each epoch, a line a point, the mean of its seeds; a panel for each {variant: runs}.
 

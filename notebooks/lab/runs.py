@@ -92,7 +92,7 @@ def answers(predictions, split, tta=""):
 def all_metrics(predictions):
     """Return the metrics of each split that was predicted, from the stored arrays.
 
-    Where images have the pixels of a training image, `accuracy_without_leaked` leaves them out.
+    Where images have the pixels of a training image, the metrics `..._without_leaked` leave them out.
     """
     found = {}
     if "training_right" in predictions:
@@ -100,13 +100,20 @@ def all_metrics(predictions):
     for split in ("validation", "test"):
         if f"{split}_labels" not in predictions:
             continue
-        probabilities, labels = answers(predictions, split)
-        found[split] = evaluation.metrics(probabilities, labels)
-        if {f"{split}_probabilities_tta", f"{split}_answer_tta"} & set(predictions):
-            found[split]["accuracy_tta"] = evaluation.metrics(*answers(predictions, split, "_tta"))["accuracy"]
+        everything = np.ones(len(predictions[f"{split}_labels"]), bool)
+        found[split] = _metrics(predictions, split, everything)
         if f"{split}_leaked" in predictions:
-            clean = ~predictions[f"{split}_leaked"]
-            found[split]["accuracy_without_leaked"] = evaluation.metrics(probabilities[clean], labels[clean])["accuracy"]
+            clean = _metrics(predictions, split, ~predictions[f"{split}_leaked"])
+            found[split] |= {f"{name}_without_leaked": clean[name] for name in ("accuracy", "macro_f1", "accuracy_tta") if name in clean}
+    return found
+
+
+def _metrics(predictions, split, chosen):
+    probabilities, labels = answers(predictions, split)
+    found = evaluation.metrics(probabilities[chosen], labels[chosen])
+    if {f"{split}_probabilities_tta", f"{split}_answer_tta"} & set(predictions):
+        views, labels = answers(predictions, split, "_tta")
+        found["accuracy_tta"] = evaluation.metrics(views[chosen], labels[chosen])["accuracy"]
     return found
 
 
