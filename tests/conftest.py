@@ -1,4 +1,7 @@
-"""Fixtures: a small data set, short recipes, and a copy of the repository to run or to damage."""
+"""Fixtures: a small data set, short recipes, and a copy of the repository to run or to
+damage.
+"""
+
 import os
 import shutil
 import subprocess
@@ -12,14 +15,26 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.pop("LAB_PROFILE", None)
 
 
+def packages(folder):
+    """Return the PYTHONPATH with which a process takes the packages of a checkout."""
+    return os.pathsep.join([str(folder / "notebooks"), str(folder)])
+
+
+os.environ["PYTHONPATH"] = packages(ROOT)
+
+
 def pytest_make_parametrize_id(val, argname):
-    """Number long values: archives hold the time of their making, and both processes must find the same tests."""
+    """Number long values: archives hold the time of their making, and both processes
+    must find the same tests.
+    """
     return argname if isinstance(val, (bytes, str)) and len(val) > 60 else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Keep the tests of the quick profile's run in one process, so that it is made once."""
+    """Keep the tests of the quick profile's run in one process, so that it is made
+    once.
+    """
     for item in items:
         if "quick" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("quick"))
@@ -41,19 +56,36 @@ def recipe():
 
 
 def train(dataset, recipe, folder, retrain=False, **fields):
-    """Train the dense network, or what `fields` of the job say instead, and return the run."""
-    from lab import models, training
-    from lab.jobs import Job
+    """Train the dense network, or what `fields` of the job say instead, and return the
+    run.
+    """
+    from lab import engine, models
+    from lab.recipes import Job
 
-    fields = {"model": "dense", "variant": "main", "seed": 0, "build": models.build_dense, "test": True} | fields
-    return training.train([Job(dataset=dataset.name, recipe=recipe, **fields)], dataset, folder, retrain)[0]
+    fields = {
+        "model": "dense",
+        "variant": "main",
+        "seed": 0,
+        "build": models.build_dense,
+        "test": True,
+    } | fields
+    return engine.train(
+        [Job(dataset=dataset.name, recipe=recipe, **fields)], dataset, folder, retrain
+    )[0]
 
 
 def copy_repository(to):
     """Copy what git tracks, and what it would track, into a folder."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
-                            capture_output=True)
-    names = [name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).exists()]
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+    )
+    names = [
+        name
+        for name in listed.stdout.decode().split("\0")
+        if name and (ROOT / name).exists()
+    ]
     for name in names or pytest.skip("needs a git checkout"):
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, to / name)
@@ -68,14 +100,26 @@ def copy(tmp_path):
 
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory):
-    """A copy of the repository in which the five notebooks have run in the quick profile."""
+    """A copy of the repository in which the five notebooks have run in the quick
+    profile.
+    """
     folder = copy_repository(tmp_path_factory.mktemp("quick") / "repository")
     done = tool(folder, "notebooks.py", "run", "quick")
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
+def apart(folder, **environment):
+    """Return the environment in which a process takes the packages of a copy."""
+    return os.environ | {"PYTHONPATH": packages(folder)} | environment
+
+
 def tool(folder, name, *arguments, **environment):
     """Run a tool of a copy with this Python and return the finished process."""
-    return subprocess.run([sys.executable, f"tools/{name}", *arguments], cwd=folder, capture_output=True, text=True,
-                          env=os.environ | environment)
+    return subprocess.run(
+        [sys.executable, f"tools/{name}", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=apart(folder, **environment),
+    )

@@ -2,28 +2,46 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from lab.augmentation import augment, views
-from lab.files import sha256
 
-images = arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(4, 9), st.integers(4, 9), st.sampled_from([1, 3])))
+from lab.methods.augmentation import augment, views
+from lab.plumbing.files import sha256
+
+images = arrays(
+    np.uint8,
+    st.tuples(
+        st.integers(1, 5), st.integers(4, 9), st.integers(4, 9), st.sampled_from([1, 3])
+    ),
+)
 
 
 @settings(deadline=None)
 @given(images, st.booleans(), st.integers(0, 3), st.integers(0, 99))
-def test_every_result_is_exactly_a_shifted_and_perhaps_mirrored_image(batch, flip, shift, seed):
+def test_every_result_is_exactly_a_shifted_and_perhaps_mirrored_image(
+    batch, flip, shift, seed
+):
     before = batch.copy()
     changed = augment(batch, np.random.default_rng(seed), flip=flip, shift=shift)
     assert (batch == before).all()
     assert changed.shape == batch.shape and changed.dtype == np.uint8
     height, width = batch.shape[1:3]
-    for image, result in zip(batch, changed):
+    for image, result in zip(batch, changed, strict=True):
         wide = np.pad(image, ((shift, shift), (shift, shift), (0, 0)), mode="reflect")
-        windows = [wide[y : y + height, x : x + width] for y in range(2 * shift + 1) for x in range(2 * shift + 1)]
-        assert any((window == result).all() or (flip and (window[:, ::-1] == result).all()) for window in windows)
+        windows = [
+            wide[y : y + height, x : x + width]
+            for y in range(2 * shift + 1)
+            for x in range(2 * shift + 1)
+        ]
+        assert any(
+            (window == result).all() or (flip and (window[:, ::-1] == result).all())
+            for window in windows
+        )
 
 
 def test_the_same_generator_state_gives_the_same_images(digits):
-    first, second = (augment(digits.images, np.random.default_rng(3), flip=True, shift=2) for _ in range(2))
+    first, second = (
+        augment(digits.images, np.random.default_rng(3), flip=True, shift=2)
+        for _ in range(2)
+    )
     other = augment(digits.images, np.random.default_rng(4), flip=True, shift=2)
     assert (first == second).all() and (first != other).any()
 
@@ -35,15 +53,20 @@ def test_half_of_the_images_are_mirrored(digits):
 
 
 def test_settings_of_stored_runs_draw_the_same_images_as_ever(digits):
-    changed = augment(digits.images, np.random.default_rng(3), flip=True, shift=2, cutout=5)
-    assert sha256(changed.tobytes()) == "e29be8e27c5ba326e62559734da5fca759499b52dfd1ecd9d5bb0848756b0f89"
+    changed = augment(
+        digits.images, np.random.default_rng(3), flip=True, shift=2, cutout=5
+    )
+    assert (
+        sha256(changed.tobytes())
+        == "e29be8e27c5ba326e62559734da5fca759499b52dfd1ecd9d5bb0848756b0f89"
+    )
 
 
 @settings(deadline=None)
 @given(images, st.integers(1, 3), st.integers(0, 99))
 def test_erasing_changes_at_most_one_rectangle(batch, side, seed):
     changed = augment(batch, np.random.default_rng(seed), erasing=(1, side))
-    for image, result in zip(batch, changed):
+    for image, result in zip(batch, changed, strict=True):
         rows, columns = np.nonzero((image != result).any(axis=-1))
         assert len(rows) == 0 or max(np.ptp(rows), np.ptp(columns)) < side
 
@@ -56,7 +79,11 @@ def test_erasing_meets_half_of_the_images():
 
 def test_noise_meets_half_of_the_images_and_is_as_strong_as_asked():
     grey = np.full((2000, 12, 12, 1), 128, np.uint8)
-    deviation = augment(grey, np.random.default_rng(0), noise=12).astype(float).std(axis=(1, 2, 3))
+    deviation = (
+        augment(grey, np.random.default_rng(0), noise=12)
+        .astype(float)
+        .std(axis=(1, 2, 3))
+    )
     assert 0.4 < (deviation > 0.5).mean() < 0.5 and 11 < deviation.max() < 14
     assert 5 < deviation[deviation > 0.5].mean() < 7.5
 
@@ -64,7 +91,9 @@ def test_noise_meets_half_of_the_images_and_is_as_strong_as_asked():
 @settings(deadline=None)
 @given(images, st.integers(0, 99))
 def test_contrast_and_brightness_stay_within_what_was_asked(batch, seed):
-    changed = augment(batch, np.random.default_rng(seed), contrast=0.2, brightness=10).astype(float)
+    changed = augment(
+        batch, np.random.default_rng(seed), contrast=0.2, brightness=10
+    ).astype(float)
     mean = batch.mean(axis=(1, 2, 3), keepdims=True)
     assert (np.abs(changed - batch) <= 0.2 * np.abs(batch - mean) + 10.6).all()
 
@@ -75,13 +104,20 @@ def test_views_are_images_whose_weights_sum_to_one(batch, kind):
     found = views(batch, kind)
     assert len(found) == {None: 6, "three": 3, "fourteen": 14}[kind]
     assert abs(sum(weight for weight, _ in found) - 1) < 1e-9
-    assert all(view.shape == batch.shape and view.dtype == np.uint8 for _, view in found)
+    assert all(
+        view.shape == batch.shape and view.dtype == np.uint8 for _, view in found
+    )
 
 
 def test_turned_views_turn_about_the_centre_both_ways_and_enlarge():
     image = np.zeros((1, 41, 41, 1), np.uint8)
     image[0, 20, 30], image[0, 20, 20] = 255, 255
-    places = [np.unravel_index((view[0, :, :, 0] * (np.arange(41) > 24)).argmax(), (41, 41)) for _, view in views(image, "fourteen")[6::2]]
-    enlarged, reduced, one_way, other_way = [(int(row), int(column)) for row, column in places]
+    places = [
+        np.unravel_index((view[0, :, :, 0] * (np.arange(41) > 24)).argmax(), (41, 41))
+        for _, view in views(image, "fourteen")[6::2]
+    ]
+    enlarged, reduced, one_way, other_way = [
+        (int(row), int(column)) for row, column in places
+    ]
     assert enlarged == (20, 31) and reduced == (20, 29)
     assert {one_way, other_way} == {(19, 30), (21, 30)}

@@ -1,36 +1,47 @@
 """The benchmarks count and rebuild what they say."""
+
 import re
-import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from lab import models
-from lab.backend import keras
-from lab.screen import Line
 
-sys.path.insert(0, str(ROOT / "tools"))
-import bench  # noqa: E402
-import baselines  # noqa: E402
+import baselines
+import bench
+from lab import models
+from lab.plumbing.backend import keras
+from lab.plumbing.screen import Line
 
 
 def test_operations_are_those_counted_by_hand():
     inputs = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(5, 3)(inputs)  # 6 x 6 places, 3 x 3 x 3 products for each of 5 filters
+    # 6 x 6 places, 3 x 3 x 3 products for each of 5 filters:
+    x = keras.layers.Conv2D(5, 3)(inputs)
     model = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(x)))
     assert bench.operations(model) == 2 * (36 * 27 * 5 + 180 * 4)
 
 
-def test_the_improved_network_costs_what_its_paper_says():  # 0.36 PFLOP for 9.9 epochs of 50,000 images
+def test_the_improved_network_costs_what_its_paper_says():
+    # 0.36 PFLOP for 9.9 epochs of 50,000 images
     total = 3 * bench.operations(models.build_improved((32, 32, 3), 10)) * 9.9 * 50_000
     assert total == pytest.approx(0.36e15, rel=0.03)
 
 
-@pytest.mark.parametrize("function, parameters", [(baselines.tutorial, 122_570), (baselines.resnet20, 274_442)])
+@pytest.mark.parametrize(
+    "function, parameters",
+    [(baselines.tutorial, 122_570), (baselines.resnet20, 274_442)],
+)
 def test_the_baselines_have_the_published_number_of_parameters(function, parameters):
     model = function(np.zeros((2, 32, 32, 3), np.uint8))
-    assert model.count_params() - sum(np.prod(w.shape) for layer in model.layers
-                                      if isinstance(layer, keras.layers.Normalization) for w in layer.weights) == parameters
+    assert (
+        model.count_params()
+        - sum(
+            np.prod(w.shape)
+            for layer in model.layers
+            if isinstance(layer, keras.layers.Normalization)
+            for w in layer.weights
+        )
+        == parameters
+    )
     assert model.output_shape == (None, 10)
 
 
@@ -38,7 +49,12 @@ def test_the_baselines_have_the_published_number_of_parameters(function, paramet
 def test_a_baseline_stops_when_its_time_is_over(name):
     rng = np.random.default_rng(0)
     model, epochs, seconds = baselines.train(
-        name, rng.integers(0, 256, (64, 32, 32, 3), np.uint8), rng.integers(0, 10, 64), 0.0, Line())
+        name,
+        rng.integers(0, 256, (64, 32, 32, 3), np.uint8),
+        rng.integers(0, 10, 64),
+        0.0,
+        Line(),
+    )
     assert epochs == 1 and seconds > 0
     assert np.isfinite(model.predict(np.zeros((1, 32, 32, 3)), verbose=0)).all()
 
@@ -47,8 +63,18 @@ def test_a_baseline_stops_when_its_time_is_over(name):
 def test_the_bench_compares_our_epoch_with_a_plain_one(capsys):
     bench.main(bench.pictures(training=64, validation=50))
     said = capsys.readouterr().out
-    for line in ("an epoch of lab.training", "the same under model.fit", "ratio, ours to model.fit", "shuffling and augmentation",
-                 "checkpoint", "matrix product, 4,096 squared", "training the improved network", "the same in mixed bfloat16",
-                 "faces in a video, 640 x 480"):
+    for line in (
+        "an epoch of lab.training",
+        "the same under model.fit",
+        "ratio, ours to model.fit",
+        "shuffling and augmentation",
+        "checkpoint",
+        "matrix product, 4,096 squared",
+        "training the improved network",
+        "the same in mixed bfloat16",
+        "faces in a video, 640 x 480",
+    ):
         assert re.search(rf"^{line} +\d", said, flags=re.M), said
-    assert re.search(r"^the demo's page opens +(\d+\.\d s after|not installed)", said, flags=re.M), said
+    assert re.search(
+        r"^the demo's page opens +(\d+\.\d s after|not installed)", said, flags=re.M
+    ), said

@@ -1,24 +1,44 @@
 """The commands of the README, as far as they can be seen without running them."""
+
+import importlib
+import os
 import re
 import shlex
 import subprocess
+import sys
 
-from conftest import ROOT
+import pytest
+
+from conftest import ROOT, packages, tool
+
+WHERE = """
+from importlib.util import find_spec
+print(*(find_spec(name).origin for name in ("lab", "apps")), sep="\\n")
+"""
 
 
 def make(*arguments):
-    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(
+        ["make", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
 
 
 def test_make_alone_lists_every_command_of_the_readme_with_a_line_each():
     listed = make().stdout
-    for command in set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / "README.md").read_text(), flags=re.M)):
+    for command in set(
+        re.findall(
+            r"(?:^|`)make ([a-z-]+)", (ROOT / "README.md").read_text(), flags=re.M
+        )
+    ):
         assert re.search(rf"^  make {command} +\S", listed, flags=re.M), command
 
 
 def test_every_command_of_the_readme_is_one_that_make_can_run():
     text = (ROOT / "README.md").read_text()
-    commands = {line.strip("`") for line in re.findall(r"(?:^make [^\n`]+$|`make [^`]+`)", text, flags=re.M)}
+    commands = {
+        line.strip("`")
+        for line in re.findall(r"(?:^make [^\n`]+$|`make [^`]+`)", text, flags=re.M)
+    }
     assert {"make quick", "make test", "make reproduce", "make check"} <= commands
     for command in commands:
         done = make("-n", *shlex.split(command)[1:])
@@ -27,15 +47,84 @@ def test_every_command_of_the_readme_is_one_that_make_can_run():
 
 def test_plan_and_retrain_are_narrowed_by_patterns():
     for command, words in (("plan", "list"), ("retrain", "train")):
-        assert f"plan.py {words} 'cifar10/improved/*' '*/dense'" in make("-n", command, "RUNS=cifar10/improved/* */dense").stdout
-    assert "plan.py train missing" in make("-n", "retrain", "RUNS=missing").stdout.replace("'", "")
+        assert (
+            f"plan.py {words} 'cifar10/improved/*' '*/dense'"
+            in make("-n", command, "RUNS=cifar10/improved/* */dense").stdout
+        )
+    assert "plan.py train missing" in make(
+        "-n", "retrain", "RUNS=missing"
+    ).stdout.replace("'", "")
 
 
 def test_demo_takes_a_path_with_spaces_or_a_camera():
-    assert 'tools/demo.py "$INPUT"' in make("-n", "demo", "INPUT=my photos/").stdout  # make puts INPUT into the environment
-    assert 'notebooks.py on "$FOLDER" full' in make("-n", "photos", "FOLDER=Anna's photos/").stdout
+    assert (
+        'tools/demo.py "$INPUT"' in make("-n", "demo", "INPUT=my photos/").stdout
+    )  # make puts INPUT into the environment
+    assert (
+        'notebooks.py on "$FOLDER" full'
+        in make("-n", "photos", "FOLDER=Anna's photos/").stdout
+    )
     assert "tools/demo.py --camera 0" in make("-n", "demo", "INPUT=--camera 0").stdout
     assert "tools/page.py" in make("-n", "demo").stdout
+
+
+@pytest.mark.parametrize(
+    "name, lines",
+    [
+        ("notebooks", ["sync", "run quick", "run full", "on digits quick"]),
+        ("plan", ["list", "list cifar10/* */dense", "train", "train missing cifar10"]),
+        ("report", ["full", "quick", "last", "readme"]),
+        ("publish", ["submission", "pages"]),
+        ("check", [""]),
+        ("bench", [""]),
+        ("baselines", ["", "20"]),
+        ("demo", ["photo.jpg", "--camera 0 --output build/live"]),
+        ("page", ["", "--port 7861"]),
+        ("venv", [".venv", ".venv-oldest --constraint tools/oldest.txt"]),
+    ],
+)
+def test_a_tool_explains_its_command_line_and_refuses_another(name, lines, capsys):
+    if name == "page":
+        pytest.importorskip("gradio")
+    parser = importlib.import_module(name).parser()
+    for line in lines:
+        parser.parse_args(shlex.split(line))
+    with pytest.raises(SystemExit, match="0"):
+        parser.parse_args(["--help"])
+    said = "".join(capsys.readouterr().out.split())
+    assert "".join(parser.description.split()) in said
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["--nonsense", "a", "b", "c"])
+    assert "error: " in capsys.readouterr().err
+
+
+def test_the_packages_are_installed_and_a_checkout_can_put_its_own_before(copy):
+    nowhere = os.environ.copy()
+    nowhere.pop("PYTHONPATH")
+    done = subprocess.run(
+        [sys.executable, "-c", WHERE],
+        cwd=copy.parent,
+        capture_output=True,
+        text=True,
+        env=nowhere,
+    )
+    lab, apps = done.stdout.split("\n")[:2]
+    assert lab.endswith("/notebooks/lab/__init__.py")
+    assert apps.endswith("/apps/__init__.py")
+    (copy / "tools" / "where.py").write_text(WHERE)
+    folders = (copy / "notebooks" / "lab", copy / "apps")
+    expected = [str(folder / "__init__.py") for folder in folders]
+    assert tool(copy, "where.py").stdout.splitlines() == expected
+
+
+def test_a_tool_leaves_the_files_of_another_checkout_alone(copy):
+    done = tool(copy, "plan.py", "list", PYTHONPATH=packages(ROOT))
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip()
+        == f"The package lab is the one of {ROOT}, not of this checkout: set"
+        f" PYTHONPATH={packages(copy)} and run again."
+    )
 
 
 def test_ci_calls_make_test():
@@ -45,23 +134,43 @@ def test_ci_calls_make_test():
 def test_the_address_stands_once():
     from notebooks import project
 
-    tracked = subprocess.run(["git", "grep", "-l", "--fixed-strings", project()["repository"]], cwd=ROOT, capture_output=True, text=True)
-    written_by_tools = {f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert set(tracked.stdout.split()) - written_by_tools <= {"pyproject.toml", "report/generated/numbers.tex"}
+    tracked = subprocess.run(
+        ["git", "grep", "-l", "--fixed-strings", project()["repository"]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    written_by_tools = {
+        f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")
+    }
+    assert set(tracked.stdout.split()) - written_by_tools <= {
+        "pyproject.toml",
+        "report/generated/numbers.tex",
+    }
 
 
 def test_check_reminds_of_what_still_has_the_examples_name(monkeypatch):
     import check
     import notebooks
 
-    mine = {"repository": "https://gitlab.com/ada/coursework", "title": "T", "author": "Ada", "course": "Vision 101"}
+    mine = {
+        "repository": "https://gitlab.com/ada/coursework",
+        "title": "T",
+        "author": "Ada",
+        "course": "Vision 101",
+    }
     monkeypatch.setattr(notebooks, "project", lambda: mine)
     *_, unused = check.reminders()
     assert "does not show: 01_" in unused and "05_networks" not in unused
     for changed in mine:
         if changed != "title":
-            example = {"repository": "https://gitlab.com/OWNER/coursework", "author": "Dense to Conv", "course": "Image classification coursework"}
-            monkeypatch.setattr(notebooks, "project", lambda: mine | {changed: example[changed]})
+            example = {
+                "repository": "https://gitlab.com/OWNER/coursework",
+                "author": "Dense to Conv",
+                "course": "Image classification coursework",
+            }
+            about = mine | {changed: example[changed]}
+            monkeypatch.setattr(notebooks, "project", lambda about=about: about)
             reminder, *_ = check.reminders()
             assert f"the example's {changed}, {example[changed]}" in reminder
 
@@ -70,9 +179,14 @@ def test_check_says_how_closely_another_result_must_agree():
     import check
 
     header, *rows = check.levels()
-    assert header.split()[-4:] == ["exact", "same", "weights", "retrained"] and len(rows) >= 10
+    assert (
+        header.split()[-4:] == ["exact", "same", "weights", "retrained"]
+        and len(rows) >= 10
+    )
     for row in rows:
-        name, accuracy, turning, interval = re.fullmatch(r"(\S+) +([\d.]+) +± ([\d.]+) +(.+)", row).groups()
+        name, accuracy, turning, interval = re.fullmatch(
+            r"(\S+) +([\d.]+) +± ([\d.]+) +(.+)", row
+        ).groups()
         assert 30 < float(accuracy) < 100 and 0 <= float(turning) < 2, name
         if "to" in interval:
             low, high = map(float, interval.split(" to "))

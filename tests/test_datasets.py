@@ -1,20 +1,22 @@
 import numpy as np
 import pytest
-from lab import audit, datasets, downloads
-from lab.files import LabError
+
+from lab import audit, datasets
+from lab.plumbing import downloads, reading, sources
+from lab.plumbing.files import LabError
 
 
 @pytest.mark.parametrize("name", datasets.KNOWN)
 def test_committed_splits_are_disjoint_complete_and_stratified(name):
-    splits = datasets.read_splits(datasets.KNOWN[name])
+    splits = reading.read_splits(datasets.KNOWN[name])
     together = np.concatenate(list(splits.values()))
     assert sorted(together) == list(range(len(together)))
     assert all((np.diff(chosen) > 0).all() for chosen in splits.values())
 
 
 def test_fashion_mnist_is_divided_as_in_the_source_coursework():
-    splits = datasets.read_splits(datasets.KNOWN["fashion_mnist"])
-    assert [len(splits[name]) for name in datasets.SPLITS] == [50_000, 10_000, 10_000]
+    splits = reading.read_splits(datasets.KNOWN["fashion_mnist"])
+    assert [len(splits[name]) for name in reading.SPLITS] == [50_000, 10_000, 10_000]
     assert splits["test"].min() == 60_000
     assert -(-50_000 // 32) == 1563
 
@@ -29,9 +31,11 @@ def test_digits_have_the_promised_form(digits):
 
 @pytest.mark.parametrize("name", ["cifar10", "fer2013"])
 def test_splits_of_the_other_sets(name):
-    splits = datasets.read_splits(datasets.KNOWN[name])
-    sizes = [len(splits[one]) for one in datasets.SPLITS]
-    assert sizes == ([45_000, 5_000, 10_000] if name == "cifar10" else [28_709, 3_589, 3_589])
+    splits = reading.read_splits(datasets.KNOWN[name])
+    sizes = [len(splits[one]) for one in reading.SPLITS]
+    assert sizes == (
+        [45_000, 5_000, 10_000] if name == "cifar10" else [28_709, 3_589, 3_589]
+    )
     assert splits["test"].min() == sum(sizes[:2])
 
 
@@ -40,18 +44,22 @@ def test_an_unknown_name_is_one_sentence_with_the_known_names():
         datasets.load("fashion")
 
 
-def test_missing_files_are_said_with_a_recipe_and_leave_nothing(tmp_path, monkeypatch, capsys):
+def test_missing_files_are_said_with_a_recipe_and_leave_nothing(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("LAB_DATA", str(tmp_path))
-    monkeypatch.setattr(datasets, "CACHE", tmp_path)
+    monkeypatch.setattr(reading, "CACHE", tmp_path)
     for name in ("FASHION_MNIST_ADDRESSES", "CIFAR10_ADDRESSES"):
-        monkeypatch.setattr(datasets.sources, name, ["http://127.0.0.1:9/"])
+        monkeypatch.setattr(sources, name, ["http://127.0.0.1:9/"])
     monkeypatch.setattr(downloads, "PAUSE", 0)
-    monkeypatch.setattr(datasets.sources, "kaggle", lambda handle: None)
+    monkeypatch.setattr(sources, "kaggle", lambda handle: None)
     for name in ("fashion_mnist", "cifar10", "fer2013"):
         dataset = datasets.load(name)
         said = capsys.readouterr().out
         assert not dataset.available and dataset.shape == datasets.KNOWN[name].shape
-        assert f"{dataset.title} is skipped" in said and [line[:2] for line in said.splitlines()[-3:]] == ["1.", "2.", "3."]
+        assert f"{dataset.title} is skipped" in said and [
+            line[:2] for line in said.splitlines()[-3:]
+        ] == ["1.", "2.", "3."]
         assert ("cannot be downloaded" in said) == (name != "fer2013")
         with pytest.raises(LabError, match="are not here"):
             dataset.split("test")
@@ -63,14 +71,17 @@ def test_official_content_where_its_files_are_here(name, monkeypatch):
     def offline(*_):
         raise LabError("no network in tests")
 
-    monkeypatch.setattr(datasets.sources, "fetch", offline)
-    monkeypatch.setattr(datasets.sources, "kaggle", lambda handle: None)
+    monkeypatch.setattr(sources, "fetch", offline)
+    monkeypatch.setattr(sources, "kaggle", lambda handle: None)
     dataset = datasets.load(name)
     if not dataset.available:
         pytest.skip(f"the files of {name} are not here")
-    splits = {"fashion_mnist": [50_000, 10_000, 10_000], "cifar10": [45_000, 5_000, 10_000],
-              "fer2013": [28_709, 3_589, 3_589]}[name]
-    assert [len(dataset.split(one)[1]) for one in datasets.SPLITS] == splits
+    splits = {
+        "fashion_mnist": [50_000, 10_000, 10_000],
+        "cifar10": [45_000, 5_000, 10_000],
+        "fer2013": [28_709, 3_589, 3_589],
+    }[name]
+    assert [len(dataset.split(one)[1]) for one in reading.SPLITS] == splits
     found = audit.copies(dataset)
     expected = (1516, 3369, 57, 280, 288, 12) if name == "fer2013" else (0,) * 6
     assert tuple(found.values()) == expected
@@ -78,24 +89,37 @@ def test_official_content_where_its_files_are_here(name, monkeypatch):
 
 def test_a_subset_keeps_the_chosen_classes_in_their_order(digits):
     some = digits.subset(["7", "1", "4"])
-    assert some.name == "digits-7-1-4" and some.classes == ("7", "1", "4") and some.sha256 != digits.sha256
-    for split in datasets.SPLITS:
+    assert (
+        some.name == "digits-7-1-4"
+        and some.classes == ("7", "1", "4")
+        and some.sha256 != digits.sha256
+    )
+    for split in reading.SPLITS:
         images, labels = digits.split(split)
         chosen = np.isin(labels, [7, 1, 4])
         assert np.array_equal(some.split(split)[0], images[chosen])
-        assert [int(some.classes[label]) for label in some.split(split)[1]] == labels[chosen].tolist()
+        assert [int(some.classes[label]) for label in some.split(split)[1]] == labels[
+            chosen
+        ].tolist()
 
 
 @pytest.mark.parametrize("classes", [["7"], [], ["7", "7"], ["7", "eleven"]])
 def test_a_subset_of_unknown_or_too_few_classes_is_one_sentence(digits, classes):
-    with pytest.raises(LabError, match="CLASSES needs two different classes or more of Digits, which has: 0, 1"):
+    with pytest.raises(
+        LabError,
+        match="CLASSES needs two different classes or more of Digits, which has: 0, 1",
+    ):
         digits.subset(classes)
 
 
-def test_without_a_place_to_keep_them_the_images_are_used_all_the_same(tmp_path, monkeypatch, capsys):
+def test_without_a_place_to_keep_them_the_images_are_used_all_the_same(
+    tmp_path, monkeypatch, capsys
+):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(datasets, "CACHE", tmp_path / "file" / "cache")
-    datasets._store(datasets.CACHE / "x", np.zeros((1, 2, 2, 1), np.uint8), np.zeros(1, int))
+    monkeypatch.setattr(reading, "CACHE", tmp_path / "file" / "cache")
+    reading._store(
+        reading.CACHE / "x", np.zeros((1, 2, 2, 1), np.uint8), np.zeros(1, int)
+    )
     assert "are not kept: Cannot write" in capsys.readouterr().out
 
 
@@ -105,13 +129,22 @@ def test_what_is_no_data_set_is_one_sentence(name):
         datasets.load(name)
 
 
-def test_a_split_in_one_piece_is_not_copied_another_one_once_and_neither_can_be_written_to(digits):
+def test_a_split_in_one_piece_is_not_copied_and_no_split_can_be_written_to(digits):
     from dataclasses import replace
 
-    apart = replace(digits, splits={"training": np.arange(100, 900), "test": np.array([1, 5, 9])})
+    apart = replace(
+        digits, splits={"training": np.arange(100, 900), "test": np.array([1, 5, 9])}
+    )
     images, labels = apart.split("training")
-    assert np.shares_memory(images, digits.images) and len(images) == 800 and (labels == digits.labels[100:900]).all()
-    assert apart.split("test")[0] is apart.split("test")[0] and (apart.split("test")[0] == digits.images[[1, 5, 9]]).all()
+    assert (
+        np.shares_memory(images, digits.images)
+        and len(images) == 800
+        and (labels == digits.labels[100:900]).all()
+    )
+    assert (
+        apart.split("test")[0] is apart.split("test")[0]
+        and (apart.split("test")[0] == digits.images[[1, 5, 9]]).all()
+    )
     for part in (images, labels, *apart.split("test")):
         with pytest.raises(ValueError, match="read-only"):
             part[0] = 0

@@ -1,4 +1,5 @@
 """Downloads from a local server that misbehaves in every way users have met."""
+
 import os
 import signal
 import subprocess
@@ -8,9 +9,10 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
 from conftest import ROOT
-from lab import downloads
-from lab.files import LabError, sha256
+from lab.plumbing import downloads
+from lab.plumbing.files import LabError, sha256
 
 CONTENT = bytes(range(256)) * 400  # 102,400 bytes
 DIGEST = sha256(CONTENT)
@@ -71,11 +73,26 @@ def server(monkeypatch):
 
 
 def fetch(server, path, *kinds):
-    return downloads.fetch(path, [server.url + kind for kind in kinds], len(CONTENT), DIGEST)
+    return downloads.fetch(
+        path, [server.url + kind for kind in kinds], len(CONTENT), DIGEST
+    )
 
 
-@pytest.mark.parametrize("kinds", [["good"], ["redirect"], ["half"], ["unavailable"], ["missing", "good"], ["page", "good"],
-                                   ["wrong", "good"], ["endless", "good"], ["slow", "good"], ["down", "good"]])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ["good"],
+        ["redirect"],
+        ["half"],
+        ["unavailable"],
+        ["missing", "good"],
+        ["page", "good"],
+        ["wrong", "good"],
+        ["endless", "good"],
+        ["slow", "good"],
+        ["down", "good"],
+    ],
+)
 def test_what_a_source_does_wrong_is_repaired(server, tmp_path, kinds):
     path = fetch(server, tmp_path / "new folder" / "data.gz", *kinds)
     assert path.read_bytes() == CONTENT
@@ -89,7 +106,7 @@ def test_a_broken_connection_goes_on_where_it_stopped(server, tmp_path):
 
 def test_a_slow_source_is_left_and_its_bytes_are_kept(server, tmp_path):
     fetch(server, tmp_path / "data.gz", "slow", "good")
-    (kind, begin) = server.asked[-1]
+    kind, begin = server.asked[-1]
     assert kind == "good" and int(begin[6:-1]) > 0
 
 
@@ -104,10 +121,14 @@ def test_a_wrong_beginning_is_thrown_away(server, tmp_path, begin):
     assert fetch(server, tmp_path / "data.gz", "good").read_bytes() == CONTENT
 
 
-def test_the_reason_of_every_source_is_said_and_nothing_bad_gets_the_name(server, tmp_path):
+def test_the_reason_of_every_source_is_said_and_nothing_bad_gets_the_name(
+    server, tmp_path
+):
     with pytest.raises(LabError) as error:
         fetch(server, tmp_path / "data.gz", "missing", "page", "wrong")
-    assert "HTTP 404" in str(error.value) and "18 bytes instead of 102,400" in str(error.value)
+    assert "HTTP 404" in str(error.value) and "18 bytes instead of 102,400" in str(
+        error.value
+    )
     assert "another content than expected" in str(error.value)
     assert not (tmp_path / "data.gz").exists()
 
@@ -123,7 +144,9 @@ def test_the_last_source_may_be_slow_but_not_for_hours(server, tmp_path, monkeyp
 def test_no_network_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "TRIES", 1)
     with pytest.raises(LabError, match="refused"):
-        downloads.fetch(tmp_path / "data.gz", ["http://127.0.0.1:9/data.gz"], 10, DIGEST)
+        downloads.fetch(
+            tmp_path / "data.gz", ["http://127.0.0.1:9/data.gz"], 10, DIGEST
+        )
     assert os.listdir(tmp_path) == []
 
 
@@ -134,7 +157,12 @@ def test_a_stalled_source_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "TRIES", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(LabError, match="no byte for"):
-            downloads.fetch(tmp_path / "data.gz", [f"http://127.0.0.1:{silent.getsockname()[1]}/"], 10, DIGEST)
+            downloads.fetch(
+                tmp_path / "data.gz",
+                [f"http://127.0.0.1:{silent.getsockname()[1]}/"],
+                10,
+                DIGEST,
+            )
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(server, tmp_path):
@@ -144,10 +172,14 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(server, tmp_path):
 
 
 def test_killed_in_mid_download_a_second_run_goes_on(server, tmp_path):
-    script = (f"import sys; sys.path.insert(0, {str(ROOT / 'notebooks')!r}); from pathlib import Path; "
-              f"from lab import downloads; downloads.fetch(Path({str(tmp_path / 'data.gz')!r}), "
-              f"[{server.url + 'slow'!r}], {len(CONTENT)}, {DIGEST!r})")
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)
+    script = (
+        "from pathlib import Path; from lab.plumbing import downloads;"
+        f" downloads.fetch(Path({str(tmp_path / 'data.gz')!r}),"
+        f" [{server.url + 'slow'!r}], {len(CONTENT)}, {DIGEST!r})"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.DEVNULL
+    )
     part = tmp_path / "data.gz.part"
     while not (part.exists() and part.stat().st_size > 3000):
         assert process.poll() is None
@@ -187,15 +219,29 @@ def test_kaggle_is_asked_only_with_credentials(monkeypatch, tmp_path):
 
 SECOND = """
 import sys
-sys.path.insert(0, "notebooks")
 from pathlib import Path
-from lab import downloads
+from lab.plumbing import downloads
 downloads.fetch(Path(sys.argv[1]), [sys.argv[2]], int(sys.argv[3]), sys.argv[4])
 """
 
 
 def test_two_downloads_of_one_file_fetch_it_once(server, tmp_path):
-    words = [sys.executable, "-c", SECOND, str(tmp_path / "data.gz"), server.url + "slow", str(len(CONTENT)), DIGEST]
-    started = [subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [(process.communicate()[1], process.returncode)[1] for process in started] == [0, 0]
+    words = [
+        sys.executable,
+        "-c",
+        SECOND,
+        str(tmp_path / "data.gz"),
+        server.url + "slow",
+        str(len(CONTENT)),
+        DIGEST,
+    ]
+    started = [
+        subprocess.Popen(
+            words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    assert [
+        (process.communicate()[1], process.returncode)[1] for process in started
+    ] == [0, 0]
     assert (tmp_path / "data.gz").read_bytes() == CONTENT and len(server.asked) == 1

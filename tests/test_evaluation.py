@@ -5,73 +5,108 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import evaluation
-from lab.lesson import confusion_csv
-from lab.runs import Run
 from scipy import stats
 
-PROBABILITIES = np.array([[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.0, 0.0, 1.0]], np.float16)
+from lab import metrics, statistics, tables
+from lab.plumbing.output import confusion_csv
+from lab.runs import Run, Seeds
+
+PROBABILITIES = np.array(
+    [[0.9, 0.1, 0.0], [0.2, 0.5, 0.3], [0.6, 0.3, 0.1], [0.0, 0.0, 1.0]], np.float16
+)
 LABELS = np.array([0, 1, 1, 2])
 
 
 def test_metrics_by_hand():
-    found = evaluation.metrics(PROBABILITIES, LABELS)
+    found = metrics.measure(PROBABILITIES, LABELS)
     assert found["accuracy"] == 0.75
     assert found["balanced_accuracy"] == pytest.approx((1 + 0.5 + 1) / 3)
     assert found["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
-    assert found["log_loss"] == pytest.approx(-np.log([0.9, 0.5, 0.3, 1.0]).mean(), abs=1e-3)
+    assert found["log_loss"] == pytest.approx(
+        -np.log([0.9, 0.5, 0.3, 1.0]).mean(), abs=1e-3
+    )
 
 
 def test_wilson_interval_by_hand():
     n, p, z = 100, 0.9, 1.959963985
-    centre, half = (p + z**2 / (2 * n)), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    low, high = evaluation.wilson(p, n)
+    centre, half = (
+        (p + z**2 / (2 * n)),
+        z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)),
+    )
+    low, high = statistics.wilson(p, n)
     assert low == pytest.approx((centre - half) / (1 + z**2 / n))
     assert high == pytest.approx((centre + half) / (1 + z**2 / n))
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
+)
 def test_a_confusion_matrix_counts_every_image_once(pairs):
     labels = np.array([true for true, _ in pairs])
     probabilities = np.eye(4, dtype=np.float16)[[said for _, said in pairs]]
-    matrix = evaluation.confusion(probabilities, labels)
+    matrix = metrics.confusion(probabilities, labels)
     assert matrix.sum(axis=1).tolist() == np.bincount(labels, minlength=4).tolist()
-    assert np.trace(matrix) / len(pairs) == pytest.approx(evaluation.metrics(probabilities, labels)["accuracy"])
-    table = evaluation.by_class(probabilities, labels, list("abcd"))
+    assert np.trace(matrix) / len(pairs) == pytest.approx(
+        metrics.measure(probabilities, labels)["accuracy"]
+    )
+    table = metrics.by_class(probabilities, labels, list("abcd"))
     assert table["support"].tolist() == matrix.sum(axis=1).tolist()
 
 
 def test_a_confusion_matrix_survives_class_names_with_commas():
     classes = ["cat, small", "dog"]
-    rows = list(csv.reader(io.StringIO(confusion_csv(np.array([[3, 1], [0, 4]]), classes))))
+    rows = list(
+        csv.reader(io.StringIO(confusion_csv(np.array([[3, 1], [0, 4]]), classes)))
+    )
     assert rows[0][1:] == classes and rows[1] == ["cat, small", "3", "1"]
 
 
 def test_confident_errors_are_wrong_and_in_order():
-    assert evaluation.confident_errors(PROBABILITIES, LABELS).tolist() == [2]
-    assert evaluation.largest_confusions(evaluation.confusion(PROBABILITIES, LABELS), "abc", n=1) == [("b", "a", 1)]
+    assert metrics.confident_errors(PROBABILITIES, LABELS).tolist() == [2]
+    assert metrics.largest_confusions(
+        metrics.confusion(PROBABILITIES, LABELS), "abc", n=1
+    ) == [("b", "a", 1)]
 
 
 def test_no_error_is_no_confusion():
-    assert evaluation.largest_confusions(np.array([[3, 0], [2, 1]]), "ab", n=3) == [("b", "a", 2)]
-    assert evaluation.largest_confusions(np.eye(3, dtype=int), "abc") == []
+    assert metrics.largest_confusions(np.array([[3, 0], [2, 1]]), "ab", n=3) == [
+        ("b", "a", 2)
+    ]
+    assert metrics.largest_confusions(np.eye(3, dtype=int), "abc") == []
 
 
 def made_run(right, n=400, parameters=10, seconds=60):
     """A run whose first `right` of n test answers are right."""
     labels = np.arange(n) % 3
     said = np.where(np.arange(n) < right, labels, (labels + 1) % 3)
-    predictions = {"test_probabilities": np.eye(3, dtype=np.float16)[said], "test_labels": labels}
-    metrics = {"test": evaluation.metrics(predictions["test_probabilities"], labels)}
-    return Run(None, {"metrics": metrics, "parameters": parameters, "seconds": {"train": seconds}}, None, predictions)
+    predictions = {
+        "test_probabilities": np.eye(3, dtype=np.float16)[said],
+        "test_labels": labels,
+    }
+    measured = {"test": metrics.measure(predictions["test_probabilities"], labels)}
+    return Run(
+        None,
+        {
+            "model": "dense",
+            "metrics": measured,
+            "parameters": parameters,
+            "seconds": {"train": seconds},
+        },
+        None,
+        predictions,
+    )
 
 
 def test_a_table_row_tells_mean_deviation_seeds_and_interval():
-    row = evaluation.over_seeds([made_run(200), made_run(208), made_run(216)])
-    assert row["accuracy"] == "52.0 ± 2.0" and row["seeds"] == "3" and row["minutes"] == "1.0"
-    low, high = evaluation.wilson(0.52, 400)
+    row = tables.row(Seeds([made_run(200), made_run(208), made_run(216)]))
+    assert (
+        row["accuracy"] == "52.0 ± 2.0"
+        and row["seeds"] == "3"
+        and row["minutes"] == "1.0"
+    )
+    low, high = statistics.wilson(0.52, 400)
     assert row["interval"] == f"{100 * low:.1f} to {100 * high:.1f}"
-    assert evaluation.over_seeds([made_run(200)])["accuracy"] == "50.0"
+    assert tables.row(Seeds([made_run(200)]))["accuracy"] == "50.0"
 
 
 def test_a_prediction_interval_holds_a_further_value_in_nineteen_of_twenty_cases():
@@ -79,117 +114,249 @@ def test_a_prediction_interval_holds_a_further_value_in_nineteen_of_twenty_cases
     inside = 0
     for _ in range(2000):
         *ours, further = rng.normal(0.9, 0.01, 4)
-        low, high = evaluation.prediction_interval(ours)
+        low, high = statistics.prediction_interval(ours)
         inside += low <= further <= high
     assert 0.93 < inside / 2000 < 0.97
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_keeps_the_order_and_is_between_plain_and_bonferroni(p_values):
-    corrected = evaluation.holm(p_values)
-    assert (corrected >= p_values).all() and (corrected <= np.minimum(1, len(p_values) * np.array(p_values)) + 1e-12).all()
+    corrected = statistics.holm(p_values)
+    assert (corrected >= p_values).all() and (
+        corrected <= np.minimum(1, len(p_values) * np.array(p_values)) + 1e-12
+    ).all()
     assert corrected.min() == pytest.approx(min(1, len(p_values) * min(p_values)))
     assert (np.diff(corrected[np.argsort(p_values)]) >= 0).all()
 
 
 def test_holm_by_hand():
-    assert evaluation.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert statistics.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx(
+        [0.03, 0.06, 0.06]
+    )
 
 
 def point(variant, *accuracies, views=0.0):
-    metrics = [{"accuracy": value, "macro_f1": value - 0.1} | ({"accuracy_tta": value + views} if views else {}) for value in accuracies]
-    predictions = {"validation_probabilities": np.eye(2), "validation_labels": np.arange(2)}
-    return [Run(None, {"variant": variant, "metrics": {"validation": one}, "parameters": 1234, "seconds": {"train": 61.7}}, None, predictions)
-            for one in metrics]
+    measured = [
+        {"accuracy": value, "macro_f1": value - 0.1}
+        | ({"accuracy_tta": value + views} if views else {})
+        for value in accuracies
+    ]
+    predictions = {
+        "validation_probabilities": np.eye(2),
+        "validation_labels": np.arange(2),
+    }
+    return Seeds(
+        Run(
+            None,
+            {
+                "variant": variant,
+                "metrics": {"validation": one},
+                "parameters": 1234,
+                "seconds": {"train": 61.7},
+            },
+            None,
+            predictions,
+        )
+        for one in measured
+    )
 
 
 def test_a_study_tells_better_worse_and_noise():
     base = point("study-base", 0.750, 0.754)
-    study = {"batch size": {"batch-128": base, "batch-32": point("batch-32", 0.780, 0.784),
-                            "batch-512": point("batch-512", 0.700, 0.704)},
-             "dropout": {"dropout-0.4": base, "dropout-0.2": point("dropout-0.2", 0.751, 0.757)}}
-    deviation, freedom = evaluation.pooled(study)
-    assert freedom == 4 and deviation == pytest.approx(np.sqrt((3 * 2 * 0.002**2 + 2 * 0.003**2) / 4))
-    table = evaluation.against_base(study)
-    assert table.index.tolist() == ["base", "batch size 32", "batch size 512", "dropout 0.2"]
-    bound = 0.002 + stats.t.ppf(0.975, 4) * deviation  # of two means of two seeds each: deviation · sqrt(1/2 + 1/2)
-    assert table["verdict"].tolist() == ["", "better", "worse", f"cannot tell, < {np.ceil(1000 * bound) / 10:.1f}"]
-    assert table["difference"].tolist() == ["", "+3.0", "-5.0", "+0.2"] and table["accuracy"].iloc[0] == "75.2 ± 0.3"
+    study = {
+        "batch size": {
+            "batch-128": base,
+            "batch-32": point("batch-32", 0.780, 0.784),
+            "batch-512": point("batch-512", 0.700, 0.704),
+        },
+        "dropout": {
+            "dropout-0.4": base,
+            "dropout-0.2": point("dropout-0.2", 0.751, 0.757),
+        },
+    }
+    deviation, freedom = statistics.pooled(study)
+    assert freedom == 4 and deviation == pytest.approx(
+        np.sqrt((3 * 2 * 0.002**2 + 2 * 0.003**2) / 4)
+    )
+    table = tables.against_base(study)
+    assert table.index.tolist() == [
+        "base",
+        "batch size 32",
+        "batch size 512",
+        "dropout 0.2",
+    ]
+    bound = (
+        0.002 + stats.t.ppf(0.975, 4) * deviation
+    )  # of two means of two seeds each: deviation · sqrt(1/2 + 1/2)
+    assert table["verdict"].tolist() == [
+        "",
+        "better",
+        "worse",
+        f"cannot tell, < {np.ceil(1000 * bound) / 10:.1f}",
+    ]
+    assert (
+        table["difference"].tolist() == ["", "+3.0", "-5.0", "+0.2"]
+        and table["accuracy"].iloc[0] == "75.2 ± 0.3"
+    )
     assert "macro-F1" not in table
-    assert evaluation.against_base(study, macro_f1=True)["macro-F1"].tolist() == ["65.2 ± 0.3", "68.2 ± 0.3", "60.2 ± 0.3", "65.4 ± 0.4"]
-    alone = {"dropout": {"dropout-0.4": point("study-base", 0.7), "dropout-0.2": point("dropout-0.2", 0.9)}}
-    assert evaluation.against_base(alone)["verdict"].tolist() == ["", "cannot tell"]
-    even = {"dropout": {"dropout-0.4": point("study-base", 0.7), "dropout-0.2": point("dropout-0.2", 0.6998)}}
-    assert evaluation.against_base(even)["difference"].tolist() == ["", "+0.0"]
+    assert tables.against_base(study, macro_f1=True)["macro-F1"].tolist() == [
+        "65.2 ± 0.3",
+        "68.2 ± 0.3",
+        "60.2 ± 0.3",
+        "65.4 ± 0.4",
+    ]
+    alone = {
+        "dropout": {
+            "dropout-0.4": point("study-base", 0.7),
+            "dropout-0.2": point("dropout-0.2", 0.9),
+        }
+    }
+    assert tables.against_base(alone)["verdict"].tolist() == ["", "cannot tell"]
+    even = {
+        "dropout": {
+            "dropout-0.4": point("study-base", 0.7),
+            "dropout-0.2": point("dropout-0.2", 0.6998),
+        }
+    }
+    assert tables.against_base(even)["difference"].tolist() == ["", "+0.0"]
 
 
 def test_trainings_that_failed_say_nothing_about_the_spread():
     base, failed = point("study-base", 0.750, 0.754), point("lr-1", 0.10, 0.14)
     study = {"learning rate": {"lr-0.1": base, "lr-1": failed}}
-    spread = evaluation.pooled(study)
+    spread = statistics.pooled(study)
     for run in failed:
-        run.predictions["validation_probabilities"] = np.eye(2)[[1, 1]]  # one answer for every image
-    assert evaluation.collapsed(failed[0]) and not evaluation.collapsed(base[0])
-    assert spread[1] == 2 and evaluation.pooled(study) == (pytest.approx(0.004 / np.sqrt(2)), 1)
-    assert evaluation.against_base(study)["verdict"].tolist() == ["", "worse"]
+        run.predictions["validation_probabilities"] = np.eye(2)[
+            [1, 1]
+        ]  # one answer for every image
+    assert failed.collapsed() and not base.collapsed()
+    assert spread[1] == 2 and statistics.pooled(study) == (
+        pytest.approx(0.004 / np.sqrt(2)),
+        1,
+    )
+    assert tables.against_base(study)["verdict"].tolist() == ["", "worse"]
 
 
 def test_choices_leave_out_validation_images_that_stand_in_training():
     leaky = point("study-base", 0.9, 0.9, 0.9)
-    for run, value in zip(leaky, (0.58, 0.6, 0.62)):
+    for run, value in zip(leaky, (0.58, 0.6, 0.62), strict=True):
         run.record["metrics"]["validation"]["accuracy_without_leaked"] = value
-    assert evaluation.accuracies(leaky).tolist() == [0.58, 0.6, 0.62]
-    study = {"dropout": {"dropout-0.4": leaky, "dropout-0.2": point("dropout-0.2", 0.7)}}
-    assert evaluation.against_base(study)["accuracy"].iloc[0] == "60.0 ± 2.0"
+    assert leaky.values("validation", "accuracy").tolist() == [0.58, 0.6, 0.62]
+    study = {
+        "dropout": {"dropout-0.4": leaky, "dropout-0.2": point("dropout-0.2", 0.7)}
+    }
+    assert tables.against_base(study)["accuracy"].iloc[0] == "60.0 ± 2.0"
 
 
 def test_a_step_is_worth_its_gain_give_or_take_images_and_seeds():
-    before, after = [made_run(200), made_run(204)], [made_run(240), made_run(244)]
-    gain, _, high = evaluation.gain(before, after)
-    value, low, top = evaluation.worth(before, after, 0.0, 100_000)
-    assert value == gain == pytest.approx(0.1) and top == pytest.approx(high, abs=1e-4) and gain - low == pytest.approx(top - gain)
-    wider = evaluation.worth(before, after, 0.01, 4)
+    before, after = (
+        Seeds([made_run(200), made_run(204)]),
+        Seeds([made_run(240), made_run(244)]),
+    )
+    gain, _, high = statistics.gain(before, after)
+    value, low, top = statistics.worth(before, after, 0.0, 100_000)
+    assert (
+        value == gain == pytest.approx(0.1)
+        and top == pytest.approx(high, abs=1e-4)
+        and gain - low == pytest.approx(top - gain)
+    )
+    wider = statistics.worth(before, after, 0.01, 4)
     images, seeds = (high - gain) / 1.96, 0.01  # deviation · sqrt(1/2 + 1/2)
-    assert wider[2] - gain == pytest.approx(stats.t.ppf(0.975, 4) * np.hypot(images, seeds))
+    assert wider[2] - gain == pytest.approx(
+        stats.t.ppf(0.975, 4) * np.hypot(images, seeds)
+    )
 
 
 def test_a_table_of_steps_names_what_each_network_is_compared_with():
-    points = {"dense": [made_run(200), made_run(204)], "+ convolution": [made_run(240), made_run(244)]}
+    points = {
+        "dense": Seeds([made_run(200), made_run(204)]),
+        "+ convolution": Seeds([made_run(240), made_run(244)]),
+    }
     for run in [run for runs in points.values() for run in runs]:
-        run.record["pflop"] = 0.01234
-        run.predictions |= {"validation_probabilities": np.eye(3), "validation_labels": np.arange(3)}
-    table = evaluation.steps(points, {"+ convolution": "dense", "+ pooling": "+ convolution"})
-    assert table["worth"].tolist() == ["", "+10.0"] and table["compared with"].tolist() == ["", "dense"]
+        run.record |= {"pflop": 0.01234, "best_epoch": 3}
+        run.record["metrics"]["training"] = {"accuracy": 0.9}
+        run.predictions |= {
+            "validation_probabilities": np.eye(3),
+            "validation_labels": np.arange(3),
+        }
+    table = tables.steps(
+        points, {"+ convolution": "dense", "+ pooling": "+ convolution"}
+    )
+    assert table["worth"].tolist() == ["", "+10.0"] and table[
+        "compared with"
+    ].tolist() == ["", "dense"]
     assert table["TFLOP"].tolist() == ["12.3", "12.3"]
 
 
 def test_training_beside_test_shows_the_gap():
-    run = Run(None, {"metrics": {name: {"accuracy": value} for name, value in (("training", 0.9), ("validation", 0.75), ("test", 0.7))}}, None, None)
-    old = Run(None, {"metrics": {"validation": {"accuracy": 0.75}, "test": {"accuracy": 0.7}}}, None, None)
-    table = evaluation.three_splits({"a network": [run], "an old one": [old]})
-    assert table.index.tolist() == ["a network"] and table.iloc[0].tolist() == ["90.0", "75.0", "70.0", "20.0"]
+    run = Run(
+        None,
+        {
+            "metrics": {
+                name: {"accuracy": value}
+                for name, value in (
+                    ("training", 0.9),
+                    ("validation", 0.75),
+                    ("test", 0.7),
+                )
+            }
+        },
+        None,
+        None,
+    )
+    old = Run(
+        None,
+        {"metrics": {"validation": {"accuracy": 0.75}, "test": {"accuracy": 0.7}}},
+        None,
+        None,
+    )
+    table = tables.three_splits({"a network": Seeds([run]), "an old one": Seeds([old])})
+    assert table.index.tolist() == ["a network"] and table.iloc[0].tolist() == [
+        "90.0",
+        "75.0",
+        "70.0",
+        "20.0",
+    ]
 
 
 def test_ideas_are_compared_with_the_step_before():
-    points = {"plain": point("before-a", 0.60, 0.604), "a": point("before-b", 0.70, 0.704, views=0.01),
-              "b": point("study-base", 0.701, 0.705, views=0.01)}
-    table = evaluation.step_by_step(points, {"with": points})
+    points = {
+        "plain": point("before-a", 0.60, 0.604),
+        "a": point("before-b", 0.70, 0.704, views=0.01),
+        "b": point("study-base", 0.701, 0.705, views=0.01),
+    }
+    table = tables.step_by_step(points, {"with": points})
     assert table["difference"].tolist() == ["", "+10.0", "+0.1"]
-    assert table["verdict"].tolist()[:2] == ["", "better"] and table["verdict"].iloc[2].startswith("cannot tell, < 1.")
+    assert table["verdict"].tolist()[:2] == ["", "better"] and table["verdict"].iloc[
+        2
+    ].startswith("cannot tell, < 1.")
     assert table["six views"].tolist() == ["", "71.2 ± 0.3", "71.3 ± 0.3"]
-    assert table.columns.tolist()[-2:] == ["parameters", "seconds"] and table.iloc[0, -2:].tolist() == ["1,234", "62"]
+    assert table.columns.tolist()[-2:] == ["parameters", "seconds"] and table.iloc[
+        0, -2:
+    ].tolist() == ["1,234", "62"]
 
 
 def test_six_views_mend_some_images_and_break_others():
     alone, views = np.eye(2)[[0, 1, 1, 0]], np.eye(2)[[0, 0, 1, 1]]
-    run = Run(None, {}, None, {"test_probabilities": alone, "test_labels": np.array([0, 0, 1, 0]), "test_probabilities_tta": views})
-    mended, broken = evaluation.mended(run)
+    run = Run(
+        None,
+        {},
+        None,
+        {
+            "test_probabilities": alone,
+            "test_labels": np.array([0, 0, 1, 0]),
+            "test_probabilities_tta": views,
+        },
+    )
+    mended, broken = metrics.mended(run)
     assert mended.tolist() == [1] and broken.tolist() == [3]
 
 
 def test_a_gain_is_paired_over_the_test_images():
-    gain, low, high = evaluation.gain([made_run(200)], [made_run(240)])
+    gain, low, high = statistics.gain(Seeds([made_run(200)]), Seeds([made_run(240)]))
     assert gain == pytest.approx(0.1) and low < 0.1 < high
-    error = 1.96 * np.sqrt(0.1 * 0.9 * 400 / 399 / 400)  # a share of one tenth of 400 images
+    error = 1.96 * np.sqrt(
+        0.1 * 0.9 * 400 / 399 / 400
+    )  # a share of one tenth of 400 images
     assert high - gain == pytest.approx(error)
-    assert evaluation.gain([made_run(200)], [made_run(200)]) == (0, 0, 0)
+    assert statistics.gain(Seeds([made_run(200)]), Seeds([made_run(200)])) == (0, 0, 0)

@@ -1,4 +1,5 @@
 """Faces are found, followed and named; bad input gets one sentence."""
+
 import base64
 import csv
 import io
@@ -12,12 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import LabError, faces, look
-from lab.prediction import Predictor
 from PIL import Image
 from skimage import data
 
 import demo
+from apps import faces
+from apps.faces import look
+from lab import LabError
+from lab.prediction import Predictor
 
 FACE = (175, 64, 99)  # in scikit-image's portrait, which is in the public domain
 
@@ -54,11 +57,23 @@ def test_each_detector_frames_the_face_as_in_fer2013(make, portrait):
 def test_a_head_that_leans_is_found(lean, portrait):
     left, top, side = FACE
     centre = (left + side / 2, top + side / 2)
-    leaning = Image.fromarray(portrait).convert("L").rotate(lean, center=centre, resample=Image.Resampling.BILINEAR)
-    assert max(faces.overlap(square, FACE) for square in faces._opencv()(np.asarray(leaning))) > 0.5
+    leaning = (
+        Image.fromarray(portrait)
+        .convert("L")
+        .rotate(lean, center=centre, resample=Image.Resampling.BILINEAR)
+    )
+    assert (
+        max(
+            faces.overlap(square, FACE)
+            for square in faces._opencv()(np.asarray(leaning))
+        )
+        > 0.5
+    )
 
 
-def test_without_opencvs_cascade_the_other_detector_is_used_and_without_both_a_sentence_tells(monkeypatch, tmp_path):
+def test_without_opencvs_cascade_the_other_detector_is_used_without_both_a_sentence(
+    monkeypatch, tmp_path
+):
     assert "opencv" in faces.detector().__qualname__
     monkeypatch.setattr(cv2.data, "haarcascades", str(tmp_path))  # as in OpenCV 5
     assert "scikit" in faces.detector().__qualname__
@@ -70,7 +85,9 @@ def test_without_opencvs_cascade_the_other_detector_is_used_and_without_both_a_s
 
 def test_a_smiling_face_is_happy(portrait, predictor):
     face, *_ = faces.Watcher(predictor).picture(portrait)
-    assert face.label == "happy" and face.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert face.label == "happy" and face.probabilities.sum() == pytest.approx(
+        1, abs=1e-5
+    )
     assert faces.annotated(portrait, [face]).shape == portrait.shape
 
 
@@ -79,12 +96,21 @@ def test_a_crop_holds_the_pixels_of_the_square_and_repeats_the_edges(left, top, 
     image = np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)
     cut = faces.crop(image, left, top, side, (side, side, 3))
     for row, column in ((0, 0), (side - 1, side // 2), (side // 2, side - 1)):
-        assert (cut[row, column] == image[np.clip(top + row, 0, 49), np.clip(left + column, 0, 49)]).all()
+        assert (
+            cut[row, column]
+            == image[np.clip(top + row, 0, 49), np.clip(left + column, 0, 49)]
+        ).all()
 
 
 @given(st.integers(-9, 9), st.integers(-9, 9))
 def test_between_detections_a_face_is_followed(down, right):
-    before = np.random.default_rng(0).integers(0, 256, (30, 40)).repeat(8, axis=0).repeat(8, axis=1).astype(np.uint8)
+    before = (
+        np.random.default_rng(0)
+        .integers(0, 256, (30, 40))
+        .repeat(8, axis=0)
+        .repeat(8, axis=1)
+        .astype(np.uint8)
+    )
     after = np.roll(before, (down, right), axis=(0, 1))
     left, top, side = faces._follow(before, after, np.array([100, 80, 96]))
     assert side == 96 and abs(left - 100 - right) <= 3 and abs(top - 80 - down) <= 3
@@ -92,23 +118,46 @@ def test_between_detections_a_face_is_followed(down, right):
 
 @pytest.mark.parametrize("corner", [(-10, 80), (100, -10), (230, 80), (100, 150)])
 def test_a_face_over_the_edge_is_followed_into_the_picture(corner):
-    before = np.random.default_rng(0).integers(0, 256, (30, 40)).repeat(8, axis=0).repeat(8, axis=1).astype(np.uint8)
+    before = (
+        np.random.default_rng(0)
+        .integers(0, 256, (30, 40))
+        .repeat(8, axis=0)
+        .repeat(8, axis=1)
+        .astype(np.uint8)
+    )
     right, down = 6 * np.sign([130 - corner[0], 60 - corner[1]])
-    left, top, _ = faces._follow(before, np.roll(before, (down, right), axis=(0, 1)), np.array([*corner, 96]))
+    left, top, _ = faces._follow(
+        before, np.roll(before, (down, right), axis=(0, 1)), np.array([*corner, 96])
+    )
     assert abs(left - corner[0] - right) <= 3 and abs(top - corner[1] - down) <= 3
 
 
-def test_probabilities_are_smoothed_over_time_and_an_unsure_answer_is_said_to_be(monkeypatch):
-    monkeypatch.setattr(faces, "detector", lambda: lambda grey: np.array([[10.0, 10, 20]]))
-    watcher = faces.Watcher(Constant([1.0, 0, 0], [0, 1.0, 0], [0.4, 0.3, 0.3]), every=1, smoothing=0.5)
+def test_probabilities_are_smoothed_over_time_and_an_unsure_answer_is_said_to_be(
+    monkeypatch,
+):
+    monkeypatch.setattr(
+        faces, "detector", lambda: lambda grey: np.array([[10.0, 10, 20]])
+    )
+    watcher = faces.Watcher(
+        Constant([1.0, 0, 0], [0, 1.0, 0], [0.4, 0.3, 0.3]), every=1, smoothing=0.5
+    )
     image = np.zeros((64, 64, 3), np.uint8)
-    assert [watcher.next(image)[0].label, watcher.next(image)[0].probabilities.tolist()] == ["a", [0.5, 0.5, 0]]
-    assert watcher.picture(image)[0].label == faces.UNSURE  # and a picture by itself forgets what was before
+    assert [
+        watcher.next(image)[0].label,
+        watcher.next(image)[0].probabilities.tolist(),
+    ] == ["a", [0.5, 0.5, 0]]
+    assert (
+        watcher.picture(image)[0].label == faces.UNSURE
+    )  # and a picture by itself forgets what was before
 
 
 def test_what_a_tracked_face_costs_is_no_detection(monkeypatch):
     calls = []
-    monkeypatch.setattr(faces, "detector", lambda: lambda grey: calls.append(1) or np.array([[10.0, 10, 20]]))
+    monkeypatch.setattr(
+        faces,
+        "detector",
+        lambda: lambda grey: calls.append(1) or np.array([[10.0, 10, 20]]),
+    )
     watcher = faces.Watcher(Constant(*[[1.0, 0, 0]] * 11), every=5)
     for _ in range(11):
         watcher.next(np.zeros((64, 64, 3), np.uint8))
@@ -116,16 +165,22 @@ def test_what_a_tracked_face_costs_is_no_detection(monkeypatch):
 
 
 def video(path, pictures):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, pictures[0].shape[1::-1])
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, pictures[0].shape[1::-1]
+    )
     for picture in pictures:
         writer.write(picture[..., ::-1])
     writer.release()
 
 
-def test_a_folder_gives_annotated_copies_a_table_and_a_reason_for_each_file_left_out(portrait, tmp_path, capsys):
+def test_a_folder_gives_annotated_copies_a_table_and_a_reason_for_each_file_left_out(
+    portrait, tmp_path, capsys
+):
     folder, output = tmp_path / "in", tmp_path / "out"
     (folder / "deep").mkdir(parents=True)
-    turned = Image.fromarray(np.rot90(portrait))  # as a phone stores it: turned, with a note to turn it back
+    turned = Image.fromarray(
+        np.rot90(portrait)
+    )  # as a phone stores it: turned, with a note to turn it back
     exif = Image.Exif()
     exif[0x0112] = 6
     turned.save(folder / "deep" / "phone ö.jpg", exif=exif)
@@ -135,36 +190,61 @@ def test_a_folder_gives_annotated_copies_a_table_and_a_reason_for_each_file_left
     Image.fromarray(portrait).save(folder / os.fsdecode(b"M\xfcller.png"))
     Image.new("I;16", (1, 1)).save(folder / "tiny.png")
     Image.new("CMYK", (64, 64)).save(folder / "print.jpg")
-    Image.new("P", (9, 9)).save(folder / "moving.gif", save_all=True, append_images=[Image.new("P", (9, 9), 3)])
+    Image.new("P", (9, 9)).save(
+        folder / "moving.gif", save_all=True, append_images=[Image.new("P", (9, 9), 3)]
+    )
     (folder / "text.jpg").write_text("no picture")
     (folder / "empty.png").touch()
     (folder / "broken.mp4").write_bytes(b"no film")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     demo.annotate(folder, output)
     said = capsys.readouterr().out
-    for name, reason in (("text.jpg", "not a picture, or damaged"), ("empty.png", "empty"), ("broken.mp4", "neither a picture nor a video")):
+    for name, reason in (
+        ("text.jpg", "not a picture, or damaged"),
+        ("empty.png", "empty"),
+        ("broken.mp4", "neither a picture nor a video"),
+    ):
         assert f"{name} is left out: {reason}" in said
     assert faces.MEANING in said
     assert before == {path: path.read_bytes() for path in before}
     with open(output / "faces.csv", newline="") as file:
         header, *lines = list(csv.reader(file))
-    assert header[:6] == ["file", "frame", "left", "top", "side", "label"] and len(header) == 13
-    found = {name: [line for line in lines if line[0] == name] for name in ("deep/phone ö.jpg", "film.mp4", "nobody.png")}
+    assert (
+        header[:6] == ["file", "frame", "left", "top", "side", "label"]
+        and len(header) == 13
+    )
+    found = {
+        name: [line for line in lines if line[0] == name]
+        for name in ("deep/phone ö.jpg", "film.mp4", "nobody.png")
+    }
     assert len(found["deep/phone ö.jpg"]) == 1 and not found["nobody.png"]
     assert {line[1] for line in found["film.mp4"]} == {"0", "1", "2"}
     square = [int(value) for value in found["deep/phone ö.jpg"][0][2:5]]
     assert faces.overlap(square, FACE) > 0.75
     assert len([line for line in lines if line[0] == "M?ller.png"]) == 1
-    assert {path.name for path in output.glob("nobody*")} == {"nobody-faces.png", "nobody.png-faces.png"}
+    assert {path.name for path in output.glob("nobody*")} == {
+        "nobody-faces.png",
+        "nobody.png-faces.png",
+    }
     assert Image.open(output / "deep" / "phone ö-faces.png").size == (512, 512)
-    assert cv2.VideoCapture(str(output / "film-faces.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert (
+        cv2.VideoCapture(str(output / "film-faces.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)
+        == 3
+    )
     assert not [path for path in output.rglob(".*")]
 
 
-@pytest.mark.parametrize("given, sentence", [
-    (["missing.jpg"], "There is no missing.jpg: give a photo, a video or a folder."),
-    (["empty"], "Nothing could be read"), (["--camera", "97"], "Nothing could be read"),
-])
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        (
+            ["missing.jpg"],
+            "There is no missing.jpg: give a photo, a video or a folder.",
+        ),
+        (["empty"], "Nothing could be read"),
+        (["--camera", "97"], "Nothing could be read"),
+    ],
+)
 def test_nothing_to_read_is_one_sentence(given, sentence, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -183,20 +263,26 @@ def test_the_page_offers_every_stored_network_and_is_for_this_machine_alone():
     pytest.importorskip("gradio", reason="make demo installs it")
     import page
 
-    assert list(demo.networks())[0].startswith("FER2013: ") and len(demo.networks()) >= 4
+    assert (
+        list(demo.networks())[0].startswith("FER2013: ") and len(demo.networks()) >= 4
+    )
     built, address = page.serve(wait=False)
     try:
         assert address.startswith("http://127.0.0.1:")
         text = urllib.request.urlopen(address, timeout=20).read().decode()
         assert "Dense to Conv" in text and "fonts.googleapis" not in text
         network, meaning = page.networks()
-        assert [title for title, _ in network.choices] == list(demo.networks()) and faces.MEANING in meaning
+        assert [title for title, _ in network.choices] == list(
+            demo.networks()
+        ) and faces.MEANING in meaning
     finally:
         built.close()
 
 
 @pytest.mark.long
-def test_fer2013_pictures_pasted_and_found_in_larger_ones_lose_at_most_three_points(predictor):
+def test_fer2013_pictures_pasted_and_found_in_larger_ones_lose_at_most_three_points(
+    predictor,
+):
     from lab import datasets
 
     dataset = datasets.load("fer2013")
@@ -204,10 +290,16 @@ def test_fer2013_pictures_pasted_and_found_in_larger_ones_lose_at_most_three_poi
         pytest.skip("FER2013 is not here")
     images, labels = (part[:1000] for part in dataset.split("test"))
     watcher, right, found = faces.Watcher(predictor), [], []
-    for image, label in zip(images, labels):
+    for image, label in zip(images, labels, strict=True):
         scene = np.full((480, 640, 3), 128, np.uint8)
-        scene[140:300, 200:360] = np.asarray(Image.fromarray(image[..., 0]).resize((160, 160)))[..., None]
-        near = [face for face in watcher.picture(scene) if faces.overlap((face.left, face.top, face.side), (200, 140, 160)) > 0.2]
+        scene[140:300, 200:360] = np.asarray(
+            Image.fromarray(image[..., 0]).resize((160, 160))
+        )[..., None]
+        near = [
+            face
+            for face in watcher.picture(scene)
+            if faces.overlap((face.left, face.top, face.side), (200, 140, 160)) > 0.2
+        ]
         found.append(bool(near))
         right.append(bool(near) and near[0].probabilities.argmax() == label)
     found = np.array(found)
@@ -219,13 +311,21 @@ def test_fer2013_pictures_pasted_and_found_in_larger_ones_lose_at_most_three_poi
 def test_look_draws_and_tells_about_a_photo(portrait, tmp_path, capsys):
     Image.fromarray(portrait).save(tmp_path / "photo.png")
     table = look(tmp_path / "photo.png")
-    assert table.label[1] == "happy" and list(table.columns[1:]) == list(Predictor("fer2013").classes)
+    assert table.label[1] == "happy" and list(table.columns[1:]) == list(
+        Predictor("fer2013").classes
+    )
     assert faces.MEANING in capsys.readouterr().out
     Image.new("RGB", (50, 40)).save(tmp_path / "nobody.png")
-    assert look(tmp_path / "nobody.png").empty and "No face was found" in capsys.readouterr().out
+    assert (
+        look(tmp_path / "nobody.png").empty
+        and "No face was found" in capsys.readouterr().out
+    )
 
 
-@pytest.mark.parametrize("source, sentence", [("upload", "works in Colab only"), ("missing.jpg", "cannot be read")])
+@pytest.mark.parametrize(
+    "source, sentence",
+    [("upload", "works in Colab only"), ("missing.jpg", "cannot be read")],
+)
 def test_look_says_what_is_wrong(source, sentence):
     with pytest.raises(LabError, match=sentence):
         look(source)
@@ -235,9 +335,18 @@ def test_in_colab_a_photo_is_uploaded_or_taken(portrait, monkeypatch):
     file = io.BytesIO()
     Image.fromarray(portrait).save(file, "jpeg")
     scripts = []
-    output = SimpleNamespace(eval_js=lambda script: scripts.append(script) or "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode())
+    output = SimpleNamespace(
+        eval_js=lambda script: (
+            scripts.append(script)
+            or "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+        )
+    )
     files = SimpleNamespace(upload=lambda: {"photo.jpg": file.getvalue()})
-    for name, module in (("google.colab", SimpleNamespace()), ("google.colab.files", files), ("google.colab.output", output)):
+    for name, module in (
+        ("google.colab", SimpleNamespace()),
+        ("google.colab.files", files),
+        ("google.colab.output", output),
+    ):
         monkeypatch.setitem(sys.modules, name, module)
     assert look("upload").label[1] == look("camera").label[1] == "happy"
     assert "getUserMedia" in scripts[0]

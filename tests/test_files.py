@@ -1,7 +1,8 @@
 import os
 
 import pytest
-from lab.files import LabError, beside, write, writing
+
+from lab.plumbing.files import LabError, beside, write, writing
 
 
 def test_a_failed_write_leaves_the_old_file_whole_and_nothing_else(tmp_path):
@@ -18,7 +19,9 @@ def test_a_failed_write_leaves_the_old_file_whole_and_nothing_else(tmp_path):
 def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
     path = tmp_path / "result.json"
     write(path, "old")
-    with pytest.raises(LabError, match="Cannot write .*No space left.*free some disk space"):
+    with pytest.raises(
+        LabError, match="Cannot write .*No space left.*free some disk space"
+    ):
         with writing(path) as part:
             part.write_text("half")
             raise OSError(28, "No space left on device")

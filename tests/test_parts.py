@@ -3,12 +3,13 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from conftest import train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
-from lab import augmentation, models, parts, training
-from lab.runs import Checkpoints
+
+from conftest import train
+from lab import augmentation, engine, models, parts, training
+from lab.plumbing.checkpoints import Checkpoints
 
 numpy = keras.ops.convert_to_numpy
 
@@ -30,13 +31,21 @@ def test_offsets_move_sixty_four_times_as_far_and_do_not_decay(monkeypatch):
         plain.apply([keras.ops.convert_to_tensor([0.1])], [alone])
     assert float(beta[0]) - 1 == pytest.approx(64 * (float(alone[0]) - 1), rel=1e-4)
     assert float(kernel[0]) < float(alone[0])  # decayed as well
-    network = keras.Sequential([keras.Input((4,)), layers.BatchNormalization(), layers.Dense(2)])
+    network = keras.Sequential(
+        [keras.Input((4,)), layers.BatchNormalization(), layers.Dense(2)]
+    )
     seen = []
-    monkeypatch.setattr(keras.optimizers.SGD, "update_step", lambda self, _, variable, rate: seen.append((variable.name, float(rate))))
+    monkeypatch.setattr(
+        keras.optimizers.SGD,
+        "update_step",
+        lambda self, _, variable, rate: seen.append((variable.name, float(rate))),
+    )
     network.compile(parts.FastOffsetSGD(0.01), "mse", run_eagerly=True)
     network.fit(np.ones((4, 4)), np.ones((4, 2)), verbose=0)
     assert sorted(rate / 0.01 for _, rate in seen) == pytest.approx([1, 1, 1, 64])
-    assert [name for name, rate in seen if rate > 0.1] == [name for name, _ in seen if "beta" in name]
+    assert [name for name, rate in seen if rate > 0.1] == [
+        name for name, _ in seen if "beta" in name
+    ]
     assert parts.FastOffsetSGD.from_config(optimizer.get_config()).offset_factor == 64
 
 
@@ -45,52 +54,91 @@ def test_newton_schulz_keeps_the_singular_vectors_and_brings_the_values_near_one
     for shape in ((8, 40), (40, 8)):
         matrix = rng.standard_normal(shape)
         left, _, right = np.linalg.svd(matrix, full_matrices=False)
-        made = numpy(parts.orthogonal(keras.ops.convert_to_tensor(matrix), parts.Muon.STEP))
+        made = numpy(
+            parts.orthogonal(keras.ops.convert_to_tensor(matrix), parts.Muon.STEP)
+        )
         assert made.shape == shape
         turned = left.T @ made @ right.T  # diagonal where the vectors are the same
         values = np.diag(turned)
-        assert np.abs(turned - np.diag(values)).max() < 1e-6 and 0.4 < values.min() and values.max() < 1.3
+        assert (
+            np.abs(turned - np.diag(values)).max() < 1e-6
+            and 0.4 < values.min()
+            and values.max() < 1.3
+        )
 
 
 def test_muon_moves_kernels_by_a_matrix_of_given_size_and_all_else_as_before():
     rng = np.random.default_rng(0)
-    start = [rng.standard_normal(shape).astype("float32") for shape in ((3, 3, 4, 8), (5, 2), (8,))]
-    gradients = [keras.ops.convert_to_tensor(rng.standard_normal(one.shape).astype("float32")) for one in start]
+    start = [
+        rng.standard_normal(shape).astype("float32")
+        for shape in ((3, 3, 4, 8), (5, 2), (8,))
+    ]
+    gradients = [
+        keras.ops.convert_to_tensor(rng.standard_normal(one.shape).astype("float32"))
+        for one in start
+    ]
     options = {"momentum": 0.85, "nesterov": True, "weight_decay": 0.01}
 
     def moved(kind, **more):
-        variables = [keras.Variable(one, name=name) for one, name in zip(start, ("kernel", "kernel", "beta"))]
+        variables = [
+            keras.Variable(one, name=name)
+            for one, name in zip(start, ("kernel", "kernel", "beta"), strict=True)
+        ]
         optimizer = kind(0.5, **options, **more)
         for _ in range(2):
             optimizer.apply(gradients, variables)
         return [numpy(variable) for variable in variables]
 
     muon, plain = moved(parts.Muon, kernel_factor=0.1), moved(parts.FastOffsetSGD)
-    assert all(np.allclose(a, b) for a, b in zip(muon[1:], plain[1:]))
-    step = muon[0] - start[0] * 8**0.5 / np.linalg.norm(start[0])  # the second step scales again, by nearly one
+    assert all(np.allclose(a, b) for a, b in zip(muon[1:], plain[1:], strict=True))
+    step = muon[0] - start[0] * 8**0.5 / np.linalg.norm(
+        start[0]
+    )  # the second step scales again, by nearly one
     assert 0.5 * 2 * 0.05 * 8**0.5 < np.linalg.norm(step) < 2 * 2 * 0.05 * 8**0.5
     assert (step * numpy(gradients[0])).sum() < 0
-    assert parts.Muon.from_config(parts.Muon(0.1, kernel_factor=0.3).get_config()).kernel_factor == 0.3
+    assert (
+        parts.Muon.from_config(
+            parts.Muon(0.1, kernel_factor=0.3).get_config()
+        ).kernel_factor
+        == 0.3
+    )
 
 
 def test_muon_trains_a_network_with_convolutions(digits, tmp_path):
-    recipe = replace(models.two_conv_recipe, epochs=2, optimizer="Muon", learning_rate=0.1, optimizer_arguments={"momentum": 0.85})
+    recipe = replace(
+        models.two_conv_recipe,
+        epochs=2,
+        optimizer="Muon",
+        learning_rate=0.1,
+        optimizer_arguments={"momentum": 0.85},
+    )
     run = train(digits, recipe, tmp_path, model="two_conv", build=models.build_two_conv)
     assert run.history["accuracy"].iloc[-1] > 0.6
 
 
 def test_a_partial_identity_hands_its_input_on():
-    layer = layers.Conv2D(5, 3, padding="same", use_bias=False, kernel_initializer=parts.PartialIdentity())
+    layer = layers.Conv2D(
+        5, 3, padding="same", use_bias=False, kernel_initializer=parts.PartialIdentity()
+    )
     images = np.random.default_rng(0).random((2, 6, 6, 3), np.float32)
     answer = numpy(layer(images))
-    assert np.allclose(answer[..., :3], images) and not np.allclose(answer[..., 3], images[..., 0])
+    assert np.allclose(answer[..., :3], images) and not np.allclose(
+        answer[..., 3], images[..., 0]
+    )
     assert 0 < np.abs(numpy(layer.kernel)[..., 3:]).max() <= 27**-0.5
 
 
-def test_the_seed_decides_all_weights_of_the_improved_network_whatever_was_built_before(digits):
-    first, again, other = (training.build(models.build_improved, digits, models.improved_recipe, seed).get_weights() for seed in (0, 0, 1))
-    assert all(np.array_equal(a, b) for a, b in zip(first, again))
-    assert not all(np.array_equal(a, b) for a, b in zip(first, other))
+def test_the_seed_decides_all_weights_of_the_improved_network_whatever_was_built_before(
+    digits,
+):
+    first, again, other = (
+        training.build(
+            models.build_improved, digits, models.improved_recipe, seed
+        ).get_weights()
+        for seed in (0, 0, 1)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
 def test_whitened_patches_are_uncorrelated_and_equally_strong(digits):
@@ -108,31 +156,49 @@ def test_whitened_patches_are_uncorrelated_and_equally_strong(digits):
 
 
 def test_lookahead_averages_all_weights_every_few_steps_and_ends_on_the_average():
-    network = keras.Sequential([keras.Input((4,)), layers.BatchNormalization(), layers.Dense(2)])
+    network = keras.Sequential(
+        [keras.Input((4,)), layers.BatchNormalization(), layers.Dense(2)]
+    )
     network.compile(keras.optimizers.SGD(0.1), "mse")
     rng = np.random.default_rng(0)
     before = [weight.copy() for weight in network.get_weights()]
     averages = parts.Lookahead(network, every=2, steps=6)
     fast = []
 
-    class Look(keras.callbacks.Callback):  # what the weights are before the average is taken
+    class Look(
+        keras.callbacks.Callback
+    ):  # what the weights are before the average is taken
         def on_train_batch_end(self, batch, logs=None):
             fast.append(network.get_weights())
 
-    network.fit(rng.random((24, 4)), rng.random((24, 2)), batch_size=4, verbose=0, callbacks=[Look(), averages])
+    network.fit(
+        rng.random((24, 4)),
+        rng.random((24, 2)),
+        batch_size=4,
+        verbose=0,
+        callbacks=[Look(), averages],
+    )
     slow = before
     for step in (2, 4, 6):
         keep = 0.95**2 * (step / 6) ** 3 if step < 6 else 1.0
-        slow = [keep * one + (1 - keep) * new for one, new in zip(slow, fast[step - 1])]
-    for weight, expected in zip(network.get_weights(), slow):
+        pairs = zip(slow, fast[step - 1], strict=True)
+        slow = [keep * one + (1 - keep) * new for one, new in pairs]
+    for weight, expected in zip(network.get_weights(), slow, strict=True):
         assert np.allclose(weight, expected, atol=1e-6)
 
 
-def test_resumed_with_lookahead_and_alternating_flips_a_run_is_the_same(digits, recipe, tmp_path, monkeypatch):
-    recipe = replace(recipe, epochs=3, lookahead=3, augmentation={"flip": "alternating", "shift": 1, "cutout": 3})
+def test_resumed_with_lookahead_and_alternating_flips_a_run_is_the_same(
+    digits, recipe, tmp_path, monkeypatch
+):
+    recipe = replace(
+        recipe,
+        epochs=3,
+        lookahead=3,
+        augmentation={"flip": "alternating", "shift": 1, "cutout": 3},
+    )
 
     def start(folder):
-        monkeypatch.setattr(training, "ROOT", tmp_path / folder)
+        monkeypatch.setattr(engine, "ROOT", tmp_path / folder)
         return train(digits, recipe, tmp_path / folder)
 
     whole, original = start("whole"), Checkpoints.write
@@ -147,7 +213,9 @@ def test_resumed_with_lookahead_and_alternating_flips_a_run_is_the_same(digits, 
         start("stopped")
     monkeypatch.setattr(Checkpoints, "write", original)
     resumed = start("stopped")
-    assert resumed.record["weights_sha256"] == whole.record["weights_sha256"] and resumed.history["loss"].equals(whole.history["loss"])
+    assert resumed.record["weights_sha256"] == whole.record[
+        "weights_sha256"
+    ] and resumed.history["loss"].equals(whole.history["loss"])
 
 
 def test_alternating_flips_show_both_sides_of_every_image_in_two_epochs(digits, recipe):
@@ -157,7 +225,10 @@ def test_alternating_flips_show_both_sides_of_every_image_in_two_epochs(digits, 
     for epoch in range(2):
         changed, order = training.one_epoch(images, recipe, 0, epoch)
         sides.append(np.empty(200, bool))
-        sides[-1][order] = [not np.array_equal(one, images[i]) for one, i in zip(changed, order)]
+        sides[-1][order] = [
+            not np.array_equal(one, images[i])
+            for one, i in zip(changed, order, strict=True)
+        ]
     symmetric = [np.array_equal(image, image[:, ::-1]) for image in images]
     assert ((sides[0] ^ sides[1]) | symmetric).all() and 60 < sides[0].sum() < 140
 
@@ -177,12 +248,23 @@ def test_views_are_the_image_its_neighbours_and_their_mirrors_and_weigh_one():
     images = np.random.default_rng(0).integers(0, 256, (2, 5, 6, 1), np.uint8)
     found = augmentation.views(images)
     assert len(found) == 6 and sum(weight for weight, _ in found) == 1
-    assert np.array_equal(found[0][1], images) and np.array_equal(found[1][1], images[:, :, ::-1])
-    assert np.array_equal(found[2][1][:, 1:, 1:], images[:, :-1, :-1]) and np.array_equal(found[4][1][:, :-1, :-1], images[:, 1:, 1:])
+    assert np.array_equal(found[0][1], images) and np.array_equal(
+        found[1][1], images[:, :, ::-1]
+    )
+    assert np.array_equal(
+        found[2][1][:, 1:, 1:], images[:, :-1, :-1]
+    ) and np.array_equal(found[4][1][:, :-1, :-1], images[:, 1:, 1:])
 
 
 def test_test_time_augmentation_is_a_metric_of_its_own(digits, recipe, tmp_path):
     run = train(digits, replace(recipe, test_time_augmentation=True), tmp_path)
     for split in ("validation", "test"):
-        six = run.predictions[f"{split}_probabilities_tta"].argmax(axis=1) == run.predictions[f"{split}_labels"]
-        assert run.record["metrics"][split]["accuracy_tta"] == six.mean() != run.record["metrics"][split]["accuracy"]
+        six = (
+            run.predictions[f"{split}_probabilities_tta"].argmax(axis=1)
+            == run.predictions[f"{split}_labels"]
+        )
+        assert (
+            run.record["metrics"][split]["accuracy_tta"]
+            == six.mean()
+            != run.record["metrics"][split]["accuracy"]
+        )

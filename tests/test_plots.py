@@ -1,9 +1,12 @@
 """Figures of data sets that are not ours: many classes, long names."""
+
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from lab import plots
+
+from lab import figures
 
 
 @pytest.fixture(scope="module")
@@ -14,25 +17,40 @@ def thirty(digits):
 
 
 def overlaps(texts):
-    """Return whether any two of some texts, in their order, are drawn over one another."""
+    """Return whether any two of some texts, in their order, are drawn over one
+    another.
+    """
     texts[0].figure.canvas.draw()
     boxes = [text.get_window_extent() for text in texts if text.get_text()]
-    return any(one.overlaps(other) for one, other in zip(boxes, boxes[1:]))
+    return any(one.overlaps(other) for one, other in pairwise(boxes))
 
 
 def test_the_names_of_thirty_classes_do_not_overlap(thirty):
-    balance = plots.class_balance([thirty]).axes[0]
-    assert len(balance.get_yticklabels()) == 30 and not overlaps(balance.get_yticklabels())
-    means = [axes for axes in plots.mean_images([thirty]).axes if axes.get_title()]
+    balance = figures.class_balance([thirty]).axes[0]
+    assert len(balance.get_yticklabels()) == 30 and not overlaps(
+        balance.get_yticklabels()
+    )
+    means = [axes for axes in figures.mean_images([thirty]).axes if axes.get_title()]
     assert len(means) == 30 and not overlaps([axes.title for axes in means])
 
 
 def test_the_legend_of_thirty_classes_is_below_the_axis_title(thirty):
-    axes = plots.projection([thirty]).axes[0]
+    axes = figures.projection([thirty]).axes[0]
     axes.figure.canvas.draw()
-    assert axes.get_legend().get_window_extent().y1 <= axes.xaxis.label.get_window_extent().y0 + 1
+    assert (
+        axes.get_legend().get_window_extent().y1
+        <= axes.xaxis.label.get_window_extent().y0 + 1
+    )
 
 
 def test_a_title_that_fits_is_not_cut(digits):
-    figure = plots.labelled([(digits.images[0], "rather: T-shirt/top"), (digits.images[1], "is: a very long name of a class\nsaid: 1")])
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["rather: T-shirt/top", "is: a very long name…\nsaid: 1"]
+    figure = figures.labelled(
+        [
+            (digits.images[0], "rather: T-shirt/top"),
+            (digits.images[1], "is: a very long name of a class\nsaid: 1"),
+        ]
+    )
+    assert [axes.get_title() for axes in figure.axes[:2]] == [
+        "rather: T-shirt/top",
+        "is: a very long name…\nsaid: 1",
+    ]

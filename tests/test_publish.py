@@ -1,4 +1,5 @@
 """What is handed in and what is published."""
+
 import ast
 import os
 import re
@@ -8,12 +9,12 @@ from copy import deepcopy
 
 import nbformat
 import pytest
-from conftest import tool
 from nbclient import NotebookClient
 
 import notebooks
 import publish
 import report
+from conftest import tool
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +24,25 @@ def one():
 
 def test_one_notebook_holds_all_five_once(one):
     nbformat.validate(one)
-    assert len(notebooks.tagged(one, "setup")) == len(notebooks.tagged(one, "parameters")) == 1
+    assert (
+        len(notebooks.tagged(one, "setup"))
+        == len(notebooks.tagged(one, "parameters"))
+        == 1
+    )
     for path in notebooks.paths():
-        cells = [cell for cell in notebooks.read(path).cells if not {"setup", "parameters"} & set(cell.metadata.get("tags", []))]
+        cells = [
+            cell
+            for cell in notebooks.read(path).cells
+            if not {"setup", "parameters"} & set(cell.metadata.get("tags", []))
+        ]
         kept = [cell.source for cell in one.cells]
-        untouched = [cell.source for cell in cells[1:] if not re.search(r"SEEDS|HAND_BACK|finish|\.ipynb|^## (Setup|Param)", cell.source)]
+        untouched = [
+            cell.source
+            for cell in cells[1:]
+            if not re.search(
+                r"SEEDS|HAND_BACK|finish|\.ipynb|^## (Setup|Param)", cell.source
+            )
+        ]
         assert len(untouched) > 20 and all(source in kept for source in untouched)
         assert cells[0].source.splitlines()[0] in "\n".join(kept)
     code = [cell for cell in one.cells if cell.cell_type == "code"]
@@ -43,7 +58,9 @@ def test_its_parameters_keep_the_values_of_each_part(one):
     text = "\n".join(cell.source for cell in one.cells if cell.cell_type == "code")
     ast.parse(text)
     assert not re.search(r"\bSEEDS\b", text)
-    assert text.count("HAND_BACK_GPU") == 2 and text.rstrip().endswith("lesson.finish(HAND_BACK_GPU)")  # set once, used at the end
+    assert text.count("HAND_BACK_GPU") == 2 and text.rstrip().endswith(
+        "lesson.finish(HAND_BACK_GPU)"
+    )  # set once, used at the end
 
 
 def test_its_links_lead_nowhere_but_to_the_repository_or_the_web(one):
@@ -54,16 +71,27 @@ def test_its_links_lead_nowhere_but_to_the_repository_or_the_web(one):
 
 @pytest.mark.long
 def test_it_runs_from_top_to_bottom(quick, one):
-    client = NotebookClient(deepcopy(one), timeout=None, kernel_name="python3", resources={"metadata": {"path": str(quick / "notebooks")}})
+    client = NotebookClient(
+        deepcopy(one),
+        timeout=None,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(quick / "notebooks")}},
+    )
     done = client.execute(env=os.environ | {"LAB_PROFILE": "quick"})
     assert "profile quick (from LAB_PROFILE)" in done.cells[1].outputs[0].text
 
 
 def test_a_stale_notebook_is_not_handed_in(copy):
     path = copy / "notebooks" / "02_dense_baseline.ipynb"
-    path.write_text(path.read_text().replace("evaluation.scores(named)", "evaluation.scores(dict(named))"))
+    path.write_text(
+        path.read_text().replace("tables.scores(named)", "tables.scores(dict(named))")
+    )
     done = tool(copy, "publish.py", "submission")
-    assert done.returncode == 1 and "a code cell has changed since it was run: run make reproduce first." in done.stderr
+    assert (
+        done.returncode == 1
+        and "a code cell has changed since it was run: run make reproduce first."
+        in done.stderr
+    )
     assert not (copy / "build" / "submission").exists()
 
 
@@ -77,8 +105,13 @@ def test_the_archive_builds_the_same_report_by_itself(tmp_path):
         archive.extractall(tmp_path / "report")
     if not report.has_latex():
         pytest.skip("LaTeX is missing")
-    done = subprocess.run(["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "report.tex"],
-                          cwd=tmp_path / "report", capture_output=True, text=True, errors="replace")
+    done = subprocess.run(
+        ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "report.tex"],
+        cwd=tmp_path / "report",
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "report" / "report.pdf").stat().st_size > 500_000
 
@@ -89,6 +122,9 @@ def test_the_pages_lead_to_each_other(copy):
     page = (copy / "public" / "index.html").read_text()
     links = re.findall(r'\b(?:href|src)="([^"]*)"', page)
     inside = [link for link in links if not link.startswith(("http", "#"))]
-    assert len([link for link in inside if link.endswith(".html")]) >= 5 and "report.pdf" in inside
+    assert (
+        len([link for link in inside if link.endswith(".html")]) >= 5
+        and "report.pdf" in inside
+    )
     for link in inside:
         assert (copy / "public" / link).exists(), link

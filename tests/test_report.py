@@ -2,19 +2,30 @@ import json
 import re
 
 import pytest
+
 import report
 from conftest import ROOT, tool
-from lab.files import LabError
+from lab.plumbing.files import LabError
 
 NAMES = "CIFAR-10|FER2013|ResNet-20"  # names that hold digits, and are no results
-SOURCES = [ROOT / "report" / "report.tex", *sorted((ROOT / "report" / "sections").glob("*.tex"))]
+SOURCES = [
+    ROOT / "report" / "report.tex",
+    *sorted((ROOT / "report" / "sections").glob("*.tex")),
+]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_no_number_is_typed(path):
     text = re.sub(NAMES, "", path.read_text())
-    text = re.sub(r"\\(result|ref|cite|label|labfigure|labtable|input|documentclass)(\[[^]]*\])?\{[^}]*\}", "", text)
-    assert not re.search(r"\d+\.\d|\d+\s*(\\,)?\\%|\d{2,}", text), re.findall(r".*\d.*", text)
+    text = re.sub(
+        r"\\(result|ref|cite|label|labfigure|labtable|input|documentclass)"
+        r"(\[[^]]*\])?\{[^}]*\}",
+        "",
+        text,
+    )
+    assert not re.search(r"\d+\.\d|\d+\s*(\\,)?\\%|\d{2,}", text), re.findall(
+        r".*\d.*", text
+    )
 
 
 def test_every_key_figure_and_table_of_the_report_exists():
@@ -27,22 +38,36 @@ def test_every_key_figure_and_table_of_the_report_exists():
         assert f"\\defcaption{{{name}}}" in captions
 
 
-@pytest.mark.parametrize("key, value, text", [
-    ("a.test.accuracy", 0.91634, r"\qty{91.6}{\percent}"), ("a.parameters", 1167786, r"\num{1167786}"), ("a.gain.points", -0.0123, r"\num{-1.2}"),
-    ("a.seconds.train", 90.0, r"\qty{1.5}{\minute}"), ("a.test.macro_f1", 0.9, r"\num{0.900}"), ("a.best_epoch", 9.0, r"\num{9}")])
+@pytest.mark.parametrize(
+    "key, value, text",
+    [
+        ("a.test.accuracy", 0.91634, r"\qty{91.6}{\percent}"),
+        ("a.parameters", 1167786, r"\num{1167786}"),
+        ("a.gain.points", -0.0123, r"\num{-1.2}"),
+        ("a.seconds.train", 90.0, r"\qty{1.5}{\minute}"),
+        ("a.test.macro_f1", 0.9, r"\num{0.900}"),
+        ("a.best_epoch", 9.0, r"\num{9}"),
+    ],
+)
 def test_the_key_decides_how_a_number_is_printed(key, value, text):
     assert report.printed(key, value) == text
 
 
 def test_special_characters_of_captions_are_escaped():
-    assert report.escape("100 % of T_shirts & {socks}") == r"100 \% of T\_shirts \& \{socks\}"
+    assert (
+        report.escape("100 % of T_shirts & {socks}")
+        == r"100 \% of T\_shirts \& \{socks\}"
+    )
 
 
 def test_an_unknown_key_stops_the_build(tmp_path):
     if not report.has_latex():
         pytest.skip("LaTeX is not installed")
-    (tmp_path / "wrong.tex").write_text("\\documentclass{article}\n" + (ROOT / "report" / "macros.tex").read_text()
-                                        + "\\begin{document}\\result{no.such.key}\\end{document}\n")
+    (tmp_path / "wrong.tex").write_text(
+        "\\documentclass{article}\n"
+        + (ROOT / "report" / "macros.tex").read_text()
+        + "\\begin{document}\\result{no.such.key}\\end{document}\n"
+    )
     with pytest.raises(LabError, match="Unknown result 'no.such.key'"):
         report.latex(tmp_path / "wrong.tex", tmp_path / "wrong.pdf", tmp_path / "work")
     assert not (tmp_path / "wrong.pdf").exists()
@@ -55,7 +80,16 @@ def change(path, old, new):
 
 
 def first_accuracy(copy):
-    path = copy / "data" / "runs" / "fashion_mnist" / "dense" / "main" / "seed-0" / "run.json"
+    path = (
+        copy
+        / "data"
+        / "runs"
+        / "fashion_mnist"
+        / "dense"
+        / "main"
+        / "seed-0"
+        / "run.json"
+    )
     return path, re.search(r'"accuracy": (0\.\d+)', path.read_text())[1]
 
 
@@ -63,27 +97,56 @@ def test_check_names_what_was_changed_by_hand(copy):
     run, accuracy = first_accuracy(copy)
     change(run, accuracy, accuracy[:-1] + str((int(accuracy[-1]) + 1) % 10))
     number = copy / "report" / "generated" / "numbers.tex"
-    printed = re.search(r"cifar10.improved.test.accuracy\}\{\\qty\{(\d)", number.read_text())
+    printed = re.search(
+        r"cifar10.improved.test.accuracy\}\{\\qty\{(\d)", number.read_text()
+    )
     change(number, printed[0], printed[0][:-1] + str((int(printed[1]) + 1) % 10))
-    change(copy / "notebooks" / "04_improved_cnn.ipynb", "% 2 == 1, shift=2", "% 2 == 1, shift=3")
+    change(
+        copy / "notebooks" / "04_improved_cnn.ipynb",
+        "% 2 == 1, shift=2",
+        "% 2 == 1, shift=3",
+    )
     matrix = copy / "figures" / "05_confusion_fashion_mnist_improved.csv"
     change(matrix, "Trouser,", "Trouser,1")
     (copy / "figures" / "05_old.png").touch()
-    change(copy / "report" / "sections" / "4_conclusion.tex", "Growing networks recognise", "Growing networks really recognise")
+    change(
+        copy / "report" / "sections" / "4_conclusion.tex",
+        "Growing networks recognise",
+        "Growing networks really recognise",
+    )
     change(copy / "README.md", "Two convolutions |", "Two convolutions  |")
-    answers = {"validation_answers": "0" * 5_000, "test_answers": "0" * 10_000}  # a tenth of both is of class 0
-    net = answers | {"validation_accuracy": 0.1, "test_accuracy": 0.2, "parameters": 10, "operations": 10, "epochs": 1, "seconds": 1.0}
-    (copy / "data" / "baselines.json").write_text(json.dumps({"operations": 10, "networks": {"net": net}}))
+    answers = {
+        "validation_answers": "0" * 5_000,
+        "test_answers": "0" * 10_000,
+    }  # a tenth of both is of class 0
+    net = answers | {
+        "validation_accuracy": 0.1,
+        "test_accuracy": 0.2,
+        "parameters": 10,
+        "operations": 10,
+        "epochs": 1,
+        "seconds": 1.0,
+    }
+    (copy / "data" / "baselines.json").write_text(
+        json.dumps({"operations": 10, "networks": {"net": net}})
+    )
     done = tool(copy, "check.py")
     assert done.returncode == 1
-    for named in ("dense/main/seed-0/run.json: ", "numbers.tex is not what", "04_improved_cnn.ipynb: a code cell has changed",
-                  "05_confusion_fashion_mnist_improved.csv is not the confusion matrix", "figures/05_old.png is written by no notebook", "report.pdf was built from other",
-                  "README.md: the results table", "net: the test accuracy is 0.1 when"):
+    for named in (
+        "dense/main/seed-0/run.json: ",
+        "numbers.tex is not what",
+        "04_improved_cnn.ipynb: a code cell has changed",
+        "05_confusion_fashion_mnist_improved.csv is not the confusion matrix",
+        "figures/05_old.png is written by no notebook",
+        "report.pdf was built from other",
+        "README.md: the results table",
+        "net: the test accuracy is 0.1 when",
+    ):
         assert named in done.stdout, done.stdout
 
 
-def test_check_passes_on_what_is_committed_and_names_a_changed_line_of_lab_but_no_comment(copy):
-    path = copy / "notebooks" / "lab" / "plots.py"
+def test_check_passes_on_what_is_committed_and_names_a_changed_line_of_lab(copy):
+    path = copy / "notebooks" / "lab" / "drawing" / "base.py"
     change(path, "WIDTH = 6.3  # inches", "WIDTH = 6.3  # Inches")
     done = tool(copy, "check.py")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -91,4 +154,7 @@ def test_check_passes_on_what_is_committed_and_names_a_changed_line_of_lab_but_n
     done = tool(copy, "check.py")
     assert done.returncode == 1
     for name in ("01_dataset_exploration", "05_analysis"):
-        assert f"notebooks/{name}.ipynb: the code of notebooks/lab has changed" in done.stdout
+        assert (
+            f"notebooks/{name}.ipynb: the code of notebooks/lab has changed"
+            in done.stdout
+        )

@@ -1,4 +1,5 @@
 """The official data sets in every container, on small stand-ins with the same form."""
+
 import gzip
 import io
 import pickle
@@ -7,8 +8,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from lab import datasets, sources
-from lab.files import LabError, sha256
+
+from lab import datasets
+from lab.plumbing import reading, sources
+from lab.plumbing.files import LabError, sha256
 
 RNG = np.random.default_rng(0)
 CIFAR_LABELS = np.arange(60) % 10
@@ -23,16 +26,34 @@ FASHION_IMAGES = RNG.integers(0, 256, (50, 28, 28, 1), dtype=np.uint8)
 def cifar_batches(binary=False):
     """{file name: content} of six batches of ten images."""
     rows = CIFAR_IMAGES.transpose(0, 3, 1, 2).reshape(6, 10, 3072)
-    batches = zip(sources.CIFAR10_PICKLES, rows, CIFAR_LABELS.reshape(6, 10))
+    batches = zip(
+        sources.CIFAR10_PICKLES, rows, CIFAR_LABELS.reshape(6, 10), strict=True
+    )
     if binary:
-        return {f"{name}.bin": np.c_[labels.astype(np.uint8), data].tobytes() for name, data, labels in batches}
-    return {name: pickle.dumps({b"data": data, b"labels": labels.tolist()}, protocol=3) for name, data, labels in batches}
+        return {
+            f"{name}.bin": np.c_[labels.astype(np.uint8), data].tobytes()
+            for name, data, labels in batches
+        }
+    return {
+        name: pickle.dumps({b"data": data, b"labels": labels.tolist()}, protocol=3)
+        for name, data, labels in batches
+    }
 
 
 def fer_table(header="emotion,pixels,Usage", rows=None):
-    lines = [header.replace("Usage", " Usage").replace("pixels", " pixels") if header.startswith("emotion,U") else header]
+    lines = [
+        (
+            header.replace("Usage", " Usage").replace("pixels", " pixels")
+            if header.startswith("emotion,U")
+            else header
+        )
+    ]
     for i in rows if rows is not None else range(30):
-        cells = {"emotion": str(FER_LABELS[i]), "pixels": " ".join(map(str, FER_IMAGES[i].ravel())), "Usage": FER_USAGES[i]}
+        cells = {
+            "emotion": str(FER_LABELS[i]),
+            "pixels": " ".join(map(str, FER_IMAGES[i].ravel())),
+            "Usage": FER_USAGES[i],
+        }
         lines.append(",".join(cells[column] for column in header.split(",")))
     return "\n".join(lines).encode() + b"\n"
 
@@ -56,31 +77,57 @@ def zipped(files):
 
 
 def idx(array):
-    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.astype(np.uint8).tobytes()
+    return (
+        bytes([0, 0, 8, array.ndim])
+        + np.array(array.shape, ">u4").tobytes()
+        + array.astype(np.uint8).tobytes()
+    )
 
 
 def fashion_files(packed=True):
-    arrays = [FASHION_IMAGES[:40, ..., 0], FASHION_LABELS[:40], FASHION_IMAGES[40:, ..., 0], FASHION_LABELS[40:]]
+    arrays = [
+        FASHION_IMAGES[:40, ..., 0],
+        FASHION_LABELS[:40],
+        FASHION_IMAGES[40:, ..., 0],
+        FASHION_LABELS[40:],
+    ]
     names = [name if packed else name[:-3] for name in sources.FASHION_MNIST_FILES]
-    return {name: gzip.compress(idx(array)) if packed else idx(array) for name, array in zip(names, arrays)}
+    return {
+        name: gzip.compress(idx(array)) if packed else idx(array)
+        for name, array in zip(names, arrays, strict=True)
+    }
 
 
 @pytest.fixture
 def raw(tmp_path, monkeypatch):
-    """An empty raw folder and cache; the stand-ins are the published content; no network."""
+    """An empty raw folder and cache; the stand-ins are the published content; no
+    network.
+    """
+
     def offline(path, urls, *_):
         raise LabError("no network")
 
     monkeypatch.setenv("LAB_DATA", str(tmp_path / "raw"))
-    monkeypatch.setattr(datasets, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(reading, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(sources, "fetch", offline)
     monkeypatch.setattr(sources, "kaggle", lambda handle: None)
-    monkeypatch.setattr(sources, "CIFAR10_PICKLES", {k: sha256(v) for k, v in cifar_batches().items()})
-    for name, images, labels in (("cifar10", CIFAR_IMAGES, CIFAR_LABELS), ("fer2013", FER_IMAGES, FER_LABELS),
-                                 ("fashion_mnist", FASHION_IMAGES, FASHION_LABELS)):
-        digest = datasets.content_hash(images, labels)
-        monkeypatch.setitem(datasets.KNOWN, name, datasets.replace(datasets.KNOWN[name], sha256=digest))
-    monkeypatch.setattr(datasets, "read_splits", lambda known: {"training": [0], "validation": [1], "test": [2]})
+    monkeypatch.setattr(
+        sources, "CIFAR10_PICKLES", {k: sha256(v) for k, v in cifar_batches().items()}
+    )
+    for name, images, labels in (
+        ("cifar10", CIFAR_IMAGES, CIFAR_LABELS),
+        ("fer2013", FER_IMAGES, FER_LABELS),
+        ("fashion_mnist", FASHION_IMAGES, FASHION_LABELS),
+    ):
+        digest = reading.content_hash(images, labels)
+        monkeypatch.setitem(
+            datasets.KNOWN, name, datasets.replace(datasets.KNOWN[name], sha256=digest)
+        )
+    monkeypatch.setattr(
+        reading,
+        "read_splits",
+        lambda known: {"training": [0], "validation": [1], "test": [2]},
+    )
     (tmp_path / "raw").mkdir()
     return tmp_path / "raw"
 
@@ -93,20 +140,77 @@ def put(raw, files, folder="."):
 
 SHAPES = {
     "fashion idx.gz": ("fashion_mnist", lambda: fashion_files()),
-    "fashion in a folder": ("fashion_mnist", lambda: {f"fashion-mnist/{k}": v for k, v in fashion_files().items()}),
-    "fashion unpacked": ("fashion_mnist", lambda: {f"FashionMNIST/raw/{k}": v for k, v in fashion_files(packed=False).items()}),
-    "cifar python folder": ("cifar10", lambda: {f"cifar-10-batches-py/{k}": v for k, v in cifar_batches().items()}),
-    "cifar binary folder": ("cifar10", lambda: {f"cifar-10-batches-bin/{k}": v for k, v in cifar_batches(True).items()}),
-    "cifar python archive": ("cifar10", lambda: {"cifar-10-python.tar.gz": tar(cifar_batches(), "cifar-10-batches-py/")}),
-    "cifar binary archive": ("cifar10", lambda: {"cifar-10-binary.tar.gz": tar(cifar_batches(True), "cifar-10-batches-bin/")}),
+    "fashion in a folder": (
+        "fashion_mnist",
+        lambda: {f"fashion-mnist/{k}": v for k, v in fashion_files().items()},
+    ),
+    "fashion unpacked": (
+        "fashion_mnist",
+        lambda: {
+            f"FashionMNIST/raw/{k}": v for k, v in fashion_files(packed=False).items()
+        },
+    ),
+    "cifar python folder": (
+        "cifar10",
+        lambda: {f"cifar-10-batches-py/{k}": v for k, v in cifar_batches().items()},
+    ),
+    "cifar binary folder": (
+        "cifar10",
+        lambda: {
+            f"cifar-10-batches-bin/{k}": v for k, v in cifar_batches(True).items()
+        },
+    ),
+    "cifar python archive": (
+        "cifar10",
+        lambda: {
+            "cifar-10-python.tar.gz": tar(cifar_batches(), "cifar-10-batches-py/")
+        },
+    ),
+    "cifar binary archive": (
+        "cifar10",
+        lambda: {
+            "cifar-10-binary.tar.gz": tar(cifar_batches(True), "cifar-10-batches-bin/")
+        },
+    ),
     "fer csv": ("fer2013", lambda: {"fer2013.csv": fer_table()}),
     "fer upper case": ("fer2013", lambda: {"Data/FER2013.CSV": fer_table()}),
-    "fer icml": ("fer2013", lambda: {"icml_face_data.csv": fer_table("emotion,Usage,pixels")}),
-    "fer shuffled usages": ("fer2013", lambda: {"fer2013.csv": fer_table(rows=[*range(25, 30), *range(20), *range(20, 25)])}),
-    "fer windows line ends": ("fer2013", lambda: {"fer2013.csv": fer_table().replace(b"\n", b"\r\n")}),
-    "fer tar": ("fer2013", lambda: {"fer2013.tar.gz": tar({"README": b"hello", "fer2013.csv": fer_table()}, "fer2013/")}),
-    "fer zip": ("fer2013", lambda: {"archive.zip": zipped({"fer2013/fer2013.csv": fer_table()})}),
-    "fer competition": ("fer2013", lambda: {"challenges.zip": zipped({"train.csv": b"x", "fer2013.tar.gz": tar({"fer2013/fer2013.csv": fer_table()})})}),
+    "fer icml": (
+        "fer2013",
+        lambda: {"icml_face_data.csv": fer_table("emotion,Usage,pixels")},
+    ),
+    "fer shuffled usages": (
+        "fer2013",
+        lambda: {
+            "fer2013.csv": fer_table(rows=[*range(25, 30), *range(20), *range(20, 25)])
+        },
+    ),
+    "fer windows line ends": (
+        "fer2013",
+        lambda: {"fer2013.csv": fer_table().replace(b"\n", b"\r\n")},
+    ),
+    "fer tar": (
+        "fer2013",
+        lambda: {
+            "fer2013.tar.gz": tar(
+                {"README": b"hello", "fer2013.csv": fer_table()}, "fer2013/"
+            )
+        },
+    ),
+    "fer zip": (
+        "fer2013",
+        lambda: {"archive.zip": zipped({"fer2013/fer2013.csv": fer_table()})},
+    ),
+    "fer competition": (
+        "fer2013",
+        lambda: {
+            "challenges.zip": zipped(
+                {
+                    "train.csv": b"x",
+                    "fer2013.tar.gz": tar({"fer2013/fer2013.csv": fer_table()}),
+                }
+            )
+        },
+    ),
 }
 
 
@@ -115,9 +219,14 @@ def test_every_shape_gives_the_same_arrays(raw, shape):
     name, files = SHAPES[shape]
     put(raw, files())
     dataset = datasets.load(name)
-    expected = {"cifar10": (CIFAR_IMAGES, CIFAR_LABELS), "fer2013": (FER_IMAGES, FER_LABELS),
-                "fashion_mnist": (FASHION_IMAGES, FASHION_LABELS)}[name]
-    assert np.array_equal(dataset.images, expected[0]) and np.array_equal(dataset.labels, expected[1])
+    expected = {
+        "cifar10": (CIFAR_IMAGES, CIFAR_LABELS),
+        "fer2013": (FER_IMAGES, FER_LABELS),
+        "fashion_mnist": (FASHION_IMAGES, FASHION_LABELS),
+    }[name]
+    assert np.array_equal(dataset.images, expected[0]) and np.array_equal(
+        dataset.labels, expected[1]
+    )
     assert dataset.images.dtype == np.uint8 and dataset.labels.dtype == np.int64
 
 
@@ -126,9 +235,11 @@ def test_the_cache_is_used_and_rebuilt_when_damaged(raw, monkeypatch):
     datasets.load("fer2013")
     (raw / "fer2013.csv").rename(raw / "away")
     dataset = datasets.load("fer2013")
-    assert isinstance(dataset.images, np.memmap) and np.array_equal(dataset.images, FER_IMAGES)
+    assert isinstance(dataset.images, np.memmap) and np.array_equal(
+        dataset.images, FER_IMAGES
+    )
     (raw / "away").rename(raw / "fer2013.csv")
-    stored = datasets.CACHE / "fer2013" / "images.npy"
+    stored = reading.CACHE / "fer2013" / "images.npy"
     for damage in (stored.read_bytes()[:1000], stored.read_bytes()[:-1] + b"!", b""):
         stored.write_bytes(damage)
         assert np.array_equal(datasets.load("fer2013").images, FER_IMAGES)
@@ -145,13 +256,24 @@ def test_other_content_is_refused_with_the_place(raw, capsys):
     put(raw, {"fer2013.csv": fer_table(rows=range(29))})
     assert not datasets.load("fer2013").available
     said = capsys.readouterr().out
-    assert "FER2013 is skipped" in said and "fer2013.csv holds other images" in said and "1. With a free Kaggle" in said
+    assert (
+        "FER2013 is skipped" in said
+        and "fer2013.csv holds other images" in said
+        and "1. With a free Kaggle" in said
+    )
 
 
-@pytest.mark.parametrize("content, reason", [
-    (fer_table()[:-100], "damaged in line 31"), (b"a,b\n1,2\n", "no columns emotion, Usage and pixels"),
-    (fer_table().replace(b" 7", b" 777", 1), "damaged in line"), (fer_table() + b"3,1 2 x,Training\n", "damaged in line 32"),
-    (b"", "no columns"), (b"\xff\xfe<html>", "no columns")])
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (fer_table()[:-100], "damaged in line 31"),
+        (b"a,b\n1,2\n", "no columns emotion, Usage and pixels"),
+        (fer_table().replace(b" 7", b" 777", 1), "damaged in line"),
+        (fer_table() + b"3,1 2 x,Training\n", "damaged in line 32"),
+        (b"", "no columns"),
+        (b"\xff\xfe<html>", "no columns"),
+    ],
+)
 def test_a_damaged_table_names_the_line(raw, capsys, content, reason):
     put(raw, {"fer2013.csv": content})
     assert not datasets.load("fer2013").available
@@ -159,7 +281,13 @@ def test_a_damaged_table_names_the_line(raw, capsys, content, reason):
 
 
 def test_a_damaged_container_is_said_and_the_next_one_used(raw):
-    put(raw, {"cifar-10-python.tar.gz": tar(cifar_batches())[:-5000], "cifar-10-binary.tar.gz": tar(cifar_batches(True))})
+    put(
+        raw,
+        {
+            "cifar-10-python.tar.gz": tar(cifar_batches())[:-5000],
+            "cifar-10-binary.tar.gz": tar(cifar_batches(True)),
+        },
+    )
     assert datasets.load("cifar10").available
 
 
@@ -207,11 +335,20 @@ def test_no_pickle_is_read_before_its_hash_matches(raw, monkeypatch, capsys):
     evil = cifar_batches() | {"data_batch_3": pickle.dumps(Evil())}
     put(raw, {"cifar-10-python.tar.gz": tar({"data_batch_3": evil["data_batch_3"]})})
     assert not datasets.load("cifar10").available
-    assert "data_batch_3 is damaged or not the published file" in capsys.readouterr().out
+    assert (
+        "data_batch_3 is damaged or not the published file" in capsys.readouterr().out
+    )
 
 
-@pytest.mark.parametrize("content", [pickle.dumps(Evil()), pickle.dumps(print), pickle.dumps(np.array([print], dtype=object)),
-                                     pickle.dumps(np.load)])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps(Evil()),
+        pickle.dumps(print),
+        pickle.dumps(np.array([print], dtype=object)),
+        pickle.dumps(np.load),
+    ],
+)
 def test_the_unpickler_builds_arrays_and_nothing_else(content):
     with pytest.raises(pickle.UnpicklingError, match="asks for"):
         sources.ArraysOnly(io.BytesIO(content)).load()
@@ -233,12 +370,23 @@ def link_in_zip():
 
 
 TABLE = fer_table()
-@pytest.mark.parametrize("name, content", [
-    ("fer2013.tar.gz", tar({"../fer2013.csv": TABLE})), ("fer2013.tar.gz", tar({"/fer2013.csv": TABLE})),
-    ("fer2013.tar.gz", tar({"a/../../fer2013.csv": TABLE})), ("fer2013.tar.gz", linked("fer2013.csv", tarfile.SYMTYPE)),
-    ("fer2013.tar.gz", linked("fer2013.csv", tarfile.LNKTYPE)), ("fer2013.tar.gz", linked("fer2013.csv", tarfile.FIFOTYPE)),
-    ("a.zip", zipped({"../fer2013.csv": TABLE})), ("a.zip", zipped({"/fer2013.csv": TABLE})),
-    ("a.zip", zipped({"C:\\fer2013.csv": TABLE})), ("a.zip", link_in_zip())])
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("fer2013.tar.gz", tar({"../fer2013.csv": TABLE})),
+        ("fer2013.tar.gz", tar({"/fer2013.csv": TABLE})),
+        ("fer2013.tar.gz", tar({"a/../../fer2013.csv": TABLE})),
+        ("fer2013.tar.gz", linked("fer2013.csv", tarfile.SYMTYPE)),
+        ("fer2013.tar.gz", linked("fer2013.csv", tarfile.LNKTYPE)),
+        ("fer2013.tar.gz", linked("fer2013.csv", tarfile.FIFOTYPE)),
+        ("a.zip", zipped({"../fer2013.csv": TABLE})),
+        ("a.zip", zipped({"/fer2013.csv": TABLE})),
+        ("a.zip", zipped({"C:\\fer2013.csv": TABLE})),
+        ("a.zip", link_in_zip()),
+    ],
+)
 def test_paths_that_leave_the_archive_and_links_are_refused(raw, capsys, name, content):
     put(raw, {name: content})
     before = sorted(raw.parent.rglob("*"))
@@ -247,9 +395,16 @@ def test_paths_that_leave_the_archive_and_links_are_refused(raw, capsys, name, c
     assert sorted(raw.parent.rglob("*")) == before
 
 
-@pytest.mark.parametrize("name, content", [
-    ("fer2013.tar.gz", tar({"big": b"0" * 3_000_000, "fer2013.csv": TABLE})),
-    ("a.zip", zipped({"fer2013.csv": b"emotion,pixels,Usage\n" + b"0" * 3_000_000}))])
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("fer2013.tar.gz", tar({"big": b"0" * 3_000_000, "fer2013.csv": TABLE})),
+        (
+            "a.zip",
+            zipped({"fer2013.csv": b"emotion,pixels,Usage\n" + b"0" * 3_000_000}),
+        ),
+    ],
+)
 def test_a_bomb_is_refused(raw, capsys, monkeypatch, name, content):
     monkeypatch.setattr(sources, "LARGEST", 1 << 21)
     assert len(content) < 1 << 19
@@ -260,10 +415,20 @@ def test_a_bomb_is_refused(raw, capsys, monkeypatch, name, content):
 
 @pytest.mark.parametrize("cut", [1, 10, 100, 1000, -1])
 def test_truncated_archives_are_one_sentence(raw, capsys, cut):
-    put(raw, {"fer2013.tar.gz": tar({"fer2013.csv": TABLE})[:cut], "b.zip": zipped({"fer2013.csv": TABLE})[:cut]})
+    put(
+        raw,
+        {
+            "fer2013.tar.gz": tar({"fer2013.csv": TABLE})[:cut],
+            "b.zip": zipped({"fer2013.csv": TABLE})[:cut],
+        },
+    )
     datasets.load("fer2013")
     said = capsys.readouterr().out
-    assert "Traceback" not in said and (cut == -1 or "fer2013.tar.gz is damaged" in said) and "b.zip is damaged" in said
+    assert (
+        "Traceback" not in said
+        and (cut == -1 or "fer2013.tar.gz is damaged" in said)
+        and "b.zip is damaged" in said
+    )
 
 
 def test_fer2013_as_jpeg_is_a_data_set_of_its_own(raw, capsys):
@@ -271,15 +436,29 @@ def test_fer2013_as_jpeg_is_a_data_set_of_its_own(raw, capsys):
 
     for i, usage in enumerate(FER_USAGES * 3):
         emotion = datasets.KNOWN["fer2013"].classes[i % 7]
-        path = raw / "msambare" / ("train" if usage == "Training" else "test") / emotion / f"{usage}_{i:05d}.jpg"
+        path = (
+            raw
+            / "msambare"
+            / ("train" if usage == "Training" else "test")
+            / emotion
+            / f"{usage}_{i:05d}.jpg"
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(RNG.integers(0, 256, (48, 48), dtype=np.uint8)).save(path)
     dataset = datasets.load("fer2013")
     assert "data set of its own" in capsys.readouterr().out
-    assert dataset.name == "fer2013_jpeg" and dataset.classes == datasets.KNOWN["fer2013"].classes
-    assert dataset.shape == (48, 48, 1) and [len(dataset.splits[s]) for s in datasets.SPLITS] == [60, 15, 15]
+    assert (
+        dataset.name == "fer2013_jpeg"
+        and dataset.classes == datasets.KNOWN["fer2013"].classes
+    )
+    assert dataset.shape == (48, 48, 1) and [
+        len(dataset.splits[s]) for s in reading.SPLITS
+    ] == [60, 15, 15]
     assert "official" in dataset.division
     for path in raw.rglob("*.jpg"):
         path.rename(path.with_name("im" + path.name.split("_")[1]))
     dataset = datasets.load("fer2013_jpeg")
-    assert "validation drawn from training" in dataset.division and len(dataset.splits["test"]) == 30
+    assert (
+        "validation drawn from training" in dataset.division
+        and len(dataset.splits["test"]) == 30
+    )

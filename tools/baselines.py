@@ -1,59 +1,84 @@
-"""What a student would otherwise pick, given as much time as our improved network: two well-known networks on CIFAR-10.
+"""Train two well-known networks on CIFAR-10, as long as our improved network took.
 
-usage: baselines.py [MINUTES]     trains each for MINUTES, without them as long as our runs took; writes data/baselines.json
+They are what a student would otherwise pick. Both are rebuilt from their published
+descriptions, and trained on our training split with plain `model.fit`, one seed each;
+the test images are opened when the time is over. Seconds count from the first step
+after compilation, as ours do.
 
-A network that data/baselines.json holds already, from the same machine and after as many seconds, is not trained again.
+- The CNN of the TensorFlow tutorial (tensorflow.org/tutorials/images/cnn): Adam, batch
+  size 32.
+- ResNet-20 of the Keras examples (cifar10_resnet.py, version 1): Adam, batch size 32,
+  L2, shifts by a tenth and flips, and a learning rate that falls after 40, 60, 80 and
+  90 % of the time.
 
-Both are rebuilt from their published descriptions, and trained on our training split with plain
-`model.fit`, one seed each; the test images are opened when the time is over. Seconds count from the
-first step after compilation, as ours do.
-
-- The CNN of the TensorFlow tutorial (tensorflow.org/tutorials/images/cnn): Adam, batch size 32.
-- ResNet-20 of the Keras examples (cifar10_resnet.py, version 1): Adam, batch size 32, L2, shifts by
-  a tenth and flips, and a learning rate that falls after 40, 60, 80 and 90 % of the time.
+What they reached is written into data/baselines.json. A network that this file holds
+already, from the same machine and after as many seconds, is not trained again.
 """
+
 import interrupt  # noqa: F401
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "notebooks"))
-from lab import datasets, models, training  # noqa: E402
-from lab.augmentation import augment  # noqa: E402
-from lab.backend import batches, environment, keras  # noqa: E402
-from lab.files import write  # noqa: E402
-from lab.fingerprint import operations  # noqa: E402
-from lab.runs import read  # noqa: E402
-from lab.screen import Line, clock  # noqa: E402
-from notebooks import guarded  # noqa: E402
+from lab import datasets, models, training
+from lab.methods.augmentation import augment
+from lab.plumbing import backend
+from lab.plumbing.backend import batches, environment, keras
+from lab.plumbing.files import write
+from lab.plumbing.fingerprint import operations
+from lab.plumbing.screen import Line, clock
+from lab.runs import read
+from notebooks import guarded
 
+ROOT = Path(__file__).resolve().parents[1]
 layers = keras.layers
 BATCH = 32
-FALLS = ((0.9, 5e-7), (0.8, 1e-6), (0.6, 1e-5), (0.4, 1e-4), (0, 1e-3))  # share of the time, learning rate from there
+# The share of the time that is over, and the learning rate from there.
+FALLS = ((0.9, 5e-7), (0.8, 1e-6), (0.6, 1e-5), (0.4, 1e-4), (0, 1e-3))
 
 
 def tutorial(images):
     """Return the CNN of the TensorFlow tutorial, compiled. 122,570 parameters."""
-    model = keras.Sequential([
-        keras.Input(images.shape[1:]), layers.Rescaling(1 / 255),
-        layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(),
-        layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(),
-        layers.Conv2D(64, 3, activation="relu"), layers.Flatten(),
-        layers.Dense(64, activation="relu"), layers.Dense(10)])
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    model = keras.Sequential(
+        [
+            keras.Input(images.shape[1:]),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu"),
+            layers.Dense(10),
+        ]
+    )
+    model.compile(
+        "adam",
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
     return model
 
 
 def resnet20(images):
-    """Return ResNet-20, version 1, of the Keras examples, compiled. 274,442 parameters without the mean image."""
+    """Return ResNet-20, version 1, of the Keras examples, compiled. 274,442 parameters
+    without the mean image.
+    """
+
     def convolve(x, filters, size=3, strides=1):
-        return layers.Conv2D(filters, size, strides, padding="same", kernel_initializer="he_normal",
-                             kernel_regularizer=keras.regularizers.L2(1e-4))(x)
+        return layers.Conv2D(
+            filters,
+            size,
+            strides,
+            padding="same",
+            kernel_initializer="he_normal",
+            kernel_regularizer=keras.regularizers.L2(1e-4),
+        )(x)
 
     def normalise(x):
         return layers.BatchNormalization()(x)
@@ -72,35 +97,54 @@ def resnet20(images):
                 x = convolve(x, filters, size=1, strides=2)
             x = layers.ReLU()(layers.Add()([x, y]))
     x = layers.Flatten()(layers.AveragePooling2D(8)(x))
-    model = keras.Model(inputs, layers.Dense(10, activation="softmax", kernel_initializer="he_normal")(x))
-    model.compile(keras.optimizers.Adam(FALLS[-1][1]), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model = keras.Model(
+        inputs,
+        layers.Dense(10, activation="softmax", kernel_initializer="he_normal")(x),
+    )
+    model.compile(
+        keras.optimizers.Adam(FALLS[-1][1]),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
     return model
 
 
+# The function that builds a network, its augmentation, and whether its rate falls.
 BASELINES = {
-    "CNN of the TensorFlow tutorial": (tutorial, None, False),  # function, augmentation, does the rate fall
+    "CNN of the TensorFlow tutorial": (tutorial, None, False),
     "ResNet-20 of the Keras examples": (resnet20, {"flip": True, "shift": 3}, True),
 }
 
 
 def train(name, images, labels, seconds, line):
-    """Return a baseline trained for `seconds`, with its epochs and seconds; an epoch that would end too late is not begun."""
+    """Return a baseline trained for `seconds`, with its epochs and seconds; an epoch
+    that would end too late is not begun.
+    """
     function, changes, falling = BASELINES[name]
     keras.utils.set_random_seed(0)
     model, rng = function(images), np.random.default_rng(0)
     model.optimizer.build(model.trainable_variables)
-    training.warm_up(model, model.variables + model.optimizer.variables, BATCH, images, labels)
+    variables = model.variables + model.optimizer.variables
+    options = {"shuffle": False, "verbose": 0}
+    backend.warm_up(model, variables, BATCH, images, labels, options)
     epochs, gone, longest = 0, 0.0, 0.0
     while gone + longest <= seconds:
         start = time.perf_counter()
         if falling:
-            model.optimizer.learning_rate = next(rate for share, rate in FALLS if gone >= share * seconds)
+            model.optimizer.learning_rate = next(
+                rate for share, rate in FALLS if gone >= share * seconds
+            )
         order = rng.permutation(len(images))
         seen = augment(images[order], rng, **changes) if changes else images[order]
-        logs = model.fit(**batches(BATCH, seen, labels[order]), shuffle=False, verbose=0).history
+        logs = model.fit(
+            **batches(BATCH, seen, labels[order]), shuffle=False, verbose=0
+        ).history
         took = time.perf_counter() - start
         epochs, gone, longest = epochs + 1, gone + took, max(longest, took)
-        line.show(f"{name}: {epochs} epochs, {clock(gone)} of {clock(seconds)}; training accuracy {logs['accuracy'][0]:.1%}")
+        line.show(
+            f"{name}: {epochs} epochs, {clock(gone)} of {clock(seconds)}; training"
+            f" accuracy {logs['accuracy'][0]:.1%}"
+        )
     return model, epochs, gone
 
 
@@ -114,31 +158,71 @@ def accuracy(said, labels):
     return float(np.mean(np.array(list(said), int) == labels))
 
 
+def parser():
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "minutes",
+        nargs="?",
+        type=float,
+        metavar="MINUTES",
+        help="train each for so long; without it as long as our runs took",
+    )
+    return made
+
+
 def main(minutes=None):
     """Train the baselines, print and write what they reached."""
     dataset = datasets.load("cifar10")
-    records = [run.record for run in map(read, sorted((ROOT / "data" / "runs" / "cifar10" / "improved" / "main").glob("seed-*"))) if run]
-    seconds = 60 * minutes if minutes else float(np.mean([record["seconds"]["train"] for record in records]))
+    folder = ROOT / "data" / "runs" / "cifar10" / "improved" / "main"
+    records = [run.record for run in map(read, sorted(folder.glob("seed-*"))) if run]
+    seconds = (
+        60 * minutes
+        if minutes
+        else float(np.mean([record["seconds"]["train"] for record in records]))
+    )
     images, labels = dataset.split("training")
     path = ROOT / "data" / "baselines.json"
     ours = training.build(models.build_improved, dataset, models.improved_recipe, 0)
-    found = {"environment": environment(), "seconds": round(seconds), "operations": operations(ours), "networks": {}}
+    found = {
+        "environment": environment(),
+        "seconds": round(seconds),
+        "operations": operations(ours),
+        "networks": {},
+    }
     before = json.loads(path.read_text()) if path.exists() else {}
-    if all(before.get(key) == found[key] for key in ("environment", "seconds", "operations")):
+    if all(
+        before.get(key) == found[key]
+        for key in ("environment", "seconds", "operations")
+    ):
         found["networks"] = before["networks"]
     for name in [name for name in BASELINES if name not in found["networks"]]:
         line = Line()
         model, epochs, gone = train(name, images, labels, seconds, line)
-        said = {split: "".join(map(str, answers(model, dataset.split(split)[0]))) for split in ("validation", "test")}
+        said = {
+            split: "".join(map(str, answers(model, dataset.split(split)[0])))
+            for split in ("validation", "test")
+        }
         found["networks"][name] = one = {
-            "parameters": model.count_params(), "operations": operations(model), "epochs": epochs, "seconds": round(gone, 1),
-            "images_per_second": round(epochs * len(images) / gone)}
-        one |= {f"{split}_accuracy": accuracy(said[split], dataset.split(split)[1]) for split in said} | {
-            f"{split}_answers": said[split] for split in said}
-        line.show(f"{name}: {one['parameters']:,} parameters, {epochs} epochs in {clock(gone)}, "
-                  f"test accuracy {one['test_accuracy']:.1%}", last=True)
+            "parameters": model.count_params(),
+            "operations": operations(model),
+            "epochs": epochs,
+            "seconds": round(gone, 1),
+            "images_per_second": round(epochs * len(images) / gone),
+        }
+        one |= {
+            f"{split}_accuracy": accuracy(said[split], dataset.split(split)[1])
+            for split in said
+        } | {f"{split}_answers": said[split] for split in said}
+        line.show(
+            f"{name}: {one['parameters']:,} parameters, {epochs} epochs in"
+            f" {clock(gone)}, test accuracy {one['test_accuracy']:.1%}",
+            last=True,
+        )
         write(path, json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    guarded(main, *map(float, sys.argv[1:2]))
+    guarded(main, parser().parse_args().minutes)

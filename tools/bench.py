@@ -1,15 +1,16 @@
-"""How fast the training engine is, on this machine.
+"""Measure how fast the training engine is on this machine, and print a table.
 
-usage: bench.py      prints a table; takes about seven minutes on two CPU cores
-
-The two-convolution network is trained on random pictures of CIFAR-10's size, by `lab.training` and
-by plain `model.fit` in turn, in one process, after a warm-up of both. Ours includes shuffling,
-augmentation, validation and the checkpoints from which it could resume. Other work on the machine
-only ever adds time, so the fastest round counts. Then the improved network's training beside what the
-machine can multiply at most, and the speed of the demo.
+The two-convolution network is trained on random pictures of CIFAR-10's size, by
+`lab.training` and by plain `model.fit` in turn, in one process, after a warm-up of
+both. Ours includes shuffling, augmentation, validation and the checkpoints from which
+it could resume. Other work on the machine only ever adds time, so the fastest round
+counts. Then come the improved network's training beside what the machine can multiply
+at most, and the speed of the demo.
 """
+
 import interrupt  # noqa: F401
 
+import argparse
 import contextlib
 import importlib.util
 import socket
@@ -25,17 +26,17 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "notebooks"))
-from lab import datasets, faces, models, training  # noqa: E402
-from lab.backend import batches, environment, keras  # noqa: E402
-from lab.files import LabError  # noqa: E402
-from lab.fingerprint import operations  # noqa: E402
-from lab.jobs import Job  # noqa: E402
-from lab.prediction import Predictor  # noqa: E402
-from lab.runs import Checkpoints  # noqa: E402
-from notebooks import guarded  # noqa: E402
+from apps import faces
+from lab import datasets, models, training
+from lab.plumbing.backend import batches, environment, keras
+from lab.plumbing.checkpoints import Checkpoints
+from lab.plumbing.files import LabError
+from lab.plumbing.fingerprint import operations
+from lab.prediction import Predictor
+from lab.recipes import Job
+from notebooks import guarded
 
+ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 3
 EPOCHS = 3
 
@@ -43,9 +44,16 @@ EPOCHS = 3
 def pictures(training=18_000, validation=2_000):
     """Return a Dataset of random pictures of CIFAR-10's size."""
     rng, total = np.random.default_rng(0), training + validation
-    return replace(datasets.KNOWN["cifar10"], name="random", images=rng.integers(0, 256, (total, 32, 32, 3), np.uint8),
-                   labels=rng.integers(0, 10, total),
-                   splits={"training": np.arange(training), "validation": np.arange(training, total)})
+    return replace(
+        datasets.KNOWN["cifar10"],
+        name="random",
+        images=rng.integers(0, 256, (total, 32, 32, 3), np.uint8),
+        labels=rng.integers(0, 10, total),
+        splits={
+            "training": np.arange(training),
+            "validation": np.arange(training, total),
+        },
+    )
 
 
 def timed(function, *arguments, **options):
@@ -56,26 +64,45 @@ def timed(function, *arguments, **options):
 
 
 def throughput(dataset, precision, steps):
-    """Return the images a second of the improved network's training, the fastest of three times `steps` steps, and the
-    operations that an image costs."""
-    recipe, (images, labels) = replace(models.improved_recipe, precision=precision), dataset.split("training")
+    """Return the images a second of the improved network's training, the fastest of
+    three times `steps` steps, and the operations that an image costs.
+    """
+    recipe, (images, labels) = (
+        replace(models.improved_recipe, precision=precision),
+        dataset.split("training"),
+    )
     network = training.build(models.build_improved, dataset, recipe, seed=0)
     training.compile_model(network, recipe, len(images))
     few = images[: steps * recipe.batch_size]
-    fed = batches(recipe.batch_size, few, np.eye(10, dtype="float32")[labels[: len(few)]])
+    fed = batches(
+        recipe.batch_size, few, np.eye(10, dtype="float32")[labels[: len(few)]]
+    )
     network.fit(**fed, shuffle=False, verbose=0)
-    return len(few) / min(timed(network.fit, **fed, shuffle=False, verbose=0) for _ in range(3)), 3 * operations(network)
+    return len(few) / min(
+        timed(network.fit, **fed, shuffle=False, verbose=0) for _ in range(3)
+    ), 3 * operations(network)
 
 
 def product():
     """Return the operations a second of a large matrix product, the fastest of four."""
     square = keras.random.normal((4096, 4096), seed=0)
-    return 2 * 4096**3 / min(timed(lambda: keras.ops.convert_to_numpy(keras.ops.matmul(square, square))) for _ in range(4))
+    return (
+        2
+        * 4096**3
+        / min(
+            timed(lambda: keras.ops.convert_to_numpy(keras.ops.matmul(square, square)))
+            for _ in range(4)
+        )
+    )
 
 
 def demo():
-    """Return the pictures a second of a 640 x 480 video with one face, and the seconds of a single photo."""
-    portrait = np.asarray(Image.fromarray(data.astronaut()).resize((640, 480)))  # of scikit-image, in the public domain
+    """Return the pictures a second of a 640 x 480 video with one face, and the seconds
+    of a single photo.
+    """
+    portrait = np.asarray(
+        Image.fromarray(data.astronaut()).resize((640, 480))
+    )  # of scikit-image, in the public domain
     watcher = faces.Watcher(Predictor("fer2013"))
     film = [np.roll(portrait, 2 * i, axis=1) for i in range(50)]
     watcher.next(film[0])
@@ -84,16 +111,22 @@ def demo():
 
 
 def opening():
-    """Return the seconds from the start of the demo's page until a browser gets it, and until its first network is ready."""
+    """Return the seconds from the start of the demo's page until a browser gets it, and
+    until its first network is ready.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     start, opened = time.perf_counter(), None
     command = [sys.executable, str(ROOT / "tools" / "page.py"), "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as page:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as page:
         try:
             while page.poll() is None and opened is None:
                 with contextlib.suppress(OSError):
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10).close()
+                    urllib.request.urlopen(
+                        f"http://127.0.0.1:{port}", timeout=10
+                    ).close()
                     opened = time.perf_counter() - start
                 time.sleep(0.05)
             if any("ready" in line for line in page.stdout):
@@ -103,51 +136,107 @@ def opening():
     raise LabError("The demo's page does not open: make demo says why.")
 
 
+def parser():
+    """Return the parser of the command line."""
+    return argparse.ArgumentParser(
+        description=__doc__,
+        epilog="It takes about seven minutes on two CPU cores.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def main(dataset):
     """Measure, and print the table."""
     recipe = replace(models.two_conv_recipe, epochs=EPOCHS)
     job = Job(dataset.name, "two_conv", "main", 0, recipe, models.build_two_conv)
-    (images, labels), (seen, seen_labels) = dataset.split("training"), dataset.split("validation")
+    (images, labels), (seen, seen_labels) = (
+        dataset.split("training"),
+        dataset.split("validation"),
+    )
     targets = np.eye(10, dtype="float32")
     plain = training.build(models.build_two_conv, dataset, recipe, seed=0)
     training.compile_model(plain, recipe, len(images))
     own = training.build(models.build_two_conv, dataset, recipe, seed=0)
-    plain.fit(images[:640], targets[labels[:640]], batch_size=recipe.batch_size, verbose=0)
+    plain.fit(
+        images[:640], targets[labels[:640]], batch_size=recipe.batch_size, verbose=0
+    )
     ours, theirs, pipeline, saving = [], [], [], []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
             checkpoints = Checkpoints(Path(folder))
-            state = training.run_epochs(own, (images, labels), dataset, job, checkpoints, lambda text: None)
+            state = training.run_epochs(
+                own, (images, labels), dataset, job, checkpoints, lambda text: None
+            )
             variables = own.variables + own.optimizer.variables
             saving.append(timed(checkpoints.write, variables, state, own.get_weights()))
-            ours.append(sum(row["seconds"] for row in state["history"]) + EPOCHS * saving[-1])
-        theirs.append(timed(plain.fit, images, targets[labels], batch_size=recipe.batch_size, epochs=EPOCHS, verbose=0,
-                            validation_data=(seen, targets[seen_labels]), validation_batch_size=500))
+            ours.append(
+                sum(row["seconds"] for row in state["history"]) + EPOCHS * saving[-1]
+            )
+        theirs.append(
+            timed(
+                plain.fit,
+                images,
+                targets[labels],
+                batch_size=recipe.batch_size,
+                epochs=EPOCHS,
+                verbose=0,
+                validation_data=(seen, targets[seen_labels]),
+                validation_batch_size=500,
+            )
+        )
         pipeline.append(timed(training.one_epoch, images, recipe, 0, 0))
-    epoch, plain_epoch, pipeline, saving = min(ours) / EPOCHS, min(theirs) / EPOCHS, min(pipeline), min(saving)
+    epoch, plain_epoch, pipeline, saving = (
+        min(ours) / EPOCHS,
+        min(theirs) / EPOCHS,
+        min(pipeline),
+        min(saving),
+    )
     rounds = np.array(ours) / theirs
     facts = environment()
-    print(f"\n{facts['device']}, {facts['threads']} threads, Keras {facts['keras']} on {facts['backend']} "
-          f"{facts['backend_version']}; two convolutions, batch size {recipe.batch_size}, {len(images):,} images, "
-          f"{EPOCHS} epochs, the fastest of {ROUNDS} rounds")
+    print(
+        f"\n{facts['device']}, {facts['threads']} threads, Keras {facts['keras']} on"
+        f" {facts['backend']} {facts['backend_version']}; two convolutions, batch size"
+        f" {recipe.batch_size}, {len(images):,} images, {EPOCHS} epochs, the fastest of"
+        f" {ROUNDS} rounds"
+    )
     images_a_second, operations_an_image = throughput(dataset, "float32", steps=4)
     in_bfloat16, _ = throughput(dataset, "mixed_bfloat16", steps=1)
     rate, latency = demo()
-    page = "{:.1f} s after the start, and answers after {:.1f} s".format(*opening()) if importlib.util.find_spec("gradio") else "not installed: make demo installs it"
+    page = (
+        "{:.1f} s after the start, and answers after {:.1f} s".format(*opening())
+        if importlib.util.find_spec("gradio")
+        else "not installed: make demo installs it"
+    )
     for what, value in {
-        "an epoch of lab.training": f"{epoch:.2f} s, {len(images) / epoch:,.0f} images a second",
-        "the same under model.fit": f"{plain_epoch:.2f} s, {len(images) / plain_epoch:,.0f} images a second",
-        "ratio, ours to model.fit": f"{epoch / plain_epoch:.3f} with checkpoints (single rounds {rounds.min():.3f} to {rounds.max():.3f})",
-        "shuffling and augmentation": f"{pipeline:.2f} s, {pipeline / epoch:.1%} of an epoch, done while another is trained",
+        "an epoch of lab.training": (
+            f"{epoch:.2f} s, {len(images) / epoch:,.0f} images a second"
+        ),
+        "the same under model.fit": (
+            f"{plain_epoch:.2f} s, {len(images) / plain_epoch:,.0f} images a second"
+        ),
+        "ratio, ours to model.fit": (
+            f"{epoch / plain_epoch:.3f} with checkpoints (single rounds"
+            f" {rounds.min():.3f} to {rounds.max():.3f})"
+        ),
+        "shuffling and augmentation": (
+            f"{pipeline:.2f} s, {pipeline / epoch:.1%} of an epoch, done while another"
+            " is trained"
+        ),
         "checkpoint": f"{saving:.3f} s, {saving / epoch:.1%} of an epoch",
         "matrix product, 4,096 squared": f"{product() / 1e9:,.0f} GFLOP/s",
-        "training the improved network": f"{images_a_second:,.0f} images a second, {operations_an_image * images_a_second / 1e9:,.0f} GFLOP/s",
+        "training the improved network": (
+            f"{images_a_second:,.0f} images a second,"
+            f" {operations_an_image * images_a_second / 1e9:,.0f} GFLOP/s"
+        ),
         "the same in mixed bfloat16": f"{in_bfloat16:,.0f} images a second",
-        "faces in a video, 640 x 480": f"{rate:.0f} pictures a second; a single photo {1000 * latency:.0f} ms",
+        "faces in a video, 640 x 480": (
+            f"{rate:.0f} pictures a second; a single photo {1000 * latency:.0f} ms"
+        ),
         "the demo's page opens": page,
     }.items():
         print(f"{what:30} {value}")
 
 
 if __name__ == "__main__":
+    parser().parse_args()
     guarded(lambda: main(pictures()))

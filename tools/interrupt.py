@@ -1,4 +1,7 @@
-"""Imported first: Ctrl-C ends a command with one line, also while libraries are being loaded."""
+"""Imported first: Ctrl-C ends a command with one line, also while libraries are being
+loaded.
+"""
+
 import os
 import signal
 import sys
@@ -8,7 +11,9 @@ STOPPED = "\nStopped. What was finished is kept: the same command goes on from t
 
 
 def leave(*_):
-    """Say so and end at once: while they are loaded, libraries would make other errors of Ctrl-C, and nobody hears them."""
+    """Say so and end at once: while they are loaded, libraries would make other errors
+    of Ctrl-C, and nobody hears them.
+    """
     os.write(STDERR, f"{STOPPED}\n".encode())
     os._exit(130)
 
@@ -27,6 +32,8 @@ def hook(kind, error, trace, shown=sys.excepthook):
         shown(kind, error, trace)
 
 
-if os.path.dirname(os.path.abspath(sys.argv[0])) == os.path.dirname(os.path.abspath(__file__)):  # run as a command
+if os.path.dirname(os.path.abspath(sys.argv[0])) == os.path.dirname(
+    os.path.abspath(__file__)
+):  # run as a command
     sys.excepthook = hook
     signal.signal(signal.SIGINT, leave)

@@ -1,12 +1,8 @@
-"""The plan of trainings: list it, and work through it.
+"""The plan of trainings: list it, and work through it."""
 
-usage: plan.py list [PATTERN..]      the jobs: finished, missing, and what the missing would cost here
-       plan.py train [PATTERN..]     train again what matches a pattern such as 'cifar10/improved/*', or all
-       plan.py train missing [PATTERN..]   train what has no finished run
-       plan.py train grader          one seed of each headline network, into build/grader, and a verdict on each
-"""
 import interrupt  # noqa: F401
 
+import argparse
 import itertools
 import json
 import sys
@@ -16,20 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "notebooks"))
-from lab import datasets, training  # noqa: E402
-from lab.backend import batches  # noqa: E402
-from lab.files import write  # noqa: E402
-from lab.fingerprint import operations  # noqa: E402
-from lab.lesson import Lesson  # noqa: E402
-from lab.plan import matching, plan  # noqa: E402
-from lab.runs import read  # noqa: E402
-from notebooks import guarded  # noqa: E402
+from lab import datasets, engine, training
+from lab.lesson import Lesson
+from lab.plan import matching, plan
+from lab.plumbing import reading
+from lab.plumbing.backend import batches
+from lab.plumbing.files import write
+from lab.plumbing.fingerprint import operations
+from lab.runs import Seeds, read
+from notebooks import guarded
 
+ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "data" / "runs"
 BATCH = ROOT / "build" / "retrain.json"  # what is trained again, since when
-TIMED = 2048  # images, at least, that are timed to estimate a cost; three batches, where that is more
+# So many images, at least, are timed to estimate a cost; three batches, where that is
+# more.
+TIMED = 2048
 
 
 def known(job):
@@ -38,28 +36,39 @@ def known(job):
 
 
 def state(job):
-    """Return "finished", "waiting" in data/next for the other seeds, "other" for a run of another recipe, or "missing"."""
-    run = training.stored(job, known(job), RUNS)
+    """Return "finished", "waiting" in data/next for the other seeds, "other" for a run
+    of another recipe, or "missing".
+    """
+    run = engine.stored(job, known(job), RUNS)
     if run:
         return "finished" if run.path.is_relative_to(RUNS) else "waiting"
     return "other" if read(RUNS / job.name) else "missing"
 
 
 def images_of(job):
-    """Return how many images a job trains on in an epoch; those that an audit leaves out are counted."""
+    """Return how many images a job trains on in an epoch; those that an audit leaves
+    out are counted.
+    """
     dataset = known(job)
-    splits = dataset.splits or datasets.read_splits(dataset)
-    return int((len(splits["training"]) + len(splits["validation"]) * bool(job.recipe.fit_on)) * (job.recipe.subset or 1))
+    splits = dataset.splits or reading.read_splits(dataset)
+    return int(
+        (len(splits["training"]) + len(splits["validation"]) * bool(job.recipe.fit_on))
+        * (job.recipe.subset or 1)
+    )
 
 
 def speed(job):
-    """Return (seconds of a training step here, operations of one image) of a job, measured on random images."""
+    """Return (seconds of a training step here, operations of one image) of a job,
+    measured on random images.
+    """
     dataset, recipe = known(job), job.recipe
     network = training.build(job.build, dataset, recipe, job.seed)
     training.compile_model(network, recipe, images_of(job))
     rng, steps = np.random.default_rng(0), max(3, TIMED // recipe.batch_size)
     pixels = rng.integers(0, 256, (steps * recipe.batch_size, *dataset.shape), np.uint8)
-    targets = np.eye(len(dataset.classes), dtype="float32")[rng.integers(0, len(dataset.classes), len(pixels))]
+    targets = np.eye(len(dataset.classes), dtype="float32")[
+        rng.integers(0, len(dataset.classes), len(pixels))
+    ]
     fed = batches(recipe.batch_size, pixels, targets)
     network.fit(**fed, shuffle=False, verbose=0)
     start = time.perf_counter()
@@ -68,26 +77,49 @@ def speed(job):
 
 
 def show(patterns):
-    """Print a line for each network and variant, and what the missing runs would cost here."""
+    """Print a line for each network and variant, and what the missing runs would cost
+    here.
+    """
     jobs, total, measured = matching(plan().values(), patterns or ["*"]), 0.0, {}
-    for name, group in itertools.groupby(jobs, key=lambda job: job.name.rsplit("/", 1)[0]):
+    for name, group in itertools.groupby(
+        jobs, key=lambda job: job.name.rsplit("/", 1)[0]
+    ):
         group = list(group)
         states = {job.seed: state(job) for job in group}
         missing = [job for job in group if states[job.seed] in ("missing", "other")]
-        words = [f"{len(seeds)} {word}" for word in ("finished", "waiting", "other", "missing")
-                 if (seeds := [seed for seed, one in states.items() if one == word])]
+        words = [
+            f"{len(seeds)} {word}"
+            for word in ("finished", "waiting", "other", "missing")
+            if (seeds := [seed for seed, one in states.items() if one == word])
+        ]
         line = f"{name:52} {', '.join(words)}"
         if missing:
             recipe = missing[0].recipe
-            key = (missing[0].build, missing[0].dataset, str(recipe.model_arguments), recipe.batch_size, recipe.precision)
+            key = (
+                missing[0].build,
+                missing[0].dataset,
+                str(recipe.model_arguments),
+                recipe.batch_size,
+                recipe.precision,
+            )
             step, forward = measured[key] = measured.get(key) or speed(missing[0])
             images = images_of(missing[0])
-            seconds = step * -(-images // recipe.batch_size) * recipe.epochs * len(missing)
+            seconds = (
+                step * -(-images // recipe.batch_size) * recipe.epochs * len(missing)
+            )
             cost = 3 * forward * images * recipe.epochs / 1e15
             total += seconds
-            line += f"; {cost:.3g} PFLOP and about {seconds / len(missing) / 60:.1f} minutes a run here"
+            line += (
+                f"; {cost:.3g} PFLOP and about {seconds / len(missing) / 60:.1f}"
+                " minutes a run here"
+            )
         print(line, flush=True)
-    print(f"{len(jobs)} jobs; what is missing would take about {total / 3600:.1f} hours here" if total else f"{len(jobs)} jobs, all finished")
+    print(
+        f"{len(jobs)} jobs; what is missing would take about {total / 3600:.1f} hours"
+        " here"
+        if total
+        else f"{len(jobs)} jobs, all finished"
+    )
 
 
 def batch(patterns):
@@ -104,7 +136,9 @@ def batch(patterns):
 
 
 def train(patterns):
-    """Train what the patterns name, one run after the other, each stored as soon as it is finished."""
+    """Train what the patterns name, one run after the other, each stored as soon as it
+    is finished.
+    """
     jobs = list(plan().values())
     only_missing, folder = patterns[:1] == ["missing"], RUNS
     if patterns == ["grader"]:
@@ -116,28 +150,62 @@ def train(patterns):
     for job in chosen:
         if only_missing and folder == RUNS and state(job) in ("finished", "waiting"):
             continue
-        run = training.stored(job, known(job), RUNS)
-        if not only_missing and run and run.record["finished_at"] >= began:  # before this command was interrupted
-            continue
-        dataset = sets.get(job.dataset) or sets.setdefault(job.dataset, datasets.load(job.dataset))
-        seeds = [one for one in jobs if one.name.rsplit("/", 1)[0] == job.name.rsplit("/", 1)[0]]
+        run = engine.stored(job, known(job), RUNS)
+        if not only_missing and run and run.record["finished_at"] >= began:
+            continue  # it was trained before this command was interrupted
+        dataset = sets.get(job.dataset) or sets.setdefault(
+            job.dataset, datasets.load(job.dataset)
+        )
+        seeds = [
+            one
+            for one in jobs
+            if one.name.rsplit("/", 1)[0] == job.name.rsplit("/", 1)[0]
+        ]
         if not dataset.available:
             print(f"{job.name} is left out: its images are not here.")
             continue
-        runs += training.train([job], dataset, folder, not only_missing, seeds if folder == RUNS else None)
+        runs += engine.train(
+            [job], dataset, folder, not only_missing, seeds if folder == RUNS else None
+        )
     BATCH.unlink(missing_ok=True)
-    print(f"{len(runs)} runs in {folder.relative_to(ROOT)}." + (" Next: make reproduce" if runs and folder == RUNS else ""))
+    print(
+        f"{len(runs)} runs in {folder.relative_to(ROOT)}."
+        + (" Next: make reproduce" if runs and folder == RUNS else "")
+    )
     if folder != RUNS:
-        print(Lesson.normal([[run] for run in runs]).to_string())
+        print(Lesson.normal([Seeds([run]) for run in runs]).to_string())
+
+
+def parser():
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(description=__doc__)
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    text = "list the jobs: finished, missing, and what the missing would cost here"
+    listing = commands.add_parser("list", help=text, description=text)
+    training_again = commands.add_parser(
+        "train",
+        usage="%(prog)s [-h] [missing | grader] [PATTERN ...]",
+        help="train again what the patterns name, or all",
+        description=(
+            "Train again what the patterns name, or all. After the word missing, train"
+            " only what has no finished run. The word grader alone trains one seed of"
+            " each headline network, into build/grader, and gives a verdict on each."
+        ),
+    )
+    for command in (listing, training_again):
+        command.add_argument(
+            "patterns",
+            nargs="*",
+            metavar="PATTERN",
+            help="names of runs, such as 'cifar10/improved/*'; without any, all runs",
+        )
+    return made
 
 
 def main(arguments):
-    if arguments[:1] == ["list"]:
-        show(arguments[1:])
-    elif arguments[:1] == ["train"]:
-        train(arguments[1:])
-    else:
-        sys.exit(__doc__)
+    """Do what the command line asks for."""
+    given = parser().parse_args(arguments)
+    {"list": show, "train": train}[given.command](given.patterns)
 
 
 if __name__ == "__main__":

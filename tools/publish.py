@@ -1,10 +1,8 @@
-"""What is handed in, and what is shown to the world, made of what is committed.
+"""What is handed in, and what is shown to the world, made of what is committed."""
 
-usage: publish.py submission    build/submission/: one notebook that holds all five, and an archive of the report for Overleaf
-       publish.py pages         public/: the notebooks as web pages, the report, and README.md as the page that leads there
-"""
 import interrupt  # noqa: F401
 
+import argparse
 import re
 import shutil
 import sys
@@ -13,51 +11,80 @@ from pathlib import Path
 
 import nbformat
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "notebooks"))
-from lab.files import LabError, relative, write, writing  # noqa: E402
-import notebooks  # noqa: E402
+import notebooks
+from lab.plumbing.files import LabError, relative, write, writing
 
+ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK_LINK = re.compile(r"\[([^\]]*)\]\([^)]*notebooks/\w+\.ipynb\)")
 HAND_BACK = "HAND_BACK_GPU"
-STYLE = """body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 sans-serif; }
-table { border-collapse: collapse; font-size: 0.9rem; } td, th { padding: 0.2rem 0.6rem; border-bottom: 1px solid #ddd; }
-img { max-width: 100%; } .anchor-link { display: none; } code { background: #f4f4f4; } pre { background: #f4f4f4; padding: 0.6rem; overflow: auto; }"""
+STYLE = """
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 1rem/1.5 sans-serif; }
+table { border-collapse: collapse; font-size: 0.9rem; }
+td, th { padding: 0.2rem 0.6rem; border-bottom: 1px solid #ddd; }
+img { max-width: 100%; }
+.anchor-link { display: none; }
+code { background: #f4f4f4; }
+pre { background: #f4f4f4; padding: 0.6rem; overflow: auto; }
+"""
 
 
-# --- one notebook ---------------------------------------------------------------------------
+# --- one notebook
 
 
 def parameters(book):
     """Return {name: value as text} of a notebook's Parameters cell."""
-    return dict(line.split(" = ", 1) for cell in notebooks.tagged(book, "parameters") for line in cell.source.splitlines())
+    return dict(
+        line.split(" = ", 1)
+        for cell in notebooks.tagged(book, "parameters")
+        for line in cell.source.splitlines()
+    )
 
 
 def merged(books):
-    """Return one notebook that holds `books`, {path: notebook}, in order, with one Setup and one Parameters cell.
+    """Return one notebook that holds `books`, {path: notebook}, in order, with one
+    Setup and one Parameters cell.
 
-    A parameter whose value is not the same in all of them gets one name a part, such as SEEDS_02.
+    A parameter whose value is not the same in all of them gets one name a part, such as
+    SEEDS_02.
     """
     values = {}  # {parameter: {number of the part: value}}
     for path, book in books.items():
         for name, value in parameters(book).items():
             values.setdefault(name, {})[path.name[:2]] = value
     varying = {name for name, found in values.items() if len(set(found.values())) > 1}
-    lines = [line for name, found in values.items() for line in (
-        [f"{name}_{number} = {value}" for number, value in found.items()] if name in varying
-        else [f"{name} = {next(iter(found.values()))}"])]
+    lines = [
+        line
+        for name, found in values.items()
+        for line in (
+            [f"{name}_{number} = {value}" for number, value in found.items()]
+            if name in varying
+            else [f"{name} = {next(iter(found.values()))}"]
+        )
+    ]
     explained = dict.fromkeys(  # each sentence once
-        sentence for book in books.values() for cell in book.cells if cell.source.startswith("## Parameters\n")
-        for sentence in re.split(r"(?<=\.) ", cell.source.split("\n\n", 1)[1]))
+        sentence
+        for book in books.values()
+        for cell in book.cells
+        if cell.source.startswith("## Parameters\n")
+        for sentence in re.split(r"(?<=\.) ", cell.source.split("\n\n", 1)[1])
+    )
     about = notebooks.project()
     first = next(iter(books.values()))
     cells = [
         nbformat.v4.new_markdown_cell(
-            f"# {about['title']}\n\n{about['author']}, {about['course']}\n\nThe five notebooks of [the repository]({about['repository']}) "
-            "in one: each is a part, and has its number. Run it from top to bottom.\n\n## Setup\n\nIn Colab the next cell fetches "
-            "the repository; elsewhere it only checks that the helper package `lab` is there."),
+            f"# {about['title']}\n\n{about['author']}, {about['course']}\n\nThe five"
+            f" notebooks of [the repository]({about['repository']}) in one: each is a"
+            " part, and has its number. Run it from top to bottom.\n\n## Setup\n\nIn"
+            " Colab the next cell fetches the repository; elsewhere it only checks"
+            " that the helper package `lab` is there."
+        ),
         *notebooks.tagged(first, "setup"),
-        nbformat.v4.new_markdown_cell("## Parameters\n\n" + " ".join(explained) + " What ends in a number is of that part alone."),
+        nbformat.v4.new_markdown_cell(
+            "## Parameters\n\n"
+            + " ".join(explained)
+            + " What ends in a number is of that part alone."
+        ),
         nbformat.v4.new_code_cell("\n".join(lines), metadata={"tags": ["parameters"]}),
     ]
     for path, book in books.items():
@@ -74,61 +101,93 @@ def merged(books):
 
 
 def part(number, book, varying, last):
-    """Yield the cells of a notebook as a part of the merged one: without Setup, Parameters and links to its neighbours."""
+    """Yield the cells of a notebook as a part of the merged one: without Setup,
+    Parameters and links to its neighbours.
+    """
     for position, cell in enumerate(book.cells):
         tags = cell.metadata.get("tags", [])
-        if {"setup", "parameters"} & set(tags) or cell.source.startswith(("## Setup", "## Parameters")):
+        if {"setup", "parameters"} & set(tags) or cell.source.startswith(
+            ("## Setup", "## Parameters")
+        ):
             continue
         if position == 0:
             cell.source = cell.source.rsplit("\n\n", 1)[0]
         if cell.cell_type == "markdown":
             cell.source = NOTEBOOK_LINK.sub(r"\1", cell.source)
         else:
-            cell.source = re.sub(r"\blesson\.finish\(\w*\)", f"lesson.finish({HAND_BACK})" if last else "lesson.finish()", cell.source)
+            cell.source = re.sub(
+                r"\blesson\.finish\(\w*\)",
+                f"lesson.finish({HAND_BACK})" if last else "lesson.finish()",
+                cell.source,
+            )
             for name in varying:
                 cell.source = re.sub(rf"\b{name}\b", f"{name}_{number}", cell.source)
         yield cell
 
 
-# --- the report as an archive ---------------------------------------------------------------
+# --- the report as an archive
 
 
 def report_files():
     """Return {name in the archive: path} of all that the report is built from."""
     report = ROOT / "report"
-    sources = [report / "report.tex", report / "macros.tex", report / "references.bib",
-               *sorted((report / "sections").glob("*.tex")), *sorted((report / "generated").glob("*.tex"))]
+    sources = [
+        report / "report.tex",
+        report / "macros.tex",
+        report / "references.bib",
+        *sorted((report / "sections").glob("*.tex")),
+        *sorted((report / "generated").glob("*.tex")),
+    ]
     text = "".join(path.read_text() for path in sources)
-    figures = [ROOT / "figures" / f"{name}.pdf" for name in sorted(set(re.findall(r"\\labfigure\{(\w+)\}", text)))]
-    return {str(path.relative_to(report)): path for path in sources} | {f"figures/{path.name}": path for path in figures}
+    figures = [
+        ROOT / "figures" / f"{name}.pdf"
+        for name in sorted(set(re.findall(r"\\labfigure\{(\w+)\}", text)))
+    ]
+    return {str(path.relative_to(report)): path for path in sources} | {
+        f"figures/{path.name}": path for path in figures
+    }
 
 
 def archive(target, files):
     """Write a zip archive of {name: path}; the same files give the same archive."""
-    with writing(target) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as packed:
+    with (
+        writing(target) as unfinished,
+        zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
         for name, path in files.items():
-            packed.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), path.read_bytes(), zipfile.ZIP_DEFLATED)
+            packed.writestr(
+                zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)),
+                path.read_bytes(),
+                zipfile.ZIP_DEFLATED,
+            )
 
 
 def submission():
-    """Write what is handed in. Raises LabError where a notebook's outputs are out of date."""
+    """Write what is handed in. Raises LabError where a notebook's outputs are out of
+    date.
+    """
     for path in notebooks.paths():
         if faults := notebooks.stale(path, ROOT / "data" / "runs"):
             raise LabError(f"{faults[0]}: run make reproduce first.")
     folder = ROOT / "build" / "submission"
     name = notebooks.project()["repository"].rsplit("/", 1)[-1]
-    notebooks.save(folder / f"{name}.ipynb", merged({path: notebooks.read(path) for path in notebooks.paths()}))
+    notebooks.save(
+        folder / f"{name}.ipynb",
+        merged({path: notebooks.read(path) for path in notebooks.paths()}),
+    )
     archive(folder / "report.zip", report_files())
     shutil.copy(ROOT / "report" / "report.pdf", folder)
     for path in sorted(folder.iterdir()):
         print(f"{relative(path)}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-# --- pages ----------------------------------------------------------------------------------
+# --- pages
 
 
 def index(text):
-    """Return README.md's text as a web page whose links lead to what lies beside it, or into the repository."""
+    """Return README.md's text as a web page whose links lead to what lies beside it, or
+    into the repository.
+    """
     from nbconvert.filters import markdown2html
 
     where = notebooks.project()["repository"]
@@ -145,8 +204,12 @@ def index(text):
 
     body = re.sub(r'\b(href|src)="([^"]*)"', mend, markdown2html(text))
     title = re.search(r"^# (.*)$", text, flags=re.M)[1]
-    return (f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f"<title>{title}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><meta'
+        ' name="viewport" content="width=device-width">'
+        f"<title>{title}</title><style>{STYLE}</style></head>\n"
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
 
 
 def pages():
@@ -157,17 +220,36 @@ def pages():
     write(folder / "index.html", index((ROOT / "README.md").read_text()))
     for path in (ROOT / "report" / "report.pdf", ROOT / "figures" / "05_networks.png"):
         shutil.copy(path, folder)
-    print(f"{len(list(folder.iterdir()))} files in {relative(folder)}; open {relative(folder / 'index.html')}")
+    print(
+        f"{len(list(folder.iterdir()))} files in {relative(folder)}; open"
+        f" {relative(folder / 'index.html')}"
+    )
+
+
+def parser():
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(description=__doc__)
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text in {
+        "submission": (
+            "build/submission/: one notebook that holds all five, and an archive of the"
+            " report for Overleaf"
+        ),
+        "pages": (
+            "public/: the notebooks as web pages, the report, and README.md as the page"
+            " that leads there"
+        ),
+    }.items():
+        commands.add_parser(name, help=text, description=f"Write {text}.")
+    return made
 
 
 def main(arguments):
     """Do what the command line asks for."""
-    if arguments == ["submission"]:
+    if parser().parse_args(arguments).command == "submission":
         submission()
-    elif arguments == ["pages"]:
-        pages()
     else:
-        sys.exit(__doc__)
+        pages()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,8 @@
-"""Turn what the notebooks wrote into LaTeX, and build the PDF.
+"""Turn what the notebooks wrote into LaTeX, and build the PDF."""
 
-usage: report.py full     report/report.tex, from figures/, report/generated/ and data/runs/
-       report.py quick    the generated short report, from build/quick
-       report.py last     the same, of the folder or data set on which the notebooks ran last
-       report.py readme   the tables of README.md and data/MODEL_CARD.md, and data/expected.json
-Exits with status 3 where LaTeX is missing and cannot be installed.
-"""
 import interrupt  # noqa: F401
 
+import argparse
 import json
 import os
 import re
@@ -16,27 +11,41 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "notebooks"))
-from lab.datasets import KNOWN  # noqa: E402
-from lab.evaluation import by_class  # noqa: E402
-from lab.files import LabError, relative, sha256, write  # noqa: E402
-from lab.lesson import DATASETS, EXPECTED, MODELS, headline, run_numbers, setting  # noqa: E402
-from lab.plots import MODEL_TITLES  # noqa: E402
-from lab.prediction import latest  # noqa: E402
-from notebooks import guarded, project  # noqa: E402
+from lab.datasets import KNOWN
+from lab.lesson import DATASETS, EXPECTED
+from lab.metrics import by_class
+from lab.plumbing.files import LabError, relative, sha256, write
+from lab.plumbing.names import MODEL_TITLES
+from lab.prediction import latest
+from lab.runs import headline, setting
+from notebooks import guarded, project
 
+ROOT = Path(__file__).resolve().parents[1]
 MODEL_CARD = ROOT / "data" / "MODEL_CARD.md"
 OVERFULL = 2  # points: a wider overfull box stops the build of the written report
 
 
 def escape(text):
     """Return text with LaTeX's special characters escaped."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
     return re.sub(r"[\\~^&%$#_{}]", lambda m: special.get(m[0], "\\" + m[0]), str(text))
 
 
-SHARES = ("balanced_accuracy", "black", "share", "test_share", "agreement", "majority", "unanimous", "precision", "recall")  # printed in percent
+SHARES = (
+    "balanced_accuracy",
+    "black",
+    "share",
+    "test_share",
+    "agreement",
+    "majority",
+    "unanimous",
+    "precision",
+    "recall",
+)  # printed in percent
 
 
 def printed(key, value):
@@ -48,95 +57,236 @@ def printed(key, value):
         return rf"\qty{{{100 * value:.1f}}}{{\percent}}"
     if key.endswith("seconds.train"):
         return rf"\qty{{{value / 60:.1f}}}{{\minute}}"
-    digits = 0 if float(value).is_integer() else 1 if last in ("epochs_run", "best_epoch", "imbalance") else 3
+    digits = (
+        0
+        if float(value).is_integer()
+        else 1
+        if last in ("epochs_run", "best_epoch", "imbalance")
+        else 3
+    )
     return rf"\num{{{value:.{digits}f}}}"
 
 
 def notebooks_of(folder):
-    """Return {stem: content} of what each notebook wrote in a folder of generated files."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("[0-9][0-9]_*.json"))}
+    """Return {stem: content} of what each notebook wrote in a folder of generated
+    files.
+    """
+    return {
+        path.stem: json.loads(path.read_text())
+        for path in sorted(folder.glob("[0-9][0-9]_*.json"))
+    }
 
 
 def runs_in(folder, names=DATASETS["full"]):
-    """Return {(dataset, model): headline runs with one recipe} of the data sets `names`, in the order of the story."""
-    groups = {(name, model): headline(folder / name / model / "main")[0] for name in names for model in MODELS}
+    """Return {(dataset, model): headline runs with one recipe} of the data sets
+    `names`, in the order of the story.
+    """
+    groups = {
+        (name, model): headline(folder / name / model / "main")[0]
+        for name in names
+        for model in MODEL_TITLES
+    }
     return {key: runs for key, runs in groups.items() if runs}
 
 
 def generated(folder, runs_folder):
-    """Return {file name: text} of all that this tool derives from the notebooks' results and the runs."""
+    """Return {file name: text} of all that this tool derives from the notebooks'
+    results and the runs.
+    """
     numbers, figures, names = {}, {}, []
     for stem, content in notebooks_of(folder).items():
         names += [name for name in content["datasets"] if name not in names]
         numbers |= content["numbers"]
         if both := content["figures"].keys() & content["tables"].keys():
-            raise LabError(f"{stem}.ipynb gives a figure and a table the same name, {', '.join(both)}: rename one.")
-        figures |= {name: (stem, caption) for name, caption in (content["figures"] | content["tables"]).items()}
+            raise LabError(
+                f"{stem}.ipynb gives a figure and a table the same name,"
+                f" {', '.join(both)}: rename one."
+            )
+        figures |= {
+            name: (stem, caption)
+            for name, caption in (content["figures"] | content["tables"]).items()
+        }
     groups, others = runs_in(runs_folder, names), runs_folder.parent / "baselines.json"
+    about = {
+        name: value if name == "repository" else escape(value)
+        for name, value in project().items()
+    }
     return {
-        "numbers.tex": "".join(
-            f"\\newcommand{{\\report{name}}}{{{value if name == 'repository' else escape(value)}}}\n" for name, value in project().items()) + "".join(
-            f"\\defresult{{{key}}}{{{printed(key, value)}}}\n" for key, value in sorted(numbers.items())),
-        "captions.tex": "".join(f"\\defcaption{{{name}}}{{{stem}.ipynb}}{{{escape(caption)}}}\n"
-                                for name, (stem, caption) in sorted(figures.items())),
-        "results.tex": table([escape(name) for name in RESULTS], "llrrrrrrr", [result_row(runs) for runs in groups.values()]),
-        "runs.tex": table(["Run", "Epochs", "Kept", "Seconds", "Finished", "Commit"], "lrrrll",
-                          [run_row(run) for runs in groups.values() for run in runs]),
-        "environment.tex": table(["Runs", "Device, CPU threads", "Python", "Keras", "Back end", "Precision"], "llllll",
-                                 environment_rows([run for runs in groups.values() for run in runs])),
-    } | ({"baselines.tex": table(BASELINES, "lrrrrrr", baseline_rows(json.loads(others.read_text()), groups["cifar10", "improved"]))}
-         if others.exists() and ("cifar10", "improved") in groups else {})
+        "numbers.tex": (
+            "".join(
+                f"\\newcommand{{\\report{name}}}{{{value}}}\n"
+                for name, value in about.items()
+            )
+            + "".join(
+                f"\\defresult{{{key}}}{{{printed(key, value)}}}\n"
+                for key, value in sorted(numbers.items())
+            )
+        ),
+        "captions.tex": "".join(
+            f"\\defcaption{{{name}}}{{{stem}.ipynb}}{{{escape(caption)}}}\n"
+            for name, (stem, caption) in sorted(figures.items())
+        ),
+        "results.tex": table(
+            [escape(name) for name in RESULTS],
+            "llrrrrrrr",
+            [result_row(runs) for runs in groups.values()],
+        ),
+        "runs.tex": table(
+            ["Run", "Epochs", "Kept", "Seconds", "Finished", "Commit"],
+            "lrrrll",
+            [run_row(run) for runs in groups.values() for run in runs],
+        ),
+        "environment.tex": table(
+            ["Runs", "Device, CPU threads", "Python", "Keras", "Back end", "Precision"],
+            "llllll",
+            environment_rows([run for runs in groups.values() for run in runs]),
+        ),
+    } | (
+        {
+            "baselines.tex": table(
+                BASELINES,
+                "lrrrrrr",
+                baseline_rows(
+                    json.loads(others.read_text()), groups["cifar10", "improved"]
+                ),
+            )
+        }
+        if others.exists() and ("cifar10", "improved") in groups
+        else {}
+    )
 
 
 def table(header, columns, rows):
     """Return a LaTeX tabular in the style of booktabs; the cells are LaTeX already."""
     lines = [" & ".join(row) + r" \\" for row in rows]
-    return "\n".join([rf"\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(header) + r" \\", r"\midrule",
-                      *lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    return (
+        "\n".join(
+            [
+                rf"\begin{{tabular}}{{{columns}}}",
+                r"\toprule",
+                " & ".join(header) + r" \\",
+                r"\midrule",
+                *lines,
+                r"\bottomrule",
+                r"\end{tabular}",
+            ]
+        )
+        + "\n"
+    )
 
 
-RESULTS = ["Data set", "Network", "Seeds", "Accuracy", "Interval", "Six views", "Macro-F1", "Parameters", "Minutes"]
+RESULTS = [
+    "Data set",
+    "Network",
+    "Seeds",
+    "Accuracy",
+    "Interval",
+    "Six views",
+    "Macro-F1",
+    "Parameters",
+    "Minutes",
+]
 
 
 def result_row(runs):
-    """Return the cells of a row of the results table, test metrics under the header RESULTS."""
-    first, values = runs[0].record, run_numbers(runs)
+    """Return the cells of a row of the results table, test metrics under the header
+    RESULTS.
+    """
+    first, values = runs[0].record, runs.numbers()
     value = {key.split(".", 2)[2]: one for key, one in values.items()}
     spread = rf" $\pm$ {100 * value['test.accuracy_std']:.1f}" if len(runs) > 1 else ""
     known = KNOWN.get(first["dataset"])
-    return [escape(known.title if known else first["dataset"]), MODEL_TITLES[first["model"]], str(len(runs)),
-            f"{100 * value['test.accuracy']:.1f}{spread}",
-            f"{100 * value['test.accuracy_low']:.1f} to {100 * value['test.accuracy_high']:.1f}",
-            f"{100 * value['test.accuracy_tta']:.1f}" if "test.accuracy_tta" in value else "",
-            f"{100 * value['test.macro_f1']:.1f}", f"{value['parameters']:,.0f}",
-            f"{value['seconds.train'] / 60:.1f}"]
+    return [
+        escape(known.title if known else first["dataset"]),
+        MODEL_TITLES[first["model"]],
+        str(len(runs)),
+        f"{100 * value['test.accuracy']:.1f}{spread}",
+        (
+            f"{100 * value['test.accuracy_low']:.1f} to"
+            f" {100 * value['test.accuracy_high']:.1f}"
+        ),
+        (
+            f"{100 * value['test.accuracy_tta']:.1f}"
+            if "test.accuracy_tta" in value
+            else ""
+        ),
+        f"{100 * value['test.macro_f1']:.1f}",
+        f"{value['parameters']:,.0f}",
+        f"{value['seconds.train'] / 60:.1f}",
+    ]
 
 
-BASELINES = ["Network", "Seeds", "Test accuracy", "Parameters", "Million operations", "Epochs", "Minutes"]
+BASELINES = [
+    "Network",
+    "Seeds",
+    "Test accuracy",
+    "Parameters",
+    "Million operations",
+    "Epochs",
+    "Minutes",
+]
 
 
 def baseline_rows(found, ours):
-    """Return the rows of the table under the header BASELINES: what tools/baselines.py found, then our runs."""
-    rows = [[escape(name), "1", f"{100 * one['test_accuracy']:.1f}", f"{one['parameters']:,}", f"{one['operations'] / 1e6:,.0f}",
-             str(one["epochs"]), f"{one['seconds'] / 60:.1f}"] for name, one in found["networks"].items()]
-    row = dict(zip(RESULTS, result_row(ours)))
-    return [*rows, [row["Network"], row["Seeds"], row["Accuracy"], row["Parameters"], f"{found['operations'] / 1e6:,.0f}",
-                    str(ours[0].record["epochs_run"]), row["Minutes"]]]
+    """Return the rows of the table under the header BASELINES: what tools/baselines.py
+    found, then our runs.
+    """
+    rows = [
+        [
+            escape(name),
+            "1",
+            f"{100 * one['test_accuracy']:.1f}",
+            f"{one['parameters']:,}",
+            f"{one['operations'] / 1e6:,.0f}",
+            str(one["epochs"]),
+            f"{one['seconds'] / 60:.1f}",
+        ]
+        for name, one in found["networks"].items()
+    ]
+    row = dict(zip(RESULTS, result_row(ours), strict=True))
+    return [
+        *rows,
+        [
+            row["Network"],
+            row["Seeds"],
+            row["Accuracy"],
+            row["Parameters"],
+            f"{found['operations'] / 1e6:,.0f}",
+            str(ours[0].record["epochs_run"]),
+            row["Minutes"],
+        ],
+    ]
 
 
 def run_row(run):
     """Return the cells of a row of the table of all runs."""
     record = run.record
-    return [escape(run.name.replace("/main/", "/")), str(record["epochs_run"]), str(record["best_epoch"]),
-            f"{record['seconds']['train']:,.0f}", record["finished_at"][:10], rf"\texttt{{{(record['git_commit'] or 'none')[:7]}}}"]
+    return [
+        escape(run.name.replace("/main/", "/")),
+        str(record["epochs_run"]),
+        str(record["best_epoch"]),
+        f"{record['seconds']['train']:,.0f}",
+        record["finished_at"][:10],
+        rf"\texttt{{{(record['git_commit'] or 'none')[:7]}}}",
+    ]
 
 
 def environment_rows(runs):
-    """Return the rows of the table of environments: one for all, or one for each run where they differ."""
+    """Return the rows of the table of environments: one for all, or one for each run
+    where they differ.
+    """
+
     def cells(run):
         environment = run.record["environment"]
-        return [escape(f"{environment['device']}, {environment['threads']}".replace("(R)", "")), environment["python"], environment["keras"],
-                f"{environment['backend']} {environment['backend_version']}", environment["precision"]]
+        return [
+            escape(
+                f"{environment['device']}, {environment['threads']}".replace("(R)", "")
+            ),
+            environment["python"],
+            environment["keras"],
+            f"{environment['backend']} {environment['backend_version']}",
+            environment["precision"],
+        ]
 
     if len({tuple(cells(run)) for run in runs}) == 1:
         return [["all", *cells(runs[0])]]
@@ -144,15 +294,28 @@ def environment_rows(runs):
 
 
 def short_report(folder, profile):
-    """Return the LaTeX source of the short report: all that the notebooks wrote, in order."""
-    lines = [r"\documentclass[11pt,a4paper]{article}", r"\input{macros}", r"\input{generated/numbers}",
-             r"\input{generated/captions}", r"\begin{document}",
-             rf"\title{{From dense to convolutional: short report}}\author{{Profile \texttt{{{escape(profile)}}}}}",
-             r"\date{}\maketitle",
-             "This report is generated: every figure, table and number comes from the notebooks' last run. In the "
-             r"\texttt{quick} profile the networks are trained for a few epochs on small scanned digits, which "
-             "shows that everything works, not how good the networks are.",
-             r"\section*{Results}", r"\begin{center}\footnotesize\input{generated/results}\end{center}"]
+    """Return the LaTeX source of the short report: all that the notebooks wrote, in
+    order.
+    """
+    lines = [
+        r"\documentclass[11pt,a4paper]{article}",
+        r"\input{macros}",
+        r"\input{generated/numbers}",
+        r"\input{generated/captions}",
+        r"\begin{document}",
+        (
+            r"\title{From dense to convolutional: short report}\author{Profile"
+            rf" \texttt{{{escape(profile)}}}}}"
+        ),
+        r"\date{}\maketitle",
+        "This report is generated: every figure, table and number comes from the"
+        " notebooks' last run. In the "
+        r"\texttt{quick} profile the networks are trained for a few epochs on small"
+        r" scanned digits, which "
+        "shows that everything works, not how good the networks are.",
+        r"\section*{Results}",
+        r"\begin{center}\footnotesize\input{generated/results}\end{center}",
+    ]
     for stem, content in notebooks_of(folder).items():
         lines.append(rf"\section*{{Notebook {escape(stem.replace('_', ' '))}}}")
         lines += [rf"\labtable{{{name}}}" for name in content["tables"]]
@@ -164,33 +327,75 @@ def short_report(folder, profile):
 def has_latex():
     """Return whether LaTeX is there, with the package that prints numbers."""
     there = all(map(shutil.which, ("latexmk", "pdflatex", "kpsewhich")))
-    return there and not subprocess.run(["kpsewhich", "siunitx.sty"], capture_output=True).returncode
+    return (
+        there
+        and not subprocess.run(
+            ["kpsewhich", "siunitx.sty"], capture_output=True
+        ).returncode
+    )
 
 
 def need_latex():
-    """Make sure that LaTeX is there: as root it is installed with apt, else the build ends with status 3."""
+    """Make sure that LaTeX is there: as root it is installed with apt, else the build
+    ends with status 3.
+    """
     if has_latex():
         return
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        print("LaTeX or a part of it is missing; as this is root, it is installed now (make install-tex).", flush=True)
+        print(
+            "LaTeX or a part of it is missing; as this is root, it is installed now"
+            " (make install-tex).",
+            flush=True,
+        )
         subprocess.run(["make", "--no-print-directory", "install-tex"], cwd=ROOT)
     if not has_latex():
-        print("LaTeX or a part of it is missing, so the report is not built; all else is done. Run: make install-tex")
+        print(
+            "LaTeX or a part of it is missing, so the report is not built; all else is"
+            " done. Run: make install-tex"
+        )
         sys.exit(3)
 
 
 def latex(source, pdf, work):
-    """Build `pdf` from `source` with latexmk, in the folder `work`. Raises LabError on any defect."""
+    """Build `pdf` from `source` with latexmk, in the folder `work`. Raises LabError on
+    any defect.
+    """
     work.mkdir(parents=True, exist_ok=True)
-    command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", f"-outdir={work}", source.name]
-    done = subprocess.run(command, cwd=source.parent, capture_output=True, text=True, errors="replace",
-                          env=os.environ | {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1"})
-    log = (work / f"{source.stem}.log").read_text(errors="replace") if done.returncode in (0, 12) else done.stdout
-    faults = re.findall(r"^(?:!|.*[Uu]ndefined (?:reference|citation|control)).*$", log, flags=re.M)
-    wide = [line for line in re.findall(r"^Overfull .*$", log, flags=re.M)
-            if source.name == "report.tex" and float(re.search(r"\(([\d.]+)pt", line)[1]) > OVERFULL]
+    command = [
+        "latexmk",
+        "-pdf",
+        "-interaction=nonstopmode",
+        "-halt-on-error",
+        f"-outdir={work}",
+        source.name,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=source.parent,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=os.environ | {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1"},
+    )
+    log = (
+        (work / f"{source.stem}.log").read_text(errors="replace")
+        if done.returncode in (0, 12)
+        else done.stdout
+    )
+    faults = re.findall(
+        r"^(?:!|.*[Uu]ndefined (?:reference|citation|control)).*$", log, flags=re.M
+    )
+    wide = [
+        line
+        for line in re.findall(r"^Overfull .*$", log, flags=re.M)
+        if source.name == "report.tex"
+        and float(re.search(r"\(([\d.]+)pt", line)[1]) > OVERFULL
+    ]
     if done.returncode or faults or wide:
-        raise LabError(f"{relative(source)} does not build cleanly:\n" + "\n".join((faults + wide) or [done.stdout[-2000:]]))
+        raise LabError(
+            f"{relative(source)} does not build cleanly:\n"
+            + "\n".join((faults + wide) or [done.stdout[-2000:]])
+        )
     content = (work / f"{source.stem}.pdf").read_bytes()
     if pdf.exists() and pdf.read_bytes() == content:
         print(f"{relative(pdf)}: up to date")
@@ -203,14 +408,22 @@ def inputs():
     """Return the SHA-256 of all that report/report.pdf is made of."""
     report = ROOT / "report"
     parts = [report / "report.tex", report / "macros.tex", report / "references.bib"]
-    parts += sorted((report / "sections").glob("*.tex")) + sorted((report / "generated").glob("*.tex"))
+    parts += sorted((report / "sections").glob("*.tex")) + sorted(
+        (report / "generated").glob("*.tex")
+    )
     parts += sorted((ROOT / "figures").glob("*.pdf"))
     return sha256(*(f"{relative(part)} {sha256(part)}\n" for part in parts))
 
 
 def build(profile, base):
-    """Write what is derived from the results in the folder `base`, then build their report."""
-    runs = ROOT / "build" / "quick" / "runs" if profile == "quick" else ROOT / "data" / "runs"
+    """Write what is derived from the results in the folder `base`, then build their
+    report.
+    """
+    runs = (
+        ROOT / "build" / "quick" / "runs"
+        if profile == "quick"
+        else ROOT / "data" / "runs"
+    )
     folder = base / "report" / "generated"
     for name, text in generated(folder, runs).items():
         write(folder / name, text)
@@ -219,7 +432,10 @@ def build(profile, base):
     else:
         source, pdf = base / "report" / "short.tex", base / "report.pdf"
         write(source, short_report(folder, profile))
-        write(base / "report" / "macros.tex", (ROOT / "report" / "macros.tex").read_bytes())
+        write(
+            base / "report" / "macros.tex",
+            (ROOT / "report" / "macros.tex").read_bytes(),
+        )
     need_latex()
     latex(source, pdf, ROOT / "build" / "latex" / base.name)
     if base == ROOT:
@@ -228,16 +444,30 @@ def build(profile, base):
 
 
 def readme(text):
-    """Return README.md's text with the results table between its markers written anew."""
+    """Return README.md's text with the results table between its markers written
+    anew.
+    """
     rows = ["| " + " | ".join(RESULTS) + " |", "|" + "---|" * len(RESULTS)]
-    for runs in runs_in(ROOT / "data" / "runs").values():
+    groups = runs_in(ROOT / "data" / "runs").values()
+    for runs in groups:
         rows.append("| " + " | ".join(result_row(runs)).replace(r"$\pm$", "±") + " |")
-    devices = {f"{run.record['environment']['device']}, {run.record['environment']['threads']} threads"
-               for runs in runs_in(ROOT / "data" / "runs").values() for run in runs}
-    rows += ["", "On the test images, accuracies and macro-F1 in percent: with the Wilson 95 % interval, and once more as a weighted mean of six views of "
-                 f"each image where the recipe asks for that; minutes of training on "
-                 f"{'; '.join(sorted(devices))}.",
-             f"One seed of each takes {sum(runs[0].record['seconds']['train'] for runs in runs_in(ROOT / 'data' / 'runs').values()) / 3600:.1f} hours there."]
+    devices = {
+        f"{run.record['environment']['device']}, {run.record['environment']['threads']}"
+        " threads"
+        for runs in groups
+        for run in runs
+    }
+    hours = sum(runs[0].record["seconds"]["train"] for runs in groups) / 3600
+    rows += [
+        "",
+        (
+            "On the test images, accuracies and macro-F1 in percent: with the Wilson"
+            " 95 % interval, and once more as a weighted mean of six views of each"
+            " image where the recipe asks for that; minutes of training on"
+            f" {'; '.join(sorted(devices))}."
+        ),
+        f"One seed of each takes {hours:.1f} hours there.",
+    ]
     return filled(text, rows)
 
 
@@ -245,62 +475,112 @@ def filled(text, rows):
     """Return a text with the lines `rows` between its markers."""
     start, end = "<!-- results:start -->", "<!-- results:end -->"
     if start not in text or end not in text:
-        raise LabError(f"README.md and data/MODEL_CARD.md need the lines {start} and {end}: the table stands between them.")
+        raise LabError(
+            f"README.md and data/MODEL_CARD.md need the lines {start} and {end}: the"
+            " table stands between them."
+        )
     before, rest = text.split(start)
     return before + start + "\n" + "\n".join(rows) + "\n" + end + rest.split(end)[1]
 
 
 def model_card(text):
-    """Return data/MODEL_CARD.md's text with the table of the emotion network between its markers written anew."""
+    """Return data/MODEL_CARD.md's text with the table of the emotion network between
+    its markers written anew.
+    """
     run, faces = latest("fer2013"), KNOWN["fer2013"]
-    metrics, votes = run.record["metrics"]["test"], notebooks_of(ROOT / "report" / "generated")["01_dataset_exploration"]["numbers"]
-    rows = ["| expression | precision | recall | F1 | test pictures |", "|---|---|---|---|---|"]
+    metrics, votes = (
+        run.record["metrics"]["test"],
+        notebooks_of(ROOT / "report" / "generated")["01_dataset_exploration"][
+            "numbers"
+        ],
+    )
+    rows = [
+        "| expression | precision | recall | F1 | test pictures |",
+        "|---|---|---|---|---|",
+    ]
     for name, row in by_class(*run.test(), faces.classes).iterrows():
-        rows.append(f"| {name} | {100 * row['precision']:.0f} % | {100 * row['recall']:.0f} % | {row['F1']:.2f} | {row['support']:.0f} |")
-    rows += ["", f"{MODEL_TITLES[run.record['model']]}, run `{run.name}`: accuracy {100 * metrics['accuracy']:.1f} % on PrivateTest, "
-                 f"{100 * metrics['accuracy_without_leaked']:.1f} % without pictures that are also in training, "
-                 f"macro-F1 {metrics['macro_f1']:.2f}. FER2013's label is the most frequent of ten later votes for "
-                 f"{100 * votes['fer2013.fer_plus.agreement']:.0f} % of the pictures."]
+        rows.append(
+            f"| {name} | {100 * row['precision']:.0f} % | {100 * row['recall']:.0f} % |"
+            f" {row['F1']:.2f} | {row['support']:.0f} |"
+        )
+    rows += [
+        "",
+        (
+            f"{MODEL_TITLES[run.record['model']]}, run `{run.name}`: accuracy"
+            f" {100 * metrics['accuracy']:.1f} % on PrivateTest,"
+            f" {100 * metrics['accuracy_without_leaked']:.1f} % without pictures that"
+            f" are also in training, macro-F1 {metrics['macro_f1']:.2f}. FER2013's"
+            " label is the most frequent of ten later votes for"
+            f" {100 * votes['fer2013.fer_plus.agreement']:.0f} % of the pictures."
+        ),
+    ]
     return filled(text, rows)
 
 
 def expected():
-    """Return the text of data/expected.json: the test accuracies of the stored seeds, to compare others with."""
+    """Return the text of data/expected.json: the test accuracies of the stored seeds,
+    to compare others with.
+    """
     found = {}
     for (dataset, model), runs in runs_in(ROOT / "data" / "runs").items():
         records = [run.record for run in runs]
-        found[f"{dataset}/{model}"] = {"setting": setting(records[0]),
-                                       "accuracies": [record["metrics"]["test"]["accuracy"] for record in records],
-                                       "weights": [record["weights_sha256"] for record in records]}
+        found[f"{dataset}/{model}"] = {
+            "setting": setting(records[0]),
+            "accuracies": [record["metrics"]["test"]["accuracy"] for record in records],
+            "weights": [record["weights_sha256"] for record in records],
+        }
     return json.dumps(found, indent=1) + "\n"
 
 
 def without():
-    """Return the folder under build/ into which the notebooks wrote last because a data set was missing; else None."""
+    """Return the folder under build/ into which the notebooks wrote last because a data
+    set was missing; else None.
+    """
     trace = ROOT / "build" / "trace" / "full" / "05_analysis.json"
     output = json.loads(trace.read_text())["output"] if trace.exists() else ""
     return ROOT / output if output.startswith("build/without-") else None
 
 
+def parser():
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="The status is 3 where LaTeX is missing and cannot be installed.",
+    )
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text in {
+        "full": "report/report.pdf, from figures/, report/generated/ and data/runs/",
+        "quick": "the short report, generated from build/quick",
+        "last": "the report of the folder or data sets on which the notebooks ran last",
+        "readme": (
+            "the tables of README.md and data/MODEL_CARD.md, and data/expected.json"
+        ),
+    }.items():
+        commands.add_parser(name, help=text, description=f"Write {text}.")
+    return made
+
+
 def main(arguments):
     """Do what the command line asks for."""
-    if arguments == ["readme"] and without():
-        print("A data set is missing: the committed report and tables are left as they are.")
-    elif arguments == ["readme"]:
+    command = parser().parse_args(arguments).command
+    if command == "readme" and without():
+        print(
+            "A data set is missing: the committed report and tables are left as they"
+            " are."
+        )
+    elif command == "readme":
         path = ROOT / "README.md"
         write(path, readme(path.read_text()))
         write(MODEL_CARD, model_card(MODEL_CARD.read_text()))
         write(EXPECTED, expected())
-    elif arguments == ["quick"]:
+    elif command == "quick":
         build("quick", ROOT / "build" / "quick")
-    elif arguments == ["full"]:
+    elif command == "full":
         build("full", without() or ROOT)
-    elif arguments == ["last"]:
+    else:
         traces = (ROOT / "build" / "trace").glob("*/05_analysis.json")
         trace = max(traces, key=lambda path: path.stat().st_mtime)
         build(trace.parent.name, ROOT / json.loads(trace.read_text())["output"])
-    else:
-        sys.exit(__doc__)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
-"""The helper package of the five notebooks: plumbing only, the models live in the notebooks."""
+"""The helper package of the five notebooks: plumbing only, the networks are defined in
+the notebooks.
+"""
+
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from .files import LabError
-from .jobs import DATA_SETS, Job, Recipe, study_jobs
-from .lesson import hyper_parameters, layer_table, setup_line, start, trained
+from . import calibration, datasets, explanations, figures, metrics, models, robustness
+from . import runs, statistics, tables, training
+from .engine import trained
+from .lesson import setup_line, start
+from .methods import audit, augmentation, parts
+from .plumbing.files import LabError
+from .plumbing.names import DATA_SETS, MODEL_TITLES
 from .prediction import predict
-from .faces import look
-from . import analysis, audit, augmentation, charts, datasets, evaluation, faces, models, parts, plots, runs, training
+from .recipes import Job, Recipe, study_jobs

@@ -1,25 +1,37 @@
 """The one list of all that is trained: the jobs of the notebooks' tagged cells."""
+
 import fnmatch
 
 from . import models
-from .files import LabError
-from .jobs import Job, Recipe, jobs_in
+from .plumbing.files import LabError
+from .recipes import Job, Recipe, jobs_in
 
 
 def plan():
-    """Return {name: Job} of every job that a `recipe` cell defines, in the order of the story.
+    """Return {name: Job} of every job that a `recipe` cell defines, in the order of the
+    story.
 
     Raises LabError where two cells ask for different runs under one name.
     """
     found = {}
-    for job in jobs_in({name: value for name, value in vars(models).items() if not name.startswith("_")}):
+    for job in jobs_in(
+        {
+            name: value
+            for name, value in vars(models).items()
+            if not name.startswith("_")
+        }
+    ):
         if found.setdefault(job.name, job) != job:
-            raise LabError(f"Two jobs are called {job.name} and differ: give one of them another variant.")
+            raise LabError(
+                f"Two jobs are called {job.name} and differ: give one of them another"
+                " variant."
+            )
     return found
 
 
 def matching(jobs, patterns):
-    """Return the jobs whose names fit one of the patterns, in the order of the patterns: "cifar10/improved", "*/main/*".
+    """Return the jobs whose names fit one of the patterns, in the order of the
+    patterns: "cifar10/improved", "*/main/*".
 
     Raises LabError for a pattern that fits none.
     """
@@ -39,12 +51,20 @@ def fits(name, pattern):
 
 
 def job_of(record):
-    """Return the Job that a run's record describes, with the function of today that builds its network.
+    """Return the Job that a run's record describes, with the function of today that
+    builds its network.
 
     Raises LabError where there is none.
     """
     build = getattr(models, f"build_{record['model']}", None)
     if build is None:
-        raise LabError(f"lab/models.py has no build_{record['model']}: tag its cell `model` and run make sync.")
-    return Job(*(record[name] for name in ("dataset", "model", "variant", "seed")), Recipe(**record["recipe"]), build,
-               test="test" in record["metrics"])
+        raise LabError(
+            f"lab/models.py has no build_{record['model']}: tag its cell `model` and"
+            " run make sync."
+        )
+    return Job(
+        *(record[name] for name in ("dataset", "model", "variant", "seed")),
+        Recipe(**record["recipe"]),
+        build,
+        test="test" in record["metrics"],
+    )

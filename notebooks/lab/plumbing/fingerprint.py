@@ -1,4 +1,7 @@
-"""What makes two training runs the same: the fingerprint, equal in every supported Keras version."""
+"""What makes two training runs the same: the fingerprint, equal in every supported
+Keras version.
+"""
+
 import inspect
 import json
 from dataclasses import asdict
@@ -14,7 +17,8 @@ PROTOCOL = 1  # raised only when the same recipe would give other weights
 
 
 def architecture(model):
-    """Describe a functional Keras model in the same words in every supported Keras version.
+    """Describe a functional Keras model in the same words in every supported Keras
+    version.
 
     Returns a list with, for each layer: its class, the arguments that differ from the
     defaults, the positions of the layers it reads, and the shapes of its weights.
@@ -28,18 +32,38 @@ def architecture(model):
             differing = {"shape": list(layer.batch_shape[1:])}
         else:
             own, plain = _canonical(layer.get_config()), _canonical(_plain(layer))
-            differing = {k: v for k, v in own.items() if k not in ("name", "dtype") and v != plain.get(k)}
-        description.append([config["class_name"], differing, [position[name] for name in _inputs(config["inbound_nodes"])],
-                            [list(weight.shape) for weight in layer.weights]])
+            differing = {
+                k: v
+                for k, v in own.items()
+                if k not in ("name", "dtype") and v != plain.get(k)
+            }
+        description.append(
+            [
+                config["class_name"],
+                differing,
+                [position[name] for name in _inputs(config["inbound_nodes"])],
+                [list(weight.shape) for weight in layer.weights],
+            ]
+        )
     return description
 
 
 def _plain(layer):
-    """Return the config of a layer of the same class that was given only what it must be given."""
+    """Return the config of a layer of the same class that was given only what it must
+    be given.
+    """
     parameters = inspect.signature(type(layer).__init__).parameters.values()
-    must = [p.name for p in parameters if p.name != "self" and p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    must = [
+        p.name
+        for p in parameters
+        if p.name != "self"
+        and p.default is p.empty
+        and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
     config = layer.get_config()
-    return type(layer)(**{name: config[name] for name in must}).get_config() | {name: None for name in must}
+    return type(layer)(**{name: config[name] for name in must}).get_config() | {
+        name: None for name in must
+    }
 
 
 def _canonical(value):
@@ -63,18 +87,25 @@ def _inputs(node):
 
 
 def operations(model):
-    """Return the multiplications and additions that one image costs on its way forward, of convolutions and dense layers.
+    """Return the multiplications and additions that one image costs on its way forward,
+    of convolutions and dense layers.
 
     Training costs three times as much: forward, and two products of the same size back.
     """
-    counts = [np.prod(layer.kernel.shape) * (np.prod(layer.output.shape[1:-1]) if len(layer.kernel.shape) == 4 else 1)
-              for layer in model.layers if hasattr(layer, "kernel")]
+    counts = [
+        np.prod(layer.kernel.shape)
+        * (np.prod(layer.output.shape[1:-1]) if len(layer.kernel.shape) == 4 else 1)
+        for layer in model.layers
+        if hasattr(layer, "kernel")
+    ]
     return int(2 * sum(counts))
 
 
 @lru_cache(maxsize=None)
 def _described(functions, shape, classes, arguments):
-    return apart(lambda: architecture(functions[0](shape, classes, **json.loads(arguments))))
+    return apart(
+        lambda: architecture(functions[0](shape, classes, **json.loads(arguments)))
+    )
 
 
 def _called(build):
@@ -89,13 +120,16 @@ def _called(build):
 
 
 def fingerprint(job, dataset):
-    """Return the SHA-256 of all that decides a run: architecture, recipe, data, split, seed, protocol.
+    """Return the SHA-256 of all that decides a run: architecture, recipe, data, split,
+    seed, protocol.
 
     Each architecture is built and described once.
     """
     arguments = json.dumps(job.recipe.model_arguments, sort_keys=True)
     decided = {
-        "architecture": _described(_called(job.build), dataset.shape, len(dataset.classes), arguments),
+        "architecture": _described(
+            _called(job.build), dataset.shape, len(dataset.classes), arguments
+        ),
         "recipe": {k: v for k, v in asdict(job.recipe).items() if v is not None},
         "data": dataset.sha256,
         "split": dataset.split_sha256,

@@ -1,4 +1,7 @@
-"""Keras and TensorFlow: imported quietly, fed with arrays, asked what they compute on."""
+"""Keras and TensorFlow: imported quietly, fed with arrays, asked what they compute
+on.
+"""
+
 import importlib
 import os
 import platform
@@ -16,7 +19,9 @@ from .files import LabError
 
 @contextmanager
 def _quiet():
-    """Send what libraries write while they are imported to nowhere (drivers, oneDNN, absl)."""
+    """Send what libraries write while they are imported to nowhere (drivers, oneDNN,
+    absl).
+    """
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -28,10 +33,14 @@ def _quiet():
         os.close(nowhere)
 
 
-# TensorFlow uses oneDNN unasked on the newest processors only; on an older one it is 1.8 times as fast (measured).
+# TensorFlow uses oneDNN unasked on the newest processors only; on an older one it is
+# 1.8 times as fast (measured).
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 MEND = "install what requirements.txt lists: pip install -r requirements.txt"
-OTHER = "Keras is set to compute with {}, this project computes with TensorFlow alone: unset KERAS_BACKEND and start anew."
+OTHER = (
+    "Keras is set to compute with {}, this project computes with TensorFlow alone:"
+    " unset KERAS_BACKEND and start anew."
+)
 if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
     raise LabError(OTHER.format(os.environ["KERAS_BACKEND"]))
 try:
@@ -44,26 +53,41 @@ if int(keras.__version__.split(".")[0]) < 3:
     raise LabError(f"Keras {keras.__version__} is too old, Keras 3 is needed: {MEND}")
 if keras.config.backend() != "tensorflow":  # it was imported before this module
     raise LabError(OTHER.format(keras.config.backend()))
-tf.get_logger().setLevel("ERROR")  # many small networks in one process are what notebook 05 wants
+# Many small networks in one process are what notebook 05 wants.
+tf.get_logger().setLevel("ERROR")
 
 
 def accelerator():
     """Return the name of the graphics card that Keras computes on, or None."""
     cards = tf.config.list_physical_devices("GPU")
-    return cards and tf.config.experimental.get_device_details(cards[0]).get("device_name", "GPU") or None
+    return (
+        cards
+        and tf.config.experimental.get_device_details(cards[0]).get(
+            "device_name", "GPU"
+        )
+        or None
+    )
 
 
 def out_of_memory(error):
-    """Return whether an exception says that the memory of the device or of the computer is full."""
-    return (type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError", "_ArrayMemoryError")
-            or "RESOURCE_EXHAUSTED" in str(error))
+    """Return whether an exception says that the memory of the device or of the computer
+    is full.
+    """
+    return type(error).__name__ in (
+        "ResourceExhaustedError",
+        "OutOfMemoryError",
+        "MemoryError",
+        "_ArrayMemoryError",
+    ) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def batches(size, x, y=None):
-    """Return arguments for fit, evaluate and predict that feed them `size` examples at a time, in this order.
+    """Return arguments for fit, evaluate and predict that feed them `size` examples at
+    a time, in this order.
 
-    From plain arrays Keras makes a tf.data.Dataset whose autotuning thread sleeps for up to a minute,
-    and at the end of each call TensorFlow waits for it; a Dataset without autotuning ends at once.
+    From plain arrays Keras makes a tf.data.Dataset whose autotuning thread sleeps for
+    up to a minute, and at the end of each call TensorFlow waits for it; a Dataset
+    without autotuning ends at once.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -72,11 +96,33 @@ def batches(size, x, y=None):
     return {"x": examples.batch(size).prefetch(2).with_options(options)}
 
 
-def apart(function, *arguments, **options):
-    """Return what a function that builds networks returns; the caller's state stays: Python's and NumPy's random
-    numbers, Keras' names, policy and seeds.
+EVALUATED = 500  # images at a time when a network is evaluated or asked
 
-    It runs in a thread of its own: Keras keeps names, dtype policy and random seeds for each thread.
+
+def warm_up(network, variables, size, images, targets, options):
+    """Return the seconds that compiling the steps of training and evaluation takes; the
+    network is left as it was.
+
+    The steps are fed as in training: a full batch, and one of the size that is left at
+    the end of an epoch. options: further arguments of `fit`.
+    """
+    before = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
+    few = min(len(images), size + len(images) % size)
+    start = time.perf_counter()
+    network.fit(**batches(size, images[:few], targets[:few]), **options)
+    network.evaluate(**batches(EVALUATED, images[:few], targets[:few]), verbose=0)
+    seconds = time.perf_counter() - start
+    for variable, value in zip(variables, before):
+        variable.assign(value)
+    return seconds
+
+
+def apart(function, *arguments, **options):
+    """Return what a function that builds networks returns; the caller's state stays:
+    Python's and NumPy's random numbers, Keras' names, policy and seeds.
+
+    It runs in a thread of its own: Keras keeps names, dtype policy and random seeds for
+    each thread.
     """
     before = random.getstate(), np.random.get_state()
     try:
@@ -88,7 +134,9 @@ def apart(function, *arguments, **options):
 
 
 def gradient(function, x):
-    """Return the gradient of a scalar function of Keras operations at the array `x`, an array of its shape."""
+    """Return the gradient of a scalar function of Keras operations at the array `x`, an
+    array of its shape.
+    """
     point = keras.ops.convert_to_tensor(x)
     with tf.GradientTape() as tape:
         tape.watch(point)
@@ -97,10 +145,15 @@ def gradient(function, x):
 
 
 def others(since=None):
-    """Return what is needed to ask later, or, asked again with it, the share of the machine that other processes used
-    in between, from 0 to 1: None where the system does not tell."""
+    """Return what is needed to ask later, or, asked again with it, the share of the
+    machine that other processes used in between, from 0 to 1: None where the system
+    does not tell.
+    """
     try:
-        fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        fields = [
+            int(field)
+            for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        ]
     except (OSError, ValueError, IndexError):
         return None
     tick = os.sysconf("SC_CLK_TCK")
@@ -117,7 +170,10 @@ def hand_back():
     Source: google.colab.runtime.unassign, in the package that Colab itself installs.
     """
     if "google.colab" in sys.modules:
-        print("The runtime is handed back now: what was not downloaded is gone with it.", flush=True)
+        print(
+            "The runtime is handed back now: what was not downloaded is gone with it.",
+            flush=True,
+        )
         time.sleep(2)  # or the browser misses the sentence
         importlib.import_module("google.colab.runtime").unassign()
 
@@ -126,14 +182,24 @@ def processor():
     """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip()
+            for line in lines
+            if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
 
 def environment(precision="float32"):
-    """Return what a run was computed with: versions, device, CPU threads and precision."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """Return what a run was computed with: versions, device, CPU threads and
+    precision.
+    """
+    threads = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count()
+    )
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,

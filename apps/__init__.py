@@ -1,0 +1,1 @@
+"""Programs that use `lab`: expressions of faces in photos, videos and live."""

@@ -1,0 +1,1 @@
+"""Figures, drawn at the size and in the font size at which the report prints them."""

@@ -1,0 +1,128 @@
+"""The size, the fonts and the colours of all figures, and pictures in rows."""
+
+import warnings
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+
+from ..plumbing.names import MODEL_TITLES  # noqa: F401 (figures share it)
+from ..plumbing.screen import notebook_display
+
+WIDTH = 6.3  # inches: the width of the report's text
+
+
+LETTER = 0.05  # inches: the mean width of a letter of 7 points, or a little less
+
+
+COLOURS = sns.color_palette("colorblind").as_hex()
+
+
+# A class name of a reader's folder may hold anything.
+warnings.filterwarnings("ignore", "Glyph .* missing")
+
+
+plt.rcParams.update(
+    {
+        "figure.dpi": 100,
+        "savefig.dpi": 150,
+        "figure.constrained_layout.use": True,
+        "font.size": 9,
+        "axes.titlesize": 9,
+        "axes.labelsize": 9,
+        "legend.fontsize": 8,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": plt.cycler(color=COLOURS),
+        "pdf.fonttype": 42,
+        "image.cmap": "gray",
+    }
+)
+
+
+def show(figure):
+    """Show a figure in a notebook, once, and release its memory."""
+    display = notebook_display()
+    if display:
+        display(figure)
+    plt.close(figure)
+
+
+def picture(axes, image, title=None):
+    """Draw one image (height, width, channels), grey or RGB, without axes."""
+    axes.imshow(
+        image.squeeze(axis=-1) if image.shape[-1] == 1 else image,
+        vmin=0,
+        vmax=255,
+        interpolation="nearest",
+    )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    if title:  # cut where it would run into the next one
+        room = int(axes.figure.get_figwidth() / axes.get_gridspec().ncols / LETTER)
+        lines = [
+            line if len(line) <= room else line[: room - 1] + "…"
+            for line in title.split("\n")
+        ]
+        axes.set_title("\n".join(lines), fontsize=7)
+
+
+def photo(image):
+    """A photo at the width of the page."""
+    figure, axes = plt.subplots(
+        figsize=(WIDTH, WIDTH * image.shape[0] / image.shape[1])
+    )
+    picture(axes, image)
+    return figure
+
+
+def panels(count, height, datasets=(), class_height=0):
+    """Return a figure as wide as the text and `count` axes side by side, fewer a row
+    where they are many.
+
+    height: inches of a row; `class_height` more for each class beyond ten that one of
+        `datasets` has.
+    """
+    height += class_height * max(
+        [0, *(len(dataset.classes) - 10 for dataset in datasets)]
+    )
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(WIDTH if count > 1 else 0.6 * WIDTH, rows * height),
+        squeeze=False,
+    )
+    for axes in grid.ravel()[count:]:
+        axes.set_visible(False)
+    return figure, grid.ravel()[:count]
+
+
+def beside(rows, columns):
+    """Rows of images with a title each: `rows` holds lists of (image, title)."""
+    figure, grid = plt.subplots(
+        len(rows), columns, figsize=(WIDTH, 1.42 * WIDTH / 6 * len(rows)), squeeze=False
+    )
+    for axes in grid.ravel():
+        axes.axis("off")
+    for line, row in zip(grid, rows):
+        for axes, cell in zip(line, row):
+            picture(axes, *cell)
+    return figure
+
+
+def pairs(rows, columns=6):
+    """Two images above one another in each column: `rows` holds (upper, its title,
+    lower, its title).
+    """
+    return beside([[row[:2] for row in rows], [row[2:] for row in rows]], columns)
+
+
+def labelled(rows, columns=6):
+    """Images with a title each: `rows` holds (image, title)."""
+    return beside(
+        [rows[i : i + columns] for i in range(0, len(rows), columns)], columns
+    )

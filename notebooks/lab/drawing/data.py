@@ -1,0 +1,216 @@
+"""Figures of data sets."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from sklearn.decomposition import PCA
+
+from .base import COLOURS, WIDTH, panels, picture
+
+
+def sample_grid(dataset, columns=12, seed=0):
+    """A row of training images a class, drawn at random. Introduced in notebook 01."""
+    images, labels = dataset.split("training")
+    rng = np.random.default_rng(seed)
+    rows = min(len(dataset.classes), 20)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(min(WIDTH, 1.1 + 0.46 * columns), 0.46 * rows),
+        squeeze=False,
+    )
+    for label, line in enumerate(grid):
+        chosen = rng.permutation(np.flatnonzero(labels == label))[:columns]
+        for axes in line[len(chosen) :]:
+            axes.axis("off")
+        for axes, i in zip(line, chosen):
+            picture(axes, images[i])
+        line[0].set_ylabel(
+            dataset.classes[label], rotation=0, ha="right", va="center", fontsize=8
+        )
+    return figure
+
+
+def class_balance(datasets):
+    """The number of images of each class in each split, a panel a data set. Introduced
+    in notebook 01.
+    """
+    figure, grid = panels(len(datasets), 2.6, datasets, 0.17)
+    for axes, dataset in zip(grid, datasets):
+        bottom = 0
+        for name, chosen in dataset.splits.items():
+            counts = np.bincount(dataset.labels[chosen], minlength=len(dataset.classes))
+            axes.barh(
+                np.arange(len(counts)),
+                counts,
+                left=bottom,
+                label=name,
+                edgecolor="white",
+                linewidth=0.5,
+            )
+            bottom = bottom + counts
+        axes.set_yticks(np.arange(len(dataset.classes)), dataset.classes)
+        axes.invert_yaxis()
+        axes.set_title(dataset.title)
+        axes.set_xlabel("images")
+        axes.locator_params(axis="x", nbins=4)
+    figure.legend(
+        *grid[0].get_legend_handles_labels(),
+        ncols=3,
+        loc="outside upper center",
+        frameon=False,
+    )
+    return figure
+
+
+def pixel_histogram(datasets):
+    """How often each pixel value occurs in the training images, a line a channel.
+    Introduced in notebook 01.
+    """
+    figure, grid = panels(len(datasets), 2.1)
+    for axes, dataset in zip(grid, datasets):
+        images, _ = dataset.split("training")
+        channels = dataset.shape[-1]
+        for c, (name, colour) in enumerate(
+            zip(("red", "green", "blue"), (COLOURS[3], COLOURS[2], COLOURS[0]))
+        ):
+            if c < channels:
+                shares = (
+                    np.bincount(images[..., c].ravel(), minlength=256)
+                    / images[..., c].size
+                )
+                axes.plot(
+                    100 * shares,
+                    color=colour if channels > 1 else "0.3",
+                    lw=1,
+                    label=name,
+                )
+        if channels > 1:
+            axes.legend(frameon=False)
+        axes.set_yscale("log")
+        axes.set_ylim(0.05, 100)
+        axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+        axes.set_title(dataset.title)
+        axes.set_xlabel("pixel value")
+    grid[0].set_ylabel("share of pixels (%)")
+    return figure
+
+
+def mean_images(datasets):
+    """The mean training image of each class, up to ten a row, from the top one data set
+    after the other.
+
+    Introduced in notebook 01.
+    """
+    columns = min(max(len(dataset.classes) for dataset in datasets), 10)
+    lines = [
+        (dataset, labels)
+        for dataset in datasets
+        for labels in np.array_split(
+            np.arange(len(dataset.classes)), -(-len(dataset.classes) // columns)
+        )
+    ]
+    figure, grid = plt.subplots(
+        len(lines), columns, figsize=(WIDTH, 0.86 * len(lines)), squeeze=False
+    )
+    for line, (dataset, chosen) in zip(grid, lines):
+        images, labels = dataset.split("training")
+        for axes in line[len(chosen) :]:
+            axes.axis("off")
+        for label, axes in zip(chosen, line):
+            picture(
+                axes,
+                images[labels == label].mean(axis=0).astype(np.uint8),
+                dataset.classes[label],
+            )
+        line[0].set_ylabel(dataset.title, fontsize=8)
+    return figure
+
+
+def projection(datasets, count=2000, seed=0):
+    """The first two principal components of some training images, a large dot at the
+    mean of each class.
+
+    Source: scikit-learn's PCA on the pixels. Introduced in notebook 01.
+    """
+    figure, grid = panels(len(datasets), 3.6, datasets, 0.08)
+    for axes, dataset in zip(grid, datasets):
+        images, labels = dataset.split("training")
+        chosen = np.random.default_rng(seed).permutation(len(images))[:count]
+        places = PCA(2, svd_solver="randomized", random_state=seed).fit_transform(
+            images[chosen].reshape(len(chosen), -1) / 255
+        )
+        for label, name in enumerate(dataset.classes):
+            mine = places[labels[chosen] == label]
+            colour = COLOURS[label % len(COLOURS)]
+            axes.plot(*mine.T, ".", ms=2, alpha=0.4, color=colour)
+            axes.plot(
+                *mine.mean(axis=0),
+                "oD^s"[label // len(COLOURS) % 4],
+                ms=7,
+                mec="black",
+                mew=0.6,
+                color=colour,
+                label=name,
+            )
+        axes.legend(
+            ncols=2,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.2),
+            fontsize=7,
+            frameon=False,
+            columnspacing=1,
+        )
+        axes.set_title(dataset.title)
+        axes.set_xlabel("first component")
+    grid[0].set_ylabel("second component")
+    return figure
+
+
+def votes(shares, rows, columns):
+    """A table of shares (0 to 1) as a picture: a row for each label, a column for each
+    vote.
+    """
+    figure, axes = plt.subplots(figsize=(0.85 * WIDTH, 2.7))
+    sns.heatmap(
+        100 * shares,
+        annot=True,
+        fmt=".0f",
+        cmap="Blues",
+        vmin=0,
+        vmax=100,
+        ax=axes,
+        annot_kws={"fontsize": 7},
+        linewidths=0.4,
+        xticklabels=columns,
+        yticklabels=rows,
+        cbar_kws={"label": "share of votes (%)"},
+    )
+    axes.set_xlabel("votes of the ten annotators")
+    axes.set_ylabel("label of FER2013")
+    axes.tick_params(length=0)
+    plt.setp(axes.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
+    plt.setp(axes.get_yticklabels(), rotation=0)
+    return figure
+
+
+def augmented(dataset, augment, columns=10, seed=0):
+    """One training image a row, first as it is, then as `augment(images, rng)` changes
+    it.
+    """
+    images, labels = dataset.split("training")
+    rng = np.random.default_rng(seed)
+    rows = [
+        np.flatnonzero(labels == label)[0]
+        for label in (0, len(dataset.classes) // 2, len(dataset.classes) - 1)
+    ]
+    figure, grid = plt.subplots(
+        len(rows), columns, figsize=(WIDTH, 0.68 * len(rows) + 0.2)
+    )
+    for line, i in zip(grid, rows):
+        changed = augment(np.repeat(images[i : i + 1], columns - 1, axis=0), rng)
+        for axes, image in zip(line, [images[i], *changed]):
+            picture(axes, image)
+    grid[0, 0].set_title("original", fontsize=8)
+    grid[0, 1].set_title("augmented", fontsize=8)
+    return figure

@@ -1,0 +1,223 @@
+"""Figures that compare networks and recipes."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from scipy.stats import t
+
+from .base import COLOURS, MODEL_TITLES, WIDTH, panels
+
+
+def networks(found, datasets):
+    """Test accuracy of each network with its 95 % interval, a panel a data set.
+
+    found: {data set's name: {model: Seeds}}.
+    """
+    drawn = {name for one in found.values() for name in one}
+    models = [name for name in MODEL_TITLES if name in drawn]
+    figure, grid = panels(len(datasets), 2.1)
+    for axes, dataset in zip(grid, datasets):
+        for model, seeds in found[dataset.name].items():
+            row, accuracy = models.index(model), 100 * seeds.mean()
+            low, high = (100 * end for end in seeds.interval())
+            error = [[accuracy - low], [high - accuracy]]
+            _mark(axes, accuracy, row, xerr=error)
+            _above(axes, f"{accuracy:.1f}", accuracy, row, 8)
+        names = [MODEL_TITLES[model] for model in models]
+        axes.set_yticks(range(len(models)), names if axes is grid[0] else [])
+        axes.set_ylim(len(models) - 0.5, -0.8)
+        axes.margins(x=0.15)
+        axes.set_title(dataset.title)
+        axes.set_xlabel("test accuracy (%)")
+        axes.grid(axis="x", color="0.92")
+    return figure
+
+
+def _mark(axes, x, y, fmt="o", ms=4, colour=COLOURS[0], **options):
+    axes.errorbar(x, y, fmt=fmt, ms=ms, capsize=3, color=colour, **options)
+
+
+def _above(axes, text, x, y, size):
+    place = {"textcoords": "offset points", "ha": "center", "fontsize": size}
+    axes.annotate(text, (x, y), (0, 5), **place)
+
+
+def _half(seeds, deviation, freedom):
+    """Return half of the 95 % interval of a mean over seeds, in points; 0 where nothing
+    tells how seeds spread.
+    """
+    if not freedom:
+        return 0
+    return 100 * t.ppf(0.975, freedom) * deviation / np.sqrt(len(seeds))
+
+
+def influence(study, deviation, freedom):
+    """Validation accuracy against the values of each factor: a dot a seed, the mean
+    with its 95 % interval.
+
+    study: {factor: {variant: Seeds}}; the base is drawn hollow. deviation, freedom: of
+        the seeds, as `statistics.pooled` returns them. Introduced in notebook 03.
+    """
+    figure, grid = panels(len(study), 2.1)
+    for axes, (factor, points) in zip(grid, study.items()):
+        means = []
+        for x, seeds in enumerate(points.values()):
+            values = 100 * seeds.values("validation", "accuracy")
+            base = seeds[0].record["variant"] == "study-base"
+            axes.plot([x] * len(values), values, ".", ms=4, color="0.6")
+            half = _half(seeds, deviation, freedom)
+            hollow = {"mfc": "white"} if base else {}
+            _mark(axes, x, values.mean(), ms=5, yerr=half, **hollow)
+            means.append(values.mean())
+        values = [name.split("-", 1)[1].replace("-", ", ") for name in points]
+        if values[0][0].isdigit():
+            axes.plot(means, lw=1, color=COLOURS[0], zorder=1)
+        axes.set_xticks(range(len(points)), values)
+        axes.set_xlabel(factor)
+        axes.grid(axis="y", color="0.92")
+    for axes in grid[::3]:
+        axes.set_ylabel("validation accuracy (%)")
+    return figure
+
+
+def steps(tables, spreads, matched=()):
+    """Test accuracy of networks that were trained alike: a dot a seed, the mean with
+    its 95 % interval, the parameters.
+
+    tables: {title: {name: Seeds}}, a panel a title; spreads: {title: (deviation,
+        freedom)} of the seeds, as `statistics.pooled` returns them. matched: names that
+        are drawn in another colour. Introduced in notebook 03.
+    """
+    figure, grid = panels(len(tables), 2.8)
+    names = list(dict.fromkeys(name for points in tables.values() for name in points))
+    for axes, (title, points) in zip(grid, tables.items()):
+        for name, seeds in points.items():
+            values, row = 100 * seeds.values("test", "accuracy"), names.index(name)
+            axes.plot(values, [row] * len(values), ".", ms=4, color="0.6")
+            other = name in matched
+            style = {"fmt": "s" if other else "o", "colour": COLOURS[other]}
+            _mark(axes, values.mean(), row, xerr=_half(seeds, *spreads[title]), **style)
+            thousands = seeds[0].record["parameters"] / 1000
+            text = f"{values.mean():.1f} %, {thousands:,.0f} thousand"
+            _above(axes, text, values.mean(), row, 7)
+        axes.set_yticks(range(len(names)), names if axes is grid[0] else [])
+        axes.set_ylim(len(names) - 0.5, -0.8)
+        axes.margins(x=0.3)
+        axes.set_title(title)
+        axes.set_xlabel("test accuracy (%)")
+        axes.grid(axis="x", color="0.92")
+    return figure
+
+
+def shares(lines):
+    """Validation accuracy against the share of the training images, a line each.
+
+    lines: {label: {share: Seeds}}; dots are seeds. Introduced in notebook 03.
+    """
+    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
+    for marker, colour, (label, points) in zip("os^", COLOURS, lines.items()):
+        values = {
+            share: 100 * seeds.values("validation", "accuracy")
+            for share, seeds in sorted(points.items())
+        }
+        means = [value.mean() for value in values.values()]
+        axes.plot(list(values), means, f"-{marker}", ms=4, color=colour, label=label)
+        for share, value in values.items():
+            axes.plot([share] * len(value), value, ".", ms=3, color=colour, alpha=0.5)
+    axes.set_xscale("log", base=2)
+    ticks = sorted({share for points in lines.values() for share in points})
+    axes.set_xticks(ticks, [f"{100 * share:.3g}" for share in ticks])
+    axes.set_xlabel("share of the training images (%)")
+    axes.set_ylabel("validation accuracy (%)")
+    axes.grid(color="0.92")
+    axes.legend(frameon=False)
+    return figure
+
+
+def heat_map(frame, label):
+    """A table of numbers as a picture, each number in its field. Introduced in notebook
+    03.
+    """
+    figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 2.4))
+    sns.heatmap(
+        frame,
+        annot=True,
+        fmt=".1f",
+        cmap="cividis",
+        ax=axes,
+        annot_kws={"fontsize": 8},
+        linewidths=0.4,
+        cbar_kws={"label": label},
+    )
+    axes.tick_params(length=0)
+    plt.setp(axes.get_yticklabels(), rotation=0)
+    return figure
+
+
+def shifts(curves):
+    """Accuracy (0 to 1) against the pixels by which images were moved, a line a
+    network.
+    """
+    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
+    for marker, (title, values) in zip("os^D", curves.items()):
+        axes.plot(100 * np.array(values), f"-{marker}", ms=4, label=title)
+    axes.set_xlabel("moved to the right (pixels)")
+    axes.set_ylabel("validation accuracy (%)")
+    axes.set_ylim(0, 100)
+    axes.grid(color="0.92")
+    axes.legend(frameon=False)
+    return figure
+
+
+def robustness(tables, title):
+    """Accuracy against the strength of each corruption, a line a network: {label: a
+    table of `robustness.measure`}.
+    """
+    kinds = list(next(iter(tables.values())).index)
+    figure, grid = plt.subplots(2, 4, figsize=(WIDTH, 3.1), sharex=True, sharey=True)
+    for axes, kind in zip(grid.ravel(), kinds):
+        for marker, (label, table) in zip("os^D", tables.items()):
+            axes.plot(range(6), 100 * table.loc[kind], f"-{marker}", ms=3, label=label)
+        axes.set_title(kind)
+        axes.set_ylim(0, 100)
+        axes.set_xticks(range(6))
+        axes.grid(color="0.92")
+    grid[1, 3].axis("off")
+    grid[1, 3].legend(
+        *grid[0, 0].get_legend_handles_labels(),
+        title=title,
+        frameon=False,
+        loc="center",
+    )
+    grid[0, 3].tick_params(labelbottom=True)
+    figure.supxlabel("strength", fontsize=9)
+    figure.supylabel("accuracy (%)", fontsize=9)
+    return figure
+
+
+def bars(frames, label):
+    """Values (0 to 1) with their intervals, a panel a table with columns value, low,
+    high, images: {title: table}.
+    """
+    figure, grid = panels(len(frames), 2.3)
+    for axes, (title, frame) in zip(grid, frames.items()):
+        axes.errorbar(
+            range(len(frame)),
+            100 * frame["value"],
+            fmt="o",
+            ms=5,
+            capsize=3,
+            color=COLOURS[0],
+            yerr=100
+            * np.array([frame["value"] - frame["low"], frame["high"] - frame["value"]]),
+        )
+        axes.set_xticks(
+            range(len(frame)),
+            [f"{name}\n(n = {n:,})" for name, n in frame["images"].items()],
+            fontsize=7,
+        )
+        axes.set_title(title)
+        axes.margins(x=0.15)
+        axes.grid(axis="y", color="0.92")
+    grid[0].set_ylabel(label)
+    return figure

@@ -1,0 +1,174 @@
+"""Figures of trainings: curves over epochs, and accuracy against time."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from .base import MODEL_TITLES, WIDTH, panels
+
+
+def curves(runs, titles):
+    """Loss and accuracy against epochs, a column a run, the kept epoch marked.
+    Introduced in notebook 02.
+    """
+    figure, grid = plt.subplots(
+        2,
+        len(runs),
+        figsize=(WIDTH if len(runs) > 1 else 0.7 * WIDTH, 3.8),
+        sharex="col",
+        squeeze=False,
+    )
+    for column, run, title in zip(grid.T, runs, titles):
+        for axes, quantity, factor in zip(column, ("loss", "accuracy"), (1, 100)):
+            epochs = run.history["epoch"]
+            axes.plot(
+                epochs, factor * run.history[quantity], "-o", ms=2.5, label="training"
+            )
+            axes.plot(
+                epochs,
+                factor * run.history[f"validation_{quantity}"],
+                "-s",
+                ms=2.5,
+                label="validation",
+            )
+            axes.axvline(
+                run.record["best_epoch"], color="0.4", ls=":", label="epoch kept"
+            )
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        column[0].set_title(title)
+        column[1].set_xlabel("epoch")
+    grid[0, 0].set_ylabel("cross-entropy")
+    grid[1, 0].set_ylabel("accuracy (%)")
+    grid[0, -1].legend()
+    return figure
+
+
+def histories(studies, legend):
+    """Validation accuracy after each epoch, a line a point, the mean of its seeds; a
+    panel for each {variant: runs}.
+
+    studies: {title: {variant: runs}}; legend: what the variants differ in. Introduced
+        in notebook 03.
+    """
+    figure, grid = panels(len(studies), 2.6)
+    for axes, (title, points) in zip(grid, studies.items()):
+        for marker, (name, runs) in zip("os^Dv", points.items()):
+            mean = 100 * np.mean(
+                [run.history["validation_accuracy"] for run in runs], axis=0
+            )
+            axes.plot(
+                runs[0].history["epoch"],
+                mean,
+                f"-{marker}",
+                ms=3,
+                label=name.split("-", 1)[1],
+            )
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(color="0.92")
+    grid[0].set_ylabel("validation accuracy (%)")
+    grid[-1].legend(frameon=False, title=legend)
+    return figure
+
+
+def turns(points):
+    """Training and validation loss after each epoch, mean over seeds, a panel for each
+    of {title: runs}.
+
+    A dotted line marks the mean epoch whose weights are kept. Introduced in notebook
+    03.
+    """
+    figure, grid = panels(len(points), 2.1)
+    for axes, (title, runs) in zip(grid, points.items()):
+        for name, quantity, style in (
+            ("training", "loss", "-"),
+            ("validation", "validation_loss", "--"),
+        ):
+            losses = np.array([run.history[quantity] for run in runs])
+            (line,) = axes.plot(
+                runs[0].history["epoch"], losses.mean(axis=0), style, lw=1.2, label=name
+            )
+            axes.fill_between(
+                runs[0].history["epoch"],
+                losses.min(axis=0),
+                losses.max(axis=0),
+                color=line.get_color(),
+                alpha=0.2,
+                lw=0,
+            )
+        axes.axvline(
+            np.mean([run.record["best_epoch"] for run in runs]),
+            color="0.4",
+            ls=":",
+            label="epoch kept",
+        )
+        axes.set_title(title)
+        axes.set_ylim(0, 0.7)
+        axes.set_xlabel("epoch")
+        axes.grid(color="0.92")
+    for axes in grid[::3]:
+        axes.set_ylabel("cross-entropy")
+    figure.legend(
+        *grid[0].get_legend_handles_labels(),
+        ncols=3,
+        loc="outside upper center",
+        frameon=False,
+    )
+    return figure
+
+
+def budget(runs_by_model, published, title):
+    """Test accuracy against training time: our runs, a marker a network, and published
+    results.
+
+    published: (what, accuracy in percent, seconds, hardware) each. Introduced in
+        notebook 04.
+    """
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.6))
+    for marker, (model, runs) in zip("os^D", runs_by_model.items()):
+        tests = [run.record["metrics"]["test"] for run in runs]
+        seconds = [run.record["seconds"]["train"] for run in runs]
+        (line,) = axes.plot(
+            seconds,
+            [100 * test["accuracy"] for test in tests],
+            marker,
+            ms=5,
+            label=MODEL_TITLES[model],
+        )
+        if "accuracy_tta" in tests[0]:
+            axes.plot(
+                seconds,
+                [100 * test["accuracy_tta"] for test in tests],
+                marker,
+                ms=5,
+                fillstyle="none",
+                color=line.get_color(),
+                label=f"{MODEL_TITLES[model]}, six views",
+            )
+    own = axes.legend(frameon=False, title="this repository", loc="center left")
+    crosses = [
+        axes.plot(
+            seconds,
+            accuracy,
+            linestyle="",
+            marker=f"${i}$",
+            ms=6,
+            color="0.3",
+            label=f"{what}, {hardware}",
+        )[0]
+        for i, (what, accuracy, seconds, hardware) in enumerate(published, start=1)
+    ]
+    if published:
+        axes.legend(
+            handles=crosses,
+            frameon=False,
+            title="published",
+            loc="lower right",
+            fontsize=7,
+        )
+        axes.add_artist(own)
+    axes.set_xscale("log")
+    axes.set_xlabel("training time (seconds)")
+    axes.set_ylabel(f"test accuracy on {title} (%)")
+    axes.grid(color="0.92")
+    return figure

@@ -1,0 +1,223 @@
+"""Jobs become runs: found, resumed or trained, and stored."""
+
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pandas as pd
+
+from . import datasets, training
+from .plan import job_of
+from .plumbing import storage
+from .plumbing.backend import out_of_memory
+from .plumbing.checkpoints import Checkpoints
+from .plumbing.files import ROOT, LabError, alone, relative
+from .plumbing.fingerprint import PROTOCOL, fingerprint, operations
+from .plumbing.screen import Line
+from .runs import Run, Seeds, all_metrics, read
+
+
+@dataclass
+class Trained:
+    """What `fit` returns and `keep` stores; weights: None where the job keeps none."""
+
+    record: dict
+    history: pd.DataFrame
+    predictions: dict
+    weights: list
+    classes: tuple
+
+
+def train(jobs, dataset, folder, retrain=False, seeds=None):
+    """Return the Seeds of some jobs on one data set: found, resumed or trained, one
+    after the other.
+
+    jobs: what is wanted; folder: where runs are stored; seeds: all jobs of the network,
+        if `jobs` are some of them.
+
+    A run in `folder` with the same fingerprint is loaded, unless `retrain`. Training
+    writes a checkpoint after each epoch; started again after an interruption, it goes
+    on from there. A headline network that stands in `folder` with another recipe stays
+    there until every seed that is asked for is finished: until then these wait in the
+    folder `next` beside it, and then they move together.
+
+    Raises LabError where the images are needed and are not here, or nothing can be
+    written.
+    """
+    for job in jobs:
+        _train(job, dataset, folder, retrain)
+    wanted, folder = [*(seeds or []), *jobs], Path(folder)
+    found = {job.name: stored(job, dataset, folder) for job in wanted}
+    elsewhere = [
+        name for name, run in found.items() if run and run.path != folder / name
+    ]
+    if all(found.values()) and elsewhere:
+        what = f"move {relative(folder / jobs[0].name)}"
+        with alone(what, f"{jobs[0].label} on {dataset.title}"):
+            for job in wanted:
+                storage.move(stored(job, dataset, folder).path, folder / job.name)
+        found = {job.name: read(folder / job.name) for job in wanted}
+    return Seeds(found[job.name] for job in jobs)
+
+
+def _train(job, dataset, folder, retrain):
+    """Train one job and store its run, where it is not there; a seed that waits in
+    `next` is there.
+    """
+    before = stored(job, dataset, folder)
+    if before and not (retrain and before.path == Path(folder) / job.name):
+        return print(before.summary() + ", loaded")
+    line, who = Line(), f"{job.label} on {dataset.title}, seed {job.seed}"
+    with alone(fingerprint(job, dataset), who):
+        run = stored(job, dataset, folder)
+        faster = run and (not before or run.record != before.record)
+        if faster:  # another process has trained it meanwhile
+            return print(run.summary() + ", loaded")
+        run = keep(_fit(job, dataset, line.show), folder)
+    line.show(run.summary() + ", trained", last=True)
+
+
+def stored(job, dataset, folder):
+    """Return the finished Run of a job, with all that it asks for, in a folder of runs
+    or in `next` beside it; or None.
+    """
+    mark = fingerprint(job, dataset)
+    for path in (Path(folder) / job.name, waiting(folder) / job.name):
+        run = read(path)
+        if not run or run.record["fingerprint"] != mark:
+            continue
+        tested = "test" in run.record["metrics"] or not job.test
+        if tested and (run.record["weights_file_sha256"] or not job.weights):
+            return run
+    return None
+
+
+def waiting(folder):
+    """Return the folder, beside a folder of runs, in which finished seeds of a network
+    wait for the others.
+    """
+    return Path(folder).parent / "next"
+
+
+def keep(trained, folder):
+    """Store what `fit` returns in a folder of runs, delete the checkpoints that it
+    needed, and return the Run.
+
+    A headline run of another recipe than the one that stands there goes into the folder
+    `next` instead.
+    """
+    record = trained.record
+    place = "/".join(record[part] for part in ("dataset", "model", "variant"))
+    name, mark = f"{place}/seed-{record['seed']}", record["fingerprint"]
+    here = read(Path(folder) / name) if record["variant"] == "main" else None
+    if here and here.record["fingerprint"] != mark:
+        folder = waiting(folder)
+    path, content = Path(folder) / name, (record, trained.history, trained.predictions)
+    storage.store(path, *content, trained.weights, trained.classes)
+    _checkpoints(mark).clear()
+    return read(path) or Run(path, *content)
+
+
+def _checkpoints(mark):
+    return Checkpoints(ROOT / "build" / "checkpoints" / mark[:16])
+
+
+def fit(job, dataset=None, tell=lambda text: None):
+    """Train one job and return what it leaves, a `Trained`, for `keep`; training prints
+    nothing and writes only checkpoints.
+
+    dataset: None loads the job's. tell: is handed a line of text before each epoch.
+
+    Training goes on from the newest checkpoint; a checkpoint of another machine or
+    version is used, and the record says so. When the training has ended, training and
+    validation images are predicted, and, where the job says so, those of the test
+    split, once.
+
+    Raises LabError where the images are not here, or the memory does not suffice.
+    """
+    dataset = dataset or datasets.load(job.dataset)
+    with alone(fingerprint(job, dataset), job.name, tell):
+        return _fit(job, dataset, tell)
+
+
+def _fit(job, dataset, tell):
+    if not dataset.available:
+        raise LabError(
+            f"{job.model} on {dataset.title} has no finished run, and the images to"
+            " train it are not here."
+        )
+    mark, recipe, commit = fingerprint(job, dataset), job.recipe, storage.git_commit()
+    try:
+        network = training.build(job.build, dataset, recipe, job.seed)
+        images, labels = training.training_images(dataset, recipe, job.seed)
+        training.whiten(network, images, dataset, recipe)
+        state = training.run_epochs(
+            network, (images, labels), dataset, job, _checkpoints(mark), tell
+        )
+        start = time.perf_counter()
+        predictions = training.predict(network, (images, labels), dataset, job)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise LabError(
+            f"Not enough memory for {job.model} on {dataset.title} with a batch size of"
+            f" {recipe.batch_size}: set batch_size={max(1, recipe.batch_size // 2)} in"
+            " its recipe, restart the kernel, and run again."
+        ) from None
+    history = pd.DataFrame(state["history"], columns=list(state["history"][0]))
+    epochs, (*earlier, facts) = len(history), state["environments"]
+    record = {
+        "dataset": dataset.name,
+        "model": job.model,
+        "variant": job.variant,
+        "seed": job.seed,
+        "fingerprint": mark,
+        "protocol": PROTOCOL,
+        "recipe": asdict(recipe),
+        "parameters": int(network.count_params()),
+        "pflop": pflop(network, len(images), epochs),
+        "epochs_run": epochs,
+        "best_epoch": state["best"] + 1,
+        "data_sha256": dataset.sha256,
+        "split_sha256": dataset.split_sha256,
+        "seconds": {
+            "train": round(epochs * float(history["seconds"].median()), 1),
+            "compile": round(state["compile"], 1),
+            "evaluate": round(time.perf_counter() - start, 1),
+        },
+        "shared_machine": state["shared"],
+        "environment": facts | ({"earlier": earlier} if earlier else {}),
+        "metrics": all_metrics(predictions),
+        "weights_sha256": storage.weights_sha256(network),
+        "git_commit": commit,
+        "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    weights = network.get_weights() if job.weights else None
+    return Trained(record, history, predictions, weights, dataset.classes)
+
+
+def pflop(network, images, epochs):
+    """Return what a training costs, in 1e15 operations: forward and, twice as much,
+    back, for each image and epoch.
+    """
+    return round(3 * operations(network) * images * epochs / 1e15, 6)
+
+
+def trained(run, dataset):
+    """Return the network of a stored run, built by the function of its `model` cell,
+    with its stored weights.
+
+    Raises LabError where the run was stored without weights, or they are missing or
+    altered, and where the function has changed since.
+    """
+    record, job = run.record, job_of(run.record)
+    sha256, split_sha256 = record["data_sha256"], record["split_sha256"]
+    content = replace(dataset, sha256=sha256, split_sha256=split_sha256)
+    if fingerprint(job, content) != record["fingerprint"]:
+        raise LabError(
+            f"The network of {run.name} is not the one that lab/models.py builds now:"
+            " run make sync, or train it again."
+        )
+    network = training.build(job.build, dataset, job.recipe)
+    return run.load_weights(network, dataset.classes)

@@ -1,0 +1,211 @@
+"""What is wrong with a data set: copies, near copies, blank images, doubtful labels."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+
+from ..plumbing import sources
+from ..plumbing.files import LabError, relative
+
+FER_PLUS = (
+    "neutral",
+    "happiness",
+    "surprise",
+    "sadness",
+    "anger",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "NF",
+)
+# The class of FER2013: its column in FER+.
+SAME = {
+    "angry": "anger",
+    "disgust": "disgust",
+    "fear": "fear",
+    "happy": "happiness",
+    "sad": "sadness",
+    "surprise": "surprise",
+    "neutral": "neutral",
+}
+FER_PLUS_RECIPE = (
+    "The FER+ votes are not here: download"
+    " https://github.com/microsoft/FERPlus/blob/master/fer2013new.csv (MIT licence, 1.6"
+    " MB) into data/raw/."
+)
+
+
+def groups(images):
+    """Return (n,) integers that are equal for images with exactly the same pixels,
+    numbered from 0.
+    """
+    keys = [hashlib.sha256(image).digest() for image in np.ascontiguousarray(images)]
+    first = {}
+    return np.array([first.setdefault(key, len(first)) for key in keys])
+
+
+def copies(dataset):
+    """Count exact copies: a dict of groups of two images or more, images in them,
+    groups whose labels differ, validation and test images that are also in training,
+    and constant images.
+
+    Introduced in notebook 01.
+    """
+    group = groups(dataset.images)
+    size = np.bincount(group)
+    labels = pd.Series(dataset.labels).groupby(group).nunique().to_numpy()
+    return {
+        "groups": int((size > 1).sum()),
+        "images": int(size[size > 1].sum()),
+        "conflicting": int((labels > 1).sum()),
+        "validation": int(
+            np.isin(
+                group[dataset.splits["validation"]], group[dataset.splits["training"]]
+            ).sum()
+        ),
+        "test": int(
+            np.isin(
+                group[dataset.splits["test"]], group[dataset.splits["training"]]
+            ).sum()
+        ),
+        "blank": len(blank(dataset.images)),
+    }
+
+
+def blank(images):
+    """Return the positions of the images whose pixels are all the same."""
+    flat = images.reshape(len(images), -1)
+    return np.flatnonzero((flat == flat[:, :1]).all(axis=1))
+
+
+def leaked(dataset, split="test", among=("training",)):
+    """Return (images of the split,) bool: whether the image has exactly the pixels of
+    one in the splits `among`.
+    """
+    seen = {image.tobytes() for one in among for image in dataset.split(one)[0]}
+    return np.array(
+        [image.tobytes() in seen for image in dataset.split(split)[0]], bool
+    )
+
+
+def condemned(dataset, positions):
+    """Return (positions,) bool: images that a careful training leaves out, among those
+    at `positions`.
+
+    They are blank images, images with the pixels of an image that is not among
+    `positions` (of validation or test), images that stand there more than once with
+    different labels, and every copy but the first of the others.
+    """
+    group = groups(dataset.images)
+    inside = np.zeros(len(group), bool)
+    inside[positions] = True
+    here, labels = group[positions], dataset.labels[positions]
+    outside = np.isin(here, group[~inside])
+    conflicting = (pd.Series(labels).groupby(here).transform("nunique") > 1).to_numpy()
+    again = pd.Series(here).duplicated().to_numpy()
+    return outside | conflicting | again | np.isin(positions, blank(dataset.images))
+
+
+def near_copies(dataset, least=0.97):
+    """Return pairs of a test image and the training image it resembles most, where that
+    is a lot.
+
+    Resemblance is the correlation of the pixels, mean removed, so brightness and
+    contrast do not count. Candidates are found on the images reduced to 8 x 8 by
+    averaging, then compared in full.
+    Returns a DataFrame with columns test, training (positions in their splits) and
+    correlation, the highest first, without exact copies.
+    """
+    training, test = (dataset.split(name)[0] for name in ("training", "test"))
+    small_training, small_test = _unit(_small(training)), _unit(_small(test))
+    rows = []
+    for begin in range(0, len(test), 500):
+        scores = small_test[begin : begin + 500] @ small_training.T
+        for i, row in enumerate(scores, start=begin):
+            if row.max() >= least:
+                candidates = np.argsort(-row)[:5]
+                full = _unit(training[candidates]) @ _unit(test[i : i + 1])[0]
+                j = candidates[full.argmax()]
+                if full.max() >= least and not np.array_equal(training[j], test[i]):
+                    rows.append((i, j, float(full.max())))
+    return pd.DataFrame(rows, columns=["test", "training", "correlation"]).sort_values(
+        "correlation", ascending=False, kind="stable", ignore_index=True
+    )
+
+
+def _small(images):
+    """Return (n, 8, 8, channels): the means of the fields into which 8 x 8 divides each
+    image.
+    """
+    n, height, width, channels = images.shape
+    rows, columns = (
+        np.linspace(0, length, 9).astype(int)[:-1] for length in (height, width)
+    )
+    sums = np.add.reduceat(
+        np.add.reduceat(images, rows, axis=1, dtype=np.float32), columns, axis=2
+    )
+    return (
+        sums
+        / np.outer(np.diff([*rows, height]), np.diff([*columns, width]))[:, :, None]
+    )
+
+
+def _unit(images):
+    """Return (n, pixels) float32 with mean 0 and length 1; a constant image becomes
+    zeros.
+    """
+    flat = images.reshape(len(images), -1).astype(np.float32)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+
+
+def fer_plus():
+    """Return the votes of FER+ as (35,887, 10) integers, row by row beside FER2013, or
+    None.
+
+    Columns are `FER_PLUS`. They are read from fer2013new.csv in the raw folder; where
+    it is not there, the way to get it is printed. Source: Barsoum et al. (2016), arXiv
+    1608.01041.
+    Raises LabError for a file that holds something else.
+    """
+    for path in sources.found("fer2013new.csv"):
+        try:
+            votes = pd.read_csv(path)[list(FER_PLUS)].to_numpy()
+        except (KeyError, ValueError, UnicodeDecodeError) as error:
+            raise LabError(
+                f"{relative(path)} cannot be read as FER+ votes ({error})."
+            ) from None
+        if (
+            votes.shape != (35887, 10)
+            or not np.issubdtype(votes.dtype, np.integer)
+            or votes.sum(axis=1).max() > 10
+        ):
+            raise LabError(
+                f"{relative(path)} does not hold the ten votes on each of FER2013's"
+                " 35,887 images."
+            )
+        return votes
+    print(FER_PLUS_RECIPE)
+    return None
+
+
+def agrees(votes, labels, classes):
+    """Return (n,) bool: whether the label is the most frequent of the ten votes, alone
+    or with others.
+
+    votes: (n, 10) of `fer_plus`; labels: (n,) positions in `classes`, FER2013's names.
+    """
+    columns = np.array([FER_PLUS.index(SAME[name]) for name in classes])
+    return votes[np.arange(len(labels)), columns[labels]] == votes.max(axis=1)
+
+
+def majority(votes, classes):
+    """Return (n,) positions in `classes`: what more than half of ten annotators say, -1
+    where that is none of them.
+    """
+    columns = [FER_PLUS.index(SAME[name]) for name in classes]
+    return np.where(
+        votes[:, columns].max(axis=1) > 5, votes[:, columns].argmax(axis=1), -1
+    )

@@ -1,0 +1,1 @@
+"""What a student need not read: files, downloads, folders, feeding, checkpoints."""

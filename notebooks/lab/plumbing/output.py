@@ -1,0 +1,117 @@
+"""What a notebook writes: figures, tables and numbers, each with its caption."""
+
+import csv
+import io
+import json
+
+from ..drawing.base import show
+from .files import ROOT, relative, sha256, write, writing
+
+# An unchanged figure is an unchanged file.
+PLAIN_PDF = {"CreationDate": None, "Creator": None, "Producer": None}
+WIDE = 34  # letters in a cell of a table from which on its column is a paragraph
+
+
+class Output:
+    """The files of one notebook below the folder `top`; `finish` lists them all.
+
+    runs: {name: digest} of the runs that were read.
+    """
+
+    def __init__(self, notebook, top):
+        self.notebook, self.output = notebook, top
+        self.numbers, self.captions, self.tables = {}, {}, {}
+        self.files, self.runs = [], {}
+
+    @property
+    def number(self):
+        """The notebook's number, "01" to "05", which begins the names of its files."""
+        return self.notebook[:2]
+
+    def save_numbers(self, prefix, values):
+        """Keep {name: number}, which the report prints with \\result{prefix.name}; six
+        decimals of fractions.
+        """
+        for name, value in values.items():
+            whole = value == int(value)
+            self.numbers[f"{prefix}.{name.replace(' ', '_')}"] = (
+                int(value) if whole else round(float(value), 6)
+            )
+
+    def save_figure(self, figure, name, caption):
+        """Write figures/NN_name.pdf and .png, show the figure, and keep its caption for
+        the report.
+        """
+        stem = self.output / "figures" / f"{self.number}_{name}"
+        for ending, metadata in ((".pdf", PLAIN_PDF), (".png", {"Software": None})):
+            with writing(stem.with_suffix(ending)) as part:
+                figure.savefig(part, metadata=metadata)
+            self.files.append(stem.with_suffix(ending))
+        self.captions[stem.name] = caption
+        show(figure)
+
+    def save_table(self, frame, name, caption):
+        """Write a DataFrame as a LaTeX table, keep its caption, and return it to be
+        shown.
+        """
+        if frame.empty:
+            return frame
+        path = self.output / "report" / "generated" / f"{self.number}_{name}.tex"
+        cells = frame.rename_axis(frame.index.name or "").reset_index()
+        cells = cells.map(
+            lambda value: f"{value:.3f}" if isinstance(value, float) else str(value)
+        )
+        styler = cells.style.hide(axis="index").format(escape="latex")
+        styler = styler.format_index(escape="latex", axis=1)
+        kinds = "".join(_kind(cells[column].str) for column in cells)
+        write(path, styler.to_latex(hrules=True, column_format=kinds))
+        self.files.append(path)
+        self.tables[path.stem] = caption
+        return frame
+
+    def save_matrix(self, matrix, classes, name):
+        """Write a confusion matrix of integers as figures/NN_name.csv."""
+        path = self.output / "figures" / f"{self.number}_{name}.csv"
+        write(path, confusion_csv(matrix, classes))
+        self.files.append(path)
+
+    def finish(self, datasets, profile):
+        """Write the notebook's numbers and captions, and print the list of all files.
+
+        datasets: the names of those that it used.
+        """
+        path = self.output / "report" / "generated" / f"{self.notebook}.json"
+        content = {
+            "datasets": datasets,
+            "numbers": dict(sorted(self.numbers.items())),
+            "figures": self.captions,
+            "tables": self.tables,
+        }
+        write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        self.files.append(path)
+        trace = {
+            "output": relative(self.output),
+            "runs": self.runs,
+            "files": {relative(file): sha256(file) for file in self.files},
+        }
+        path = ROOT / "build" / "trace" / profile / f"{self.notebook}.json"
+        write(path, json.dumps(trace, indent=1))
+        for file in self.files:
+            print(relative(file))
+
+
+def _kind(texts):
+    """Return how LaTeX sets a column: numbers to the right, long texts in lines."""
+    if texts.fullmatch(r"[-+\d.,]*").all():
+        return "r"
+    long = texts.len().max() > WIDE
+    return r">{\raggedright\arraybackslash}p{0.28\textwidth}" if long else "l"
+
+
+def confusion_csv(matrix, classes):
+    """Return a confusion matrix as text: a header, then a row a true class."""
+    text = io.StringIO()
+    rows = [[name, *row] for name, row in zip(classes, matrix.tolist())]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([["true\\predicted", *classes], *rows])
+    return text.getvalue()

@@ -1,0 +1,241 @@
+"""Images and splits of a data set: from the cache, from its files, or from a folder."""
+
+import json
+import shutil
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from . import photos, sources
+from .files import ROOT, LabError, relative, sha256, write, writing
+
+SPLITS = ("training", "validation", "test")
+CACHE = ROOT / "data" / "cache"
+JPEG = "fer2013_jpeg"
+FER2013_PREFIXES = {
+    "Training": "training",
+    "PublicTest": "validation",
+    "PrivateTest": "test",
+}
+
+
+def official(known):
+    """Return the images and labels of a known data set: from the cache, the files or
+    the network.
+
+    Raises MissingFiles where there are none.
+    """
+    folder = CACHE / known.name
+    found = _cached(folder, known.sha256)
+    if found is None:
+        found = _published(known)
+        if known.name != "digits":
+            _store(folder, *found)
+            found = _cached(folder, known.sha256) or found
+    return found
+
+
+def _published(known):
+    """Return the images and labels of the first files that hold the published
+    content.
+    """
+    reasons = []
+    try:
+        for where, read in known.source():
+            try:
+                images, labels = read()
+                if content_hash(images, labels) == known.sha256:
+                    return images, labels
+                reasons.append(
+                    f"{where} holds other images or labels than the published ones"
+                )
+            except sources.Elsewhere:
+                pass
+            except (
+                LabError,
+                ValueError,
+                OSError,
+                EOFError,
+                IndexError,
+                zlib.error,
+                zipfile.BadZipFile,
+                tarfile.TarError,
+            ) as error:
+                reasons.append(f"{where} cannot be used: {error}")
+    except LabError as error:
+        reasons.append(f"it cannot be downloaded ({error})")
+    raise MissingFiles(
+        "; ".join(reasons) or f"its files are not in {relative(sources.raw())}."
+    )
+
+
+def place(name):
+    """Return the folder called `name`, seen from here, from the repository, or from the
+    raw folder; or None.
+    """
+    tops = (Path(), ROOT, sources.raw()) if name else ()
+    return next((top / name for top in tops if (top / name).is_dir()), None)
+
+
+def folder(name, size, grey, official, taken):
+    """Return what a folder of class folders holds: (name, title, (images, labels,
+    splits), what else is known of it).
+
+    official: the classes of FER2013 where the folder holds its JPEG files, else None.
+    taken: names that belong to other data sets.
+    """
+    if name == JPEG:
+        path, size, grey, title = sources.fer2013_jpeg(), 48, True, "FER2013 (JPEG)"
+    else:
+        path = place(name)
+        title = path and path.resolve().name
+    if path is None:
+        raise LabError(
+            f"There is no folder {name}: give the path of a folder that holds a folder"
+            " of pictures for each class."
+        )
+    plain = JPEG if name == JPEG else photos.slug(title)
+    plain = f"my-{plain}" if name != JPEG and plain in (*taken, JPEG) else plain
+    files, _ = photos.listing(path)
+    facts = [
+        (relative(file), file.stat().st_size, file.stat().st_mtime_ns)
+        for file, _, _ in files
+        if file.exists()
+    ]
+    kind = f"{plain}-{size}-{'grey' if grey else 'rgb'}"
+    key = json.dumps([facts, size, grey, official])
+    cache = CACHE / f"{kind}-{sha256(Path(photos.__file__), key)[:12]}"
+    try:
+        about = json.loads((cache / "about.json").read_text())
+        with np.load(cache / "splits.npz") as stored:
+            splits = {split: stored[split] for split in SPLITS}
+        found = _cached(cache, about["sha256"])
+    except (OSError, ValueError, KeyError):
+        found = None
+    if found is None:
+        found, about, splits = _read_folder(path, size, grey, official)
+        for old in CACHE.glob(f"{kind}-????????????"):  # of what the folder held before
+            shutil.rmtree(old, ignore_errors=True)
+        _store(cache, *found, splits, about)
+    return plain, title, (*found, splits), about
+
+
+def _read_folder(path, size, grey, classes):
+    """Return (images, labels), what to remember beside them, and the splits of a
+    folder.
+    """
+    names, images, labels, given, files, left_out = photos.read_folder(
+        path, size, grey, classes
+    )
+    prefixes = [file.name.split("_")[0] for file in files]
+    if classes and set(prefixes) == set(FER2013_PREFIXES):
+        given, division = (
+            [FER2013_PREFIXES[prefix] for prefix in prefixes],
+            "the official ones, from the file names",
+        )
+    elif any(given):
+        drawn = [split for split in SPLITS if split not in given]
+        division = "those of the folders" + (
+            f", with {' and '.join(drawn)} drawn from training" if drawn else ""
+        )
+    else:
+        division = (
+            f"drawn, {1 - 2 * photos.SHARE:.0%} / {photos.SHARE:.0%} /"
+            f" {photos.SHARE:.0%} of each class"
+        )
+    split = np.array(photos.divide(images, labels, given, names), dtype=object)
+    kept = np.flatnonzero([name is not None for name in split])
+    left_out |= {
+        files[i]: "the same pixels as an image of another split"
+        for i in np.flatnonzero([name is None for name in split])
+    }
+    about = {
+        "classes": names,
+        "division": division,
+        "sha256": content_hash(images[kept], labels[kept]),
+        "left_out": sorted(
+            (photos.legible(file.relative_to(path).as_posix()), reason)
+            for file, reason in left_out.items()
+        ),
+    }
+    return (
+        (images[kept], labels[kept]),
+        about,
+        {name: np.flatnonzero(split[kept] == name) for name in SPLITS},
+    )
+
+
+def _cached(folder, digest):
+    """Return the images, mapped into memory, and labels stored in a folder, if their
+    hash is `digest`.
+    """
+    try:
+        images, labels = (
+            np.load(folder / "images.npy", mmap_mode="r"),
+            np.load(folder / "labels.npy"),
+        )
+        return (images, labels) if content_hash(images, labels) == digest else None
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _store(folder, images, labels, splits=None, about=None):
+    """Keep what was decoded, so that it need not be decoded again; where that cannot be
+    written, say so.
+    """
+    try:
+        for name, array in (("images", images), ("labels", labels)):
+            with writing(folder / f"{name}.npy") as part:
+                np.save(part, array)
+        if about:
+            with writing(folder / "splits.npz") as part:
+                np.savez(part, **splits)
+            write(folder / "about.json", json.dumps(about))
+    except LabError as error:
+        print(f"The decoded images are not kept: {error}")
+
+
+class MissingFiles(LabError):
+    """The files of a data set are neither here nor to be downloaded."""
+
+
+def content_hash(images, labels):
+    """Return the SHA-256 of uint8 images and integer labels, shapes included."""
+    return sha256(str(images.shape), np.ascontiguousarray(images), labels.astype("<i8"))
+
+
+def split_hash(splits):
+    """Return the SHA-256 of three arrays of positions."""
+    return sha256(*(splits[name].astype("<i8").tobytes() + b"|" for name in SPLITS))
+
+
+def read_splits(known):
+    """Return the committed splits of a known data set, from data/splits/.
+
+    They were drawn once by `stratified` and are stored, so that no version of any
+    library can move an image from one split to another.
+    """
+    path = ROOT / "data" / "splits" / f"{known.name}.npz"
+    try:
+        with np.load(path) as stored:
+            splits = {name: stored[name].astype(np.int64) for name in SPLITS}
+    except (OSError, KeyError, ValueError):
+        splits = None
+    if splits is None or split_hash(splits) != known.split_sha256:
+        raise LabError(
+            f"data/splits/{known.name}.npz is missing or altered: "
+            f"git checkout data/splits/{known.name}.npz"
+        )
+    return splits
+
+
+def stratified(labels, fraction, seed):
+    """Return the positions of `fraction` of each class, drawn at random, ascending."""
+    rng = np.random.default_rng(seed)
+    drawn = [
+        rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)
+    ]
+    return np.sort(np.concatenate([one[: round(fraction * len(one))] for one in drawn]))

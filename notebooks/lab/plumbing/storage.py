@@ -1,0 +1,148 @@
+"""The files of a run: written whole, and read only where they are undamaged."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .files import ROOT, LabError, beside, relative, sha256, write, writing
+
+
+def read(path):
+    """Return (record, history, predictions) of the finished run stored in the folder
+    `path`, or None where there is none.
+
+    Raises LabError when its files do not belong together. A folder that another process
+    replaces meanwhile is read anew.
+    """
+    path = Path(path)
+    while True:
+        before = _inode(path)
+        try:
+            run = _read(path)
+        except LabError:
+            if _inode(path) == before:
+                raise
+        else:
+            if _inode(path) == before:
+                return run
+
+
+def _inode(path):
+    with suppress(OSError):
+        return path.stat().st_ino
+
+
+def _read(path):
+    if not (path / "run.json").exists():
+        return None
+    try:
+        record = json.loads((path / "run.json").read_text())
+        if not isinstance(record, dict):
+            raise ValueError("run.json holds no record")
+        if sha256(path / "predictions.npz") != record["predictions_sha256"]:
+            raise ValueError("predictions.npz has another hash")
+        with np.load(path / "predictions.npz") as arrays:
+            predictions = dict(arrays)
+        return record, pd.read_csv(path / "history.csv"), predictions
+    except (OSError, ValueError, KeyError) as error:
+        raise LabError(
+            f"The run in {relative(path)} is damaged ({error}): "
+            f"git checkout {relative(path)}, or delete the folder to train it again."
+        ) from None
+
+
+def store(path, record, history, predictions, weights, classes):
+    """Write a finished run into a folder beside `path`, then put it in its place as a
+    whole.
+
+    record: run.json without the hashes of its files, which are added. weights: arrays,
+        or None where they are not kept; classes: the names of the network's answers.
+    """
+    fresh = beside(path)
+    try:
+        with writing(fresh / "predictions.npz") as part:
+            np.savez_compressed(part, **predictions)
+        record["predictions_sha256"] = sha256(fresh / "predictions.npz")
+        record["weights_file_sha256"] = None
+        if weights is not None:
+            arrays = {f"{i:03d}": w.astype(np.float16) for i, w in enumerate(weights)}
+            with writing(fresh / "weights.npz") as part:
+                np.savez_compressed(part, classes=classes, **arrays)
+            record["weights_file_sha256"] = sha256(fresh / "weights.npz")
+        text = history.to_csv(index=False, lineterminator="\n")
+        write(fresh / "history.csv", text)
+        text = json.dumps(record, indent=1, sort_keys=True)
+        write(fresh / "run.json", text + "\n")
+        put(fresh, path)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def put(fresh, path):
+    """Rename the folder `fresh` to `path`, in place of what is there, whoever else does
+    the same; or leave all as it was.
+    """
+    while True:
+        old = beside(path)
+        with suppress(FileNotFoundError):
+            os.replace(path, old)
+        try:
+            os.replace(fresh, path)
+        except BaseException as error:
+            if old.exists() and not path.exists():
+                os.replace(old, path)
+            if getattr(error, "errno", None) not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def move(old, path):
+    """Put the stored run in the folder `old` into `path`, in place of what is there;
+    folders that are empty then go.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if old.exists() and old != path:
+        put(old, path)
+        with suppress(OSError):  # of the first that is not empty
+            for folder in list(old.parents)[:4]:
+                folder.rmdir()
+
+
+def git_commit():
+    """Return HEAD's hash, with -dirty when tracked files differ from it; None outside
+    git.
+    """
+
+    def git(*words):
+        return subprocess.run(
+            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + (
+            "-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def run_sha256(path):
+    """Return the SHA-256 of a run's record and history (the record holds the hashes of
+    the rest).
+    """
+    return sha256(Path(path) / "run.json", Path(path) / "history.csv")
+
+
+def weights_sha256(network):
+    """Return the SHA-256 of all weights as float32, in the model's order."""
+    return sha256(*(np.ascontiguousarray(w, "<f4") for w in network.get_weights()))

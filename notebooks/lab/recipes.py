@@ -1,0 +1,198 @@
+"""What is to be trained: a recipe holds every hyper-parameter, a job names one training
+run.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Callable
+
+from .methods import parts
+from .methods.augmentation import OPTIONS, VIEWS
+from .plumbing.backend import keras
+from .plumbing.files import LabError
+
+# Hyper-parameters that tables show where they are set.
+SELDOM = ("fit_on", "leave_out", "views", "whitening_constant")
+BASE = "study-base"  # the variant of a study's point that changes nothing
+CHOICES = {  # the values of a recipe that are words
+    "schedule": ("constant", "triangle"),
+    "keep": ("lowest_validation_loss", "last_epoch"),
+    "loss": ("categorical_crossentropy",),
+    "class_weight": (None, "balanced"),
+    "flip": (None, False, True, "alternating"),
+    "views": (None, *VIEWS),
+    "fit_on": (None, "training_and_validation"),
+    "leave_out": (None, "audit"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every hyper-parameter of a training run: what changes the result stands here.
+
+    optimizer, optimizer_arguments: a class of keras.optimizers or of methods.parts and
+        its arguments.
+    learning_rate: of every step, or the peak of the schedule.
+    schedule: "constant", or "triangle": linear from 0 up to the peak over the first
+        fifth of all steps, then linear down to 0.
+    label_smoothing: the share of the target that is spread over all classes.
+    augmentation: arguments of `methods.augmentation.augment`, or None.
+        flip="alternating" mirrors a random half of the images in even epochs and the
+        other half in odd ones.
+    keep: "lowest_validation_loss" or "last_epoch": the epoch whose weights are the
+        result.
+    patience: stop after so many epochs without a lower validation loss; None never
+        stops.
+    precision: a Keras dtype policy, "float32" or "mixed_float16" or "mixed_bfloat16".
+    model_arguments: further arguments of the function that builds the model.
+    subset: train on this share of the training split, every class in proportion; None
+        takes all.
+    lookahead: steps after which `methods.parts.Lookahead` averages the weights; None
+        never does.
+    test_time_augmentation: predict also the mean over several views, see
+        `methods.augmentation.views`.
+    class_weight: "balanced" weights each image's loss by `class_weights`, so that all
+        classes count alike.
+    fit_on: "training_and_validation" trains on both splits, when every choice has been
+        made; None on training alone.
+    leave_out: "audit" leaves out the images that `methods.audit.condemned` names; None
+        trains on all.
+    views: a name in `methods.augmentation.VIEWS`; None takes six.
+    whitening_constant: see `methods.parts.whiten`; None takes 5e-4.
+    Raises LabError for a word that stands for nothing. Introduced in notebook 02.
+    """
+
+    epochs: int
+    batch_size: int = 32
+    optimizer: str = "Adam"
+    learning_rate: float = 1e-3
+    optimizer_arguments: dict = field(default_factory=dict)
+    schedule: str = "constant"
+    loss: str = "categorical_crossentropy"
+    label_smoothing: float = 0.0
+    augmentation: dict = None
+    keep: str = "lowest_validation_loss"
+    patience: int = None
+    precision: str = "float32"
+    model_arguments: dict = field(default_factory=dict)
+    subset: float = None
+    lookahead: int = None
+    test_time_augmentation: bool = None
+    class_weight: str = None
+    fit_on: str = None
+    leave_out: str = None
+    views: str = None
+    whitening_constant: float = None
+
+    def __post_init__(self):
+        augmentation = self.augmentation or {}
+        for name, known in CHOICES.items():
+            value = augmentation.get(name) if name == "flip" else getattr(self, name)
+            if value not in known:
+                raise LabError(
+                    f"A recipe has {name}={value!r}: choose among"
+                    f" {', '.join(map(repr, known))}."
+                )
+        if unknown := [name for name in augmentation if name not in OPTIONS]:
+            raise LabError(
+                f"There is no augmentation {unknown[0]!r}: choose among"
+                f" {', '.join(OPTIONS)}."
+            )
+        if not any(
+            isinstance(getattr(where, self.optimizer, None), type)
+            for where in (parts, keras.optimizers)
+        ):
+            raise LabError(
+                f"There is no optimizer {self.optimizer!r}: take a class of"
+                " keras.optimizers, such as 'Adam' or 'SGD'."
+            )
+        if self.fit_on and (self.keep != "last_epoch" or self.patience):
+            raise LabError(
+                "A recipe that trains on validation images, too, cannot choose an epoch"
+                " by them: set keep='last_epoch' and patience=None."
+            )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run that is to be: what it needs, and what it shall leave behind.
+
+    dataset, model, variant, seed: its place under data/runs. variant: "main" for the
+        headline recipe.
+    build: the function of a `model` cell, (input_shape, classes, ...) -> keras.Model
+        that ends in a softmax.
+    test: whether the test images are predicted, once, when the training has ended.
+    weights: whether the trained weights are kept.
+    Raises LabError for a job that trains on the validation images, too, and does not
+    predict the test images: nothing would tell how good it is. Introduced in notebook
+    02.
+    """
+
+    dataset: str
+    model: str
+    variant: str
+    seed: int
+    recipe: Recipe
+    build: Callable
+    test: bool = False
+    weights: bool = False
+
+    def __post_init__(self):
+        if self.recipe.fit_on and not self.test:
+            raise LabError(
+                f"{self.name} trains on the validation images, too: set test=True, so"
+                " that something tells how good it is."
+            )
+
+    @property
+    def name(self):
+        """dataset/model/variant/seed-k."""
+        return f"{self.dataset}/{self.model}/{self.variant}/seed-{self.seed}"
+
+    @property
+    def label(self):
+        """The name of the network, with its variant where that is not the headline
+        one.
+        """
+        return self.model if self.variant == "main" else f"{self.model} {self.variant}"
+
+
+def study_jobs(dataset, model, build, base, factors, seeds=2, more=None, weights=()):
+    """Return {factor: {point: jobs, one a seed}} of recipes that differ from `base` in
+    one factor.
+
+    factors: {factor: {point: the fields of `base` that it replaces}}. A point that
+        replaces nothing is the base itself, stored as the variant "study-base"; the
+        others are stored under their own names.
+    seeds: how many each point has; more: {variant: how many} for those that have more.
+    weights: the variants of which seed 0 keeps its weights. Introduced in notebook 03.
+    """
+
+    def jobs(point, change):
+        recipe = replace(base, **change)
+        variant = BASE if recipe == base else point
+        return [
+            Job(
+                dataset,
+                model,
+                variant,
+                seed,
+                recipe,
+                build,
+                weights=seed == 0 and variant in weights,
+            )
+            for seed in range((more or {}).get(variant, seeds))
+        ]
+
+    return {
+        factor: {point: jobs(point, change) for point, change in points.items()}
+        for factor, points in factors.items()
+    }
+
+
+def jobs_in(value):
+    """Yield the jobs in nested lists and dicts."""
+    if isinstance(value, Job):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from jobs_in(one)

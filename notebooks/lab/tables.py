@@ -1,0 +1,265 @@
+"""What notebooks and report print as tables."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+from .plumbing.fingerprint import architecture
+from .recipes import BASE, SELDOM, Recipe
+from .statistics import gain, holm, mcnemar, p_text, paired_t, pooled, worth
+
+
+def row(seeds):
+    """Return a row of a table on the Seeds of a network: test metrics in percent,
+    seeds, parameters, minutes.
+
+    All are means; accuracies with the standard deviation where there are several runs;
+    the interval is that of the mean accuracy. Where test images have the pixels of a
+    training image, the accuracy without them is added; likewise that with test-time
+    augmentation.
+    """
+    low, high = seeds.interval()
+    found = {
+        "accuracy": seeds.percent(),
+        "interval": f"{100 * low:.1f} to {100 * high:.1f}",
+    }
+    extra = {"six views": "accuracy_tta", "not leaked": "accuracy_without_leaked"}
+    for name, metric in extra.items():
+        if seeds.has("test", metric):
+            found[name] = seeds.percent("test", metric)
+    classes = {"balanced": "balanced_accuracy", "macro-F1": "macro_f1"}
+    for name, metric in classes.items():
+        found[name] = f"{100 * seeds.mean('test', metric):.1f}"
+    return found | {
+        "seeds": str(len(seeds)),
+        "parameters": f"{seeds[0].record['parameters']:,}",
+        "minutes": f"{seeds.seconds() / 60:.1f}",
+    }
+
+
+def scores(named):
+    """Return the table of `row` for {name: Seeds}, one row a name."""
+    table = pd.DataFrame({name: row(seeds) for name, seeds in named.items()}).T
+    first = ("accuracy", "interval", "six views", "not leaked")
+    order = [name for name in first if name in table]
+    return table[order + [name for name in table if name not in order]].fillna("")
+
+
+def steps(points, before):
+    """Return a table of networks that were trained alike, one row each, and what each
+    step is worth on the test images.
+
+    points: {name: Seeds}; before: {name: the name of the network that it is compared
+        with}. Accuracy on training and test images in percent, worth in points with the
+        interval of `worth`; TFLOP are 1e12 operations, for one training.
+    """
+    spread = pooled(points, "test")
+    rows = {}
+    for name, seeds in points.items():
+        record = seeds[0].record
+        rows[name] = {
+            "epoch kept": f"{np.mean([run.record['best_epoch'] for run in seeds]):.1f}",
+            "training": seeds.percent("training"),
+            "test": seeds.percent(),
+            "compared with": "",
+            "worth": "",
+            "interval": "",
+            "parameters": f"{record['parameters']:,}",
+            "TFLOP": f"{1000 * record['pflop']:.3g}",
+        }
+        if before.get(name) in points:
+            found = worth(points[before[name]], seeds, *spread)
+            value, low, high = (100 * number for number in found)
+            rows[name]["compared with"] = before[name]
+            rows[name]["worth"] = f"{value:+.1f}"
+            rows[name]["interval"] = f"{low:+.1f} to {high:+.1f}"
+    return pd.DataFrame(rows).T
+
+
+def three_splits(named):
+    """Return the accuracy in percent on training, validation and test images of the
+    first seed, one row a network.
+
+    named: {name: Seeds}. The last column is what training accuracy has over test
+        accuracy, in points. Networks whose training accuracy was not measured are left
+        out.
+    """
+    metrics = {name: seeds[0].record["metrics"] for name, seeds in named.items()}
+    splits = ("training", "validation", "test")
+    rows = {
+        name: {split: 100 * values[split]["accuracy"] for split in splits}
+        for name, values in metrics.items()
+        if "training" in values
+    }
+    table = pd.DataFrame(rows).T
+    if not rows:
+        return table
+    return table.assign(gap=table["training"] - table["test"]).map("{:.1f}".format)
+
+
+def against_base(study, macro_f1=False):
+    """Return a table of a study, one row a point: validation accuracy, its difference
+    to the base, and what it says.
+
+    study: {factor: {variant: Seeds}}. Accuracies in percent (mean ± standard deviation
+        over seeds), differences in points. p is of the t-test with the `pooled`
+        standard deviation, corrected by `holm`; below 0.05 the point is better or
+        worse. Else the verdict tells below how many points the difference lies, either
+        way: the further end of its 95 % interval.
+    macro_f1: show the macro-F1, too, which counts rare classes as much as frequent
+        ones.
+    """
+    points = {
+        f"{factor} {name.split('-', 1)[1]}": seeds
+        for factor, points in study.items()
+        for name, seeds in points.items()
+    }
+    base = next(one for one in points.values() if one[0].record["variant"] == BASE)
+    others = {name: seeds for name, seeds in points.items() if seeds is not base}
+    references = [base] * len(others)
+    return _compared({"base": base} | others, references, study, macro_f1)
+
+
+def step_by_step(points, study):
+    """Return the same table for points that follow on one another, each compared with
+    the one before.
+
+    points: {name: Seeds}; study: what the standard deviation is pooled over.
+    """
+    return _compared(points, list(points.values())[:-1], study)
+
+
+def _compared(points, references, study, macro_f1=False):
+    """Return a row for each of `points`; the first has no reference."""
+    first, *others = points.items()
+    deviation, freedom = pooled(study)
+    differences, errors = np.zeros(len(others)), np.zeros(len(others))
+    for i, ((_, seeds), reference) in enumerate(zip(others, references)):
+        differences[i] = seeds.mean("validation") - reference.mean("validation")
+        errors[i] = deviation * np.sqrt(1 / len(seeds) + 1 / len(reference))
+    p_values, bounds = np.ones(len(others)), np.full(len(others), np.nan)
+    if freedom:
+        p_values = holm(2 * t.sf(np.abs(differences) / errors, freedom))
+        bounds = np.abs(differences) + t.ppf(0.975, freedom) * errors
+    rows = {first[0]: _point(first[1], macro_f1)}
+    told = zip(others, differences, p_values, bounds)
+    for (name, seeds), difference, p, bound in told:
+        verdict = "better" if difference > 0 else "worse"
+        if p >= 0.05:
+            within = f", < {np.ceil(1000 * bound) / 10:.1f}" if freedom else ""
+            verdict = f"cannot tell{within}"
+        rows[name] = _point(seeds, macro_f1) | {
+            "difference": f"{round(100 * difference, 1) + 0.0:+.1f}",
+            "p": p_text(p),
+            "verdict": verdict,
+        }
+    table = pd.DataFrame(rows).T.fillna("")
+    last = ["parameters", "seconds"]
+    return table[[name for name in table if name not in last] + last]
+
+
+def _point(seeds, macro_f1):
+    wanted = {"accuracy": "accuracy"}
+    wanted |= {"macro-F1": "macro_f1"} if macro_f1 else {}
+    wanted |= {"six views": "accuracy_tta"}
+    found = {
+        name: seeds.percent("validation", metric)
+        for name, metric in wanted.items()
+        if seeds.has("validation", metric)
+    }
+    found["parameters"] = f"{seeds[0].record['parameters']:,}"
+    return found | {"seconds": f"{seeds.seconds():.0f}"}
+
+
+def compare(seeds_by_model):
+    """Return a table of every network against every later one, on the same test images.
+
+    seeds_by_model: {model: Seeds}. b, c and p come from `mcnemar` on the first seeds; g
+        is Cohen's effect size c / (b + c) - 1/2; the difference is that of the mean
+        accuracies in points, with the standard deviation of the paired seeds'
+        differences and their p by `paired_t`. Both p are corrected by `holm`. A network
+        is called better where both are below 0.05, with one seed where the first is.
+    """
+    rows, names = [], list(seeds_by_model)
+    for i, name in enumerate(names):
+        for other in names[i + 1 :]:
+            rows.append(_pair(seeds_by_model[name], seeds_by_model[other]))
+    if not rows:
+        return pd.DataFrame()
+    table = pd.DataFrame(rows).set_index("pair").rename_axis(None)
+    for name in ("p", "p seeds"):
+        known = table[name].dropna()
+        p = pd.Series(holm(known), known.index)
+        table.loc[p.index[p >= 0.05], "verdict"] = "cannot tell"
+        table[name] = p.reindex(table.index).map(p_text)
+    return table
+
+
+def _pair(before, after):
+    """Return the row of two networks, with p not yet corrected."""
+    right = [type(seeds)(seeds[:1]).right().astype(bool) for seeds in (before, after)]
+    b, c, p = mcnemar(*right)
+    old, new = (
+        {run.record["seed"]: type(seeds)([run]).right().mean() for run in seeds}
+        for seeds in (before, after)
+    )
+    paired = [100 * (new[seed] - old[seed]) for seed in old if seed in new]
+    spread = f" ± {np.std(paired, ddof=1):.1f}" if len(paired) > 1 else ""
+    difference = 100 * gain(before, after)[0]
+    verdict = "second better" if difference > 0 else "first better"
+    return {
+        "pair": f"{before.title}, {after.title}",
+        "only first": str(b),
+        "only second": str(c),
+        "difference": f"{difference:+.1f}{spread}",
+        "g": f"{c / (b + c) - 0.5:+.2f}" if b + c else "",
+        "p": p,
+        "p seeds": paired_t(paired),
+        "verdict": "cannot tell" if (c - b) * difference < 0 else verdict,
+    }
+
+
+def hyper_parameters(run):
+    """Return the recipe of a run as a table: one row a hyper-parameter, defaults
+    included, but for `recipes.SELDOM`.
+    """
+    recipe = asdict(Recipe(**run.record["recipe"]))
+    values = {
+        name.replace("_", " "): _words(value)
+        for name, value in recipe.items()
+        if value is not None or name not in SELDOM
+    }
+    return pd.DataFrame({"value": values}).rename_axis("hyper-parameter")
+
+
+def layer_table(model):
+    """Return a table of a model's layers: what we set, output shape without the batch,
+    parameters.
+    """
+    rows = []
+    for (kind, settings, _, _), layer in zip(architecture(model), model.layers):
+        rows.append(
+            {
+                "layer": kind,
+                "settings": _words(settings),
+                "output": " × ".join(map(str, layer.output.shape[1:])),
+                "parameters": f"{layer.count_params():,}",
+            }
+        )
+    return pd.DataFrame(rows).set_index("layer")
+
+
+def _words(value):
+    """Return a setting as a reader writes it."""
+    if isinstance(value, dict):
+        named = {key.replace("_", " "): _words(one) for key, one in value.items()}
+        return ", ".join(f"{key}: {one}" for key, one in named.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        # An initialiser without arguments is its name.
+        return " × ".join(str(one) for one in value if one != {})
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    words = {"None": "none", "True": "yes", "False": "no"}
+    return words.get(str(value), str(value).replace("_", " "))
