@@ -323,25 +323,22 @@ def test_half_precision_trains_the_improved_network(digits, tmp_path):
     assert run.record["metrics"]["validation"]["accuracy"] > 0.4
 
 
-def test_a_job_without_test_images_keeps_answers_alone_and_the_same_metrics(
-    digits, recipe, tmp_path
+@pytest.mark.parametrize("test", [False, True])
+def test_a_run_that_is_no_headline_run_keeps_answers_alone_and_the_same_metrics(
+    digits, recipe, tmp_path, test
 ):
     recipe = replace(recipe, test_time_augmentation=True)
     run, whole = (
-        train(digits, recipe, tmp_path, variant="lr-0.1", test=False),
+        train(digits, recipe, tmp_path, variant="lr-0.1", test=test),
         train(digits, recipe, tmp_path),
     )
-    assert set(run.predictions) == {
-        "training_right",
-        "classes",
-        "validation_answer",
-        "validation_answer_tta",
-        "validation_p_answer",
-        "validation_p_label",
-        "validation_labels",
+    splits = ["validation", "test"] if test else ["validation"]
+    parts = ("answer", "answer_tta", "p_answer", "p_label", "labels")
+    assert set(run.predictions) == {"training_right", "classes"} | {
+        f"{split}_{part}" for split in splits for part in parts
     }
     assert run.record["metrics"] == {
-        split: whole.record["metrics"][split] for split in ("training", "validation")
+        split: whole.record["metrics"][split] for split in ["training", *splits]
     }
     assert runs.all_metrics(run.predictions) == run.record["metrics"]
     assert (run.path / "predictions.npz").stat().st_size < (
@@ -353,11 +350,13 @@ def test_a_job_without_test_images_keeps_answers_alone_and_the_same_metrics(
 @given(st.integers(2, 8), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_answers_alone_give_every_metric_of_all_probabilities(classes, n, seed):
     rng = np.random.default_rng(seed)
-    arrays = {"validation_labels": rng.integers(0, classes, n).astype(np.int16)}
-    for ending in ("", "_tta"):  # coarse, so that equal highest probabilities occur
-        arrays[f"validation_probabilities{ending}"] = (
-            rng.integers(1, 4, (n, classes)) / 4
-        ).astype(np.float16)
+    arrays = {}
+    for split in ("validation", "test"):
+        arrays[f"{split}_labels"] = rng.integers(0, classes, n).astype(np.int16)
+        for ending in ("", "_tta"):  # coarse, so that equal highest ones occur
+            arrays[f"{split}_probabilities{ending}"] = (
+                rng.integers(1, 4, (n, classes)) / 4
+            ).astype(np.float16)
     assert runs.all_metrics(training.answers_alone(arrays)) == runs.all_metrics(arrays)
 
 

@@ -176,9 +176,9 @@ class Seeds(tuple):
 def answers(predictions, split, tta=""):
     """Return (probabilities, labels) of a split, in its order, from the stored arrays.
 
-    Runs that never open the test images store of each validation image the answer, its
-    probability and that of the label; all other probabilities are 0 here. Accuracy,
-    macro-F1 and log-loss follow from these alone.
+    Runs that are no headline run store of each image the answer, its probability and
+    that of the label; all other probabilities are 0 here. Accuracy, macro-F1 and
+    log-loss follow from these alone.
     tta: "_tta" for means over views.
     """
     labels = predictions[f"{split}_labels"]

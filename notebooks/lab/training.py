@@ -199,9 +199,9 @@ def predict(network, training, dataset, job):
 
     Names that end in _tta are means over views; `training_right` says for each training
     image, as it is, whether the answer is right; where images have the pixels of a
-    training image, `validation_leaked` and `test_leaked` say which. A run without test
-    images keeps of each validation image the answer, its probability and that of the
-    label.
+    training image, `validation_leaked` and `test_leaked` say which. Headline runs and
+    refits keep all probabilities; another run keeps of each image the answer, its
+    probability and that of the label.
     """
 
     def ask(images):
@@ -221,22 +221,23 @@ def predict(network, training, dataset, job):
         copied = audit.leaked(dataset, split, seen)
         if copied.any():
             arrays[f"{split}_leaked"] = copied
-    return arrays if job.test else answers_alone(arrays)
+    analysed = job.test and job.variant in ("main", "refit")
+    return arrays if analysed else answers_alone(arrays)
 
 
 def answers_alone(arrays):
-    """Return the arrays of a run without test images with the answers in place of all
-    probabilities.
-    """
+    """Return the arrays of a run with the answers in place of all probabilities."""
     kept = {name: one for name, one in arrays.items() if "probabilities" not in name}
-    probabilities = arrays["validation_probabilities"]
-    labels, answers = arrays["validation_labels"], probabilities.argmax(axis=1)
-    rows = np.arange(len(labels))
-    kept["classes"] = np.int16(probabilities.shape[1])
-    kept["validation_answer"] = answers.astype(np.int16)
-    kept["validation_p_answer"] = probabilities[rows, answers]
-    kept["validation_p_label"] = probabilities[rows, labels]
-    if "validation_probabilities_tta" in arrays:
-        views = arrays["validation_probabilities_tta"].argmax(axis=1)
-        kept["validation_answer_tta"] = views.astype(np.int16)
+    for split in ("validation", "test"):
+        if f"{split}_probabilities" not in arrays:
+            continue
+        probabilities = arrays[f"{split}_probabilities"]
+        answers, rows = probabilities.argmax(axis=1), np.arange(len(probabilities))
+        kept["classes"] = np.int16(probabilities.shape[1])
+        kept[f"{split}_answer"] = answers.astype(np.int16)
+        kept[f"{split}_p_answer"] = probabilities[rows, answers]
+        kept[f"{split}_p_label"] = probabilities[rows, arrays[f"{split}_labels"]]
+        if f"{split}_probabilities_tta" in arrays:
+            views = arrays[f"{split}_probabilities_tta"].argmax(axis=1)
+            kept[f"{split}_answer_tta"] = views.astype(np.int16)
     return kept
