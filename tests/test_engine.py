@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 import check
 from conftest import ROOT, apart, train
 from lab import engine, models, runs, training
-from lab.plumbing import backend, fingerprint, storage
+from lab.plumbing import backend, fingerprint, records, storage
 from lab.plumbing import checkpoints as checkpoints_of
 from lab.plumbing.checkpoints import Checkpoints
 from lab.plumbing.files import LabError, sha256
@@ -357,7 +357,7 @@ def test_answers_alone_give_every_metric_of_all_probabilities(classes, n, seed):
             arrays[f"{split}_probabilities{ending}"] = (
                 rng.integers(1, 4, (n, classes)) / 4
             ).astype(np.float16)
-    assert runs.all_metrics(training.answers_alone(arrays)) == runs.all_metrics(arrays)
+    assert runs.all_metrics(records.answers_alone(arrays)) == runs.all_metrics(arrays)
 
 
 def test_a_record_that_is_no_object_is_one_sentence(digits, recipe, tmp_path):

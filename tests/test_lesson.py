@@ -207,7 +207,7 @@ def test_a_table_sets_numbers_flush_right_and_words_flush_left(monkeypatch, tmp_
 def test_numbers_of_several_seeds_are_means_with_their_spread(tmp_path, digits, recipe):
     runs = Seeds(train(digits, recipe, tmp_path, seed=seed) for seed in (0, 1))
     accuracies = [run.record["metrics"]["test"]["accuracy"] for run in runs]
-    numbers = runs.numbers()
+    numbers = {key: number.value for key, number in runs.numbers().items()}
     assert numbers["digits.dense.test.accuracy"] == pytest.approx(sum(accuracies) / 2)
     assert numbers["digits.dense.test.accuracy_std"] == pytest.approx(
         abs(accuracies[0] - accuracies[1]) / 2**0.5
@@ -256,7 +256,7 @@ def test_a_study_trains_each_point_once_and_leaves_out_what_is_missing(
         lesson.engine, "train", lambda *_, **__: pytest.fail("trained again")
     )
     study({"rate": factors["rate"]}, train=True)
-    assert started.numbers["digits.dense.lr-0.1.validation.accuracy_std"] >= 0
+    assert started.numbers["digits.dense.lr-0.1.validation.accuracy_std"].value >= 0
 
 
 def test_is_my_result_normal(monkeypatch, digits, recipe, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import report
 from conftest import ROOT, tool
 from lab.plumbing.files import LabError
+from lab.plumbing.numbers import Number
 
 NAMES = "CIFAR-10|FER2013|ResNet-20"  # names that hold digits, and are no results
 SOURCES = [
@@ -39,18 +40,19 @@ def test_every_key_figure_and_table_of_the_report_exists():
 
 
 @pytest.mark.parametrize(
-    "key, value, text",
+    "value, form, text",
     [
-        ("a.test.accuracy", 0.91634, r"\qty{91.6}{\percent}"),
-        ("a.parameters", 1167786, r"\num{1167786}"),
-        ("a.gain.points", -0.0123, r"\num{-1.2}"),
-        ("a.seconds.train", 90.0, r"\qty{1.5}{\minute}"),
-        ("a.test.macro_f1", 0.9, r"\num{0.900}"),
-        ("a.best_epoch", 9.0, r"\num{9}"),
+        (0.91634, "percent", r"\qty{91.6}{\percent}"),
+        (1167786, "count", r"\num{1167786}"),
+        (-0.0123, "points", r"\num{-1.2}"),
+        (90.0, "minutes", r"\qty{1.5}{\minute}"),
+        (0.9, "ratio", r"\num{0.900}"),
+        (9.0, "mean", r"\num{9}"),
+        (9.5, "mean", r"\num{9.5}"),
     ],
 )
-def test_the_key_decides_how_a_number_is_printed(key, value, text):
-    assert report.printed(key, value) == text
+def test_the_form_of_a_number_decides_how_it_is_printed(value, form, text):
+    assert Number(value, form).latex() == text
 
 
 def test_special_characters_of_captions_are_escaped():

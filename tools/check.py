@@ -25,6 +25,7 @@ from lab.plan import job_of, plan
 from lab.plumbing.files import LabError, relative, sha256
 from lab.plumbing.fingerprint import fingerprint
 from lab.plumbing.names import DATA_SETS
+from lab.plumbing.numbers import Number
 from lab.plumbing.output import confusion_csv
 from lab.runs import Seeds, headline
 
@@ -39,6 +40,11 @@ def close(one, other):
     return isinstance(one, (int, float)) and math.isclose(
         one, other, rel_tol=1e-9, abs_tol=1e-12
     )
+
+
+def same(one, other):
+    """Return whether two Numbers have the same form, and values that are `close`."""
+    return one.form == other.form and close(one.value, other.value)
 
 
 def check_run(folder):
@@ -210,12 +216,14 @@ def check_numbers():
         expected |= (seeds or Seeds(map(runs.read, group))).numbers()
     for stem, content in report.notebooks_of(GENERATED).items():
         for key, value in content["numbers"].items():
-            if key in expected and not close(value, expected[key]):
+            number = Number(value, content["forms"][key])
+            if key in expected and not same(number, expected[key]):
                 yield (
                     "differs",
                     (
-                        f"{relative(GENERATED / stem)}.json: {key} is {expected[key]!r}"
-                        " when computed from the runs"
+                        f"{relative(GENERATED / stem)}.json: {key} is"
+                        f" {expected[key].value!r} ({expected[key].form}) when computed"
+                        " from the runs"
                     ),
                 )
     for name, text in report.generated(GENERATED, RUNS).items():

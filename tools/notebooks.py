@@ -337,11 +337,25 @@ def execute(path, profile, datasets=None):
 
 
 def to_html(path, folder):
-    """Write a rendered copy of a notebook."""
+    """Write a rendered copy of a notebook; a figure's caption is its alternative
+    text.
+    """
+    from bs4 import BeautifulSoup
     from nbconvert import HTMLExporter
 
-    page, _ = HTMLExporter().from_filename(str(path))
-    write(folder / f"{path.stem}.html", page)
+    book = read(path)
+    captions = [
+        output.metadata.get("image/png", {}).get("alt", "")
+        for cell in book.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    exporter = HTMLExporter()
+    exporter.log.setLevel("ERROR")  # what it says of missing texts
+    page = BeautifulSoup(exporter.from_filename(str(path))[0], "html.parser")
+    for image, caption in zip(page.select(".jp-RenderedImage img"), captions):
+        image["alt"] = caption
+    write(folder / f"{path.stem}.html", str(page))
 
 
 def run(profile, datasets=None):

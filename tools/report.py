@@ -11,11 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from lab.datasets import KNOWN
 from lab.lesson import DATASETS, EXPECTED
 from lab.metrics import by_class
 from lab.plumbing.files import LabError, relative, sha256, write
 from lab.plumbing.names import MODEL_TITLES
+from lab.plumbing.numbers import Number
+from lab.plumbing.output import latex_table
 from lab.prediction import latest
 from lab.runs import headline, setting
 from notebooks import guarded, project
@@ -33,38 +37,6 @@ def escape(text):
         "^": r"\textasciicircum{}",
     }
     return re.sub(r"[\\~^&%$#_{}]", lambda m: special.get(m[0], "\\" + m[0]), str(text))
-
-
-SHARES = (
-    "balanced_accuracy",
-    "black",
-    "share",
-    "test_share",
-    "agreement",
-    "majority",
-    "unanimous",
-    "precision",
-    "recall",
-)  # printed in percent
-
-
-def printed(key, value):
-    """Return a number as the report prints it; the end of its key decides the form."""
-    last = key.rsplit(".", 1)[-1]
-    if last == "points":
-        return rf"\num{{{100 * value:+.1f}}}"
-    if last.startswith("accuracy") or last in SHARES or ".floor." in key:
-        return rf"\qty{{{100 * value:.1f}}}{{\percent}}"
-    if key.endswith("seconds.train"):
-        return rf"\qty{{{value / 60:.1f}}}{{\minute}}"
-    digits = (
-        0
-        if float(value).is_integer()
-        else 1
-        if last in ("epochs_run", "best_epoch", "imbalance")
-        else 3
-    )
-    return rf"\num{{{value:.{digits}f}}}"
 
 
 def notebooks_of(folder):
@@ -96,7 +68,10 @@ def generated(folder, runs_folder):
     numbers, figures, names = {}, {}, []
     for stem, content in notebooks_of(folder).items():
         names += [name for name in content["datasets"] if name not in names]
-        numbers |= content["numbers"]
+        numbers |= {
+            key: Number(value, content["forms"][key])
+            for key, value in content["numbers"].items()
+        }
         if both := content["figures"].keys() & content["tables"].keys():
             raise LabError(
                 f"{stem}.ipynb gives a figure and a table the same name,"
@@ -107,6 +82,7 @@ def generated(folder, runs_folder):
             for name, caption in (content["figures"] | content["tables"]).items()
         }
     groups, others = runs_in(runs_folder, names), runs_folder.parent / "baselines.json"
+    runs = [run for seeds in groups.values() for run in seeds]
     about = {
         name: value if name == "repository" else escape(value)
         for name, value in project().items()
@@ -118,37 +94,25 @@ def generated(folder, runs_folder):
                 for name, value in about.items()
             )
             + "".join(
-                f"\\defresult{{{key}}}{{{printed(key, value)}}}\n"
-                for key, value in sorted(numbers.items())
+                f"\\defresult{{{key}}}{{{number.latex()}}}\n"
+                for key, number in sorted(numbers.items())
             )
         ),
         "captions.tex": "".join(
             f"\\defcaption{{{name}}}{{{stem}.ipynb}}{{{escape(caption)}}}\n"
             for name, (stem, caption) in sorted(figures.items())
         ),
-        "results.tex": table(
-            [escape(name) for name in RESULTS],
-            "llrrrrrrr",
-            [result_row(runs) for runs in groups.values()],
-        ),
-        "runs.tex": table(
-            ["Run", "Epochs", "Kept", "Seconds", "Finished", "Commit"],
-            "lrrrll",
-            [run_row(run) for runs in groups.values() for run in runs],
-        ),
-        "environment.tex": table(
-            ["Runs", "Device, CPU threads", "Python", "Keras", "Back end", "Precision"],
-            "llllll",
-            environment_rows([run for runs in groups.values() for run in runs]),
-        ),
+        "results.tex": latex_table(pd.DataFrame(map(result_row, groups.values()))),
+        "runs.tex": latex_table(pd.DataFrame(map(run_row, runs))),
+        "environment.tex": latex_table(pd.DataFrame(environment_rows(runs))),
     } | (
         {
-            "baselines.tex": table(
-                BASELINES,
-                "lrrrrrr",
-                baseline_rows(
-                    json.loads(others.read_text()), groups["cifar10", "improved"]
-                ),
+            "baselines.tex": latex_table(
+                pd.DataFrame(
+                    baseline_rows(
+                        json.loads(others.read_text()), groups["cifar10", "improved"]
+                    )
+                )
             )
         }
         if others.exists() and ("cifar10", "improved") in groups
@@ -156,172 +120,91 @@ def generated(folder, runs_folder):
     )
 
 
-def table(header, columns, rows):
-    """Return a LaTeX tabular in the style of booktabs; the cells are LaTeX already."""
-    lines = [" & ".join(row) + r" \\" for row in rows]
-    return (
-        "\n".join(
-            [
-                rf"\begin{{tabular}}{{{columns}}}",
-                r"\toprule",
-                " & ".join(header) + r" \\",
-                r"\midrule",
-                *lines,
-                r"\bottomrule",
-                r"\end{tabular}",
-            ]
-        )
-        + "\n"
-    )
+def contents(folder):
+    """Return the body of the short report: the tables and figures of each notebook."""
+    lines = []
+    for stem, content in notebooks_of(folder).items():
+        lines.append(rf"\section*{{Notebook {escape(stem.replace('_', ' '))}}}")
+        lines += [rf"\labtable{{{name}}}" for name in content["tables"]]
+        lines += [rf"\labfigure{{{name}}}" for name in content["figures"]]
+        lines.append(r"\clearpage")
+    return "\n".join(lines) + "\n"
 
 
-RESULTS = [
-    "Data set",
-    "Network",
-    "Seeds",
-    "Accuracy",
-    "Interval",
-    "Six views",
-    "Macro-F1",
-    "Parameters",
-    "Minutes",
-]
-
-
-def result_row(runs):
-    """Return the cells of a row of the results table, test metrics under the header
-    RESULTS.
-    """
-    first, values = runs[0].record, runs.numbers()
-    value = {key.split(".", 2)[2]: one for key, one in values.items()}
-    spread = rf" $\pm$ {100 * value['test.accuracy_std']:.1f}" if len(runs) > 1 else ""
-    known = KNOWN.get(first["dataset"])
-    return [
-        escape(known.title if known else first["dataset"]),
-        MODEL_TITLES[first["model"]],
-        str(len(runs)),
-        f"{100 * value['test.accuracy']:.1f}{spread}",
-        (
-            f"{100 * value['test.accuracy_low']:.1f} to"
-            f" {100 * value['test.accuracy_high']:.1f}"
-        ),
-        (
-            f"{100 * value['test.accuracy_tta']:.1f}"
-            if "test.accuracy_tta" in value
-            else ""
-        ),
-        f"{100 * value['test.macro_f1']:.1f}",
-        f"{value['parameters']:,.0f}",
-        f"{value['seconds.train'] / 60:.1f}",
-    ]
-
-
-BASELINES = [
-    "Network",
-    "Seeds",
-    "Test accuracy",
-    "Parameters",
-    "Million operations",
-    "Epochs",
-    "Minutes",
-]
+def result_row(seeds):
+    """Return a row of the results table, {column: text}, of a network's Seeds."""
+    record, (low, high) = seeds[0].record, seeds.interval()
+    known, views = KNOWN.get(record["dataset"]), seeds.has("test", "accuracy_tta")
+    return {
+        "Data set": known.title if known else record["dataset"],
+        "Network": seeds.title,
+        "Seeds": str(len(seeds)),
+        "Accuracy": seeds.percent(),
+        "Interval": f"{100 * low:.1f} to {100 * high:.1f}",
+        "Six views": f"{100 * seeds.mean('test', 'accuracy_tta'):.1f}" if views else "",
+        "Macro-F1": f"{100 * seeds.mean('test', 'macro_f1'):.1f}",
+        "Parameters": f"{record['parameters']:,}",
+        "Minutes": f"{seeds.seconds() / 60:.1f}",
+    }
 
 
 def baseline_rows(found, ours):
-    """Return the rows of the table under the header BASELINES: what tools/baselines.py
-    found, then our runs.
+    """Return the rows of the table of baselines: what tools/baselines.py found, then
+    the Seeds of our network.
     """
+    operations = "Million operations"
     rows = [
-        [
-            escape(name),
-            "1",
-            f"{100 * one['test_accuracy']:.1f}",
-            f"{one['parameters']:,}",
-            f"{one['operations'] / 1e6:,.0f}",
-            str(one["epochs"]),
-            f"{one['seconds'] / 60:.1f}",
-        ]
+        {
+            "Network": name,
+            "Seeds": "1",
+            "Test accuracy": f"{100 * one['test_accuracy']:.1f}",
+            "Parameters": f"{one['parameters']:,}",
+            operations: f"{one['operations'] / 1e6:,.0f}",
+            "Epochs": str(one["epochs"]),
+            "Minutes": f"{one['seconds'] / 60:.1f}",
+        }
         for name, one in found["networks"].items()
     ]
-    row = dict(zip(RESULTS, result_row(ours), strict=True))
-    return [
-        *rows,
-        [
-            row["Network"],
-            row["Seeds"],
-            row["Accuracy"],
-            row["Parameters"],
-            f"{found['operations'] / 1e6:,.0f}",
-            str(ours[0].record["epochs_run"]),
-            row["Minutes"],
-        ],
-    ]
+    row = result_row(ours) | {operations: f"{found['operations'] / 1e6:,.0f}"}
+    row |= {"Test accuracy": row["Accuracy"]}
+    row |= {"Epochs": str(ours[0].record["epochs_run"])}
+    return [*rows, {name: row[name] for name in rows[0]}]
 
 
 def run_row(run):
-    """Return the cells of a row of the table of all runs."""
+    """Return a row of the table of all runs."""
     record = run.record
-    return [
-        escape(run.name.replace("/main/", "/")),
-        str(record["epochs_run"]),
-        str(record["best_epoch"]),
-        f"{record['seconds']['train']:,.0f}",
-        record["finished_at"][:10],
-        rf"\texttt{{{(record['git_commit'] or 'none')[:7]}}}",
-    ]
+    return {
+        "Run": run.name.replace("/main/", "/"),
+        "Epochs": str(record["epochs_run"]),
+        "Kept": str(record["best_epoch"]),
+        "Seconds": f"{record['seconds']['train']:,.0f}",
+        "Finished": record["finished_at"][:10],
+        "Commit": (record["git_commit"] or "none")[:7],
+    }
 
 
 def environment_rows(runs):
     """Return the rows of the table of environments: one for all, or one for each run
     where they differ.
     """
-
-    def cells(run):
-        environment = run.record["environment"]
-        return [
-            escape(
-                f"{environment['device']}, {environment['threads']}".replace("(R)", "")
-            ),
-            environment["python"],
-            environment["keras"],
-            f"{environment['backend']} {environment['backend_version']}",
-            environment["precision"],
-        ]
-
-    if len({tuple(cells(run)) for run in runs}) == 1:
-        return [["all", *cells(runs[0])]]
-    return [[escape(run.name.replace("/main/", "/")), *cells(run)] for run in runs]
-
-
-def short_report(folder, profile):
-    """Return the LaTeX source of the short report: all that the notebooks wrote, in
-    order.
-    """
-    lines = [
-        r"\documentclass[11pt,a4paper]{article}",
-        r"\input{macros}",
-        r"\input{generated/numbers}",
-        r"\input{generated/captions}",
-        r"\begin{document}",
-        (
-            r"\title{From dense to convolutional: short report}\author{Profile"
-            rf" \texttt{{{escape(profile)}}}}}"
-        ),
-        r"\date{}\maketitle",
-        "This report is generated: every figure, table and number comes from the"
-        " notebooks' last run. In the "
-        r"\texttt{quick} profile the networks are trained for a few epochs on small"
-        r" scanned digits, which "
-        "shows that everything works, not how good the networks are.",
-        r"\section*{Results}",
-        r"\begin{center}\footnotesize\input{generated/results}\end{center}",
-    ]
-    for stem, content in notebooks_of(folder).items():
-        lines.append(rf"\section*{{Notebook {escape(stem.replace('_', ' '))}}}")
-        lines += [rf"\labtable{{{name}}}" for name in content["tables"]]
-        lines += [rf"\labfigure{{{name}}}" for name in content["figures"]]
-        lines.append(r"\clearpage")
-    return "\n".join([*lines, r"\end{document}"]) + "\n"
+    rows = []
+    for run in runs:
+        facts = run.record["environment"]
+        device = f"{facts['device']}, {facts['threads']}".replace("(R)", "")
+        rows.append(
+            {
+                "Runs": run.name.replace("/main/", "/"),
+                "Device, CPU threads": device,
+                "Python": facts["python"],
+                "Keras": facts["keras"],
+                "Back end": f"{facts['backend']} {facts['backend_version']}",
+                "Precision": facts["precision"],
+            }
+        )
+    if all(row | {"Runs": ""} == rows[0] | {"Runs": ""} for row in rows):
+        return [rows[0] | {"Runs": "all"}]
+    return rows
 
 
 def has_latex():
@@ -431,11 +314,9 @@ def build(profile, base):
         source, pdf = base / "report" / "report.tex", base / "report" / "report.pdf"
     else:
         source, pdf = base / "report" / "short.tex", base / "report.pdf"
-        write(source, short_report(folder, profile))
-        write(
-            base / "report" / "macros.tex",
-            (ROOT / "report" / "macros.tex").read_bytes(),
-        )
+        write(folder / "contents.tex", contents(folder))
+        for name in ("macros.tex", "short.tex"):
+            write(base / "report" / name, (ROOT / "report" / name).read_bytes())
     need_latex()
     latex(source, pdf, ROOT / "build" / "latex" / base.name)
     if base == ROOT:
@@ -447,10 +328,10 @@ def readme(text):
     """Return README.md's text with the results table between its markers written
     anew.
     """
-    rows = ["| " + " | ".join(RESULTS) + " |", "|" + "---|" * len(RESULTS)]
     groups = runs_in(ROOT / "data" / "runs").values()
-    for runs in groups:
-        rows.append("| " + " | ".join(result_row(runs)).replace(r"$\pm$", "±") + " |")
+    table = [result_row(seeds) for seeds in groups]
+    rows = ["| " + " | ".join(table[0]) + " |", "|" + "---|" * len(table[0])]
+    rows += ["| " + " | ".join(row.values()) + " |" for row in table]
     devices = {
         f"{run.record['environment']['device']}, {run.record['environment']['threads']}"
         " threads"

@@ -83,21 +83,8 @@ def stored(job, dataset, folder):
     or in `next` beside it; or None.
     """
     mark = fingerprint(job, dataset)
-    for path in (Path(folder) / job.name, waiting(folder) / job.name):
-        run = read(path)
-        if not run or run.record["fingerprint"] != mark:
-            continue
-        tested = "test" in run.record["metrics"] or not job.test
-        if tested and (run.record["weights_file_sha256"] or not job.weights):
-            return run
-    return None
-
-
-def waiting(folder):
-    """Return the folder, beside a folder of runs, in which finished seeds of a network
-    wait for the others.
-    """
-    return Path(folder).parent / "next"
+    path = storage.finished(folder, job.name, mark, job.test, job.weights)
+    return path and read(path)
 
 
 def keep(trained, folder):
@@ -107,15 +94,10 @@ def keep(trained, folder):
     A headline run of another recipe than the one that stands there goes into the folder
     `next` instead.
     """
-    record = trained.record
-    place = "/".join(record[part] for part in ("dataset", "model", "variant"))
-    name, mark = f"{place}/seed-{record['seed']}", record["fingerprint"]
-    here = read(Path(folder) / name) if record["variant"] == "main" else None
-    if here and here.record["fingerprint"] != mark:
-        folder = waiting(folder)
-    path, content = Path(folder) / name, (record, trained.history, trained.predictions)
+    record, path = trained.record, storage.place(folder, trained.record)
+    content = record, trained.history, trained.predictions
     storage.store(path, *content, trained.weights, trained.classes)
-    _checkpoints(mark).clear()
+    _checkpoints(record["fingerprint"]).clear()
     return read(path) or Run(path, *content)
 
 

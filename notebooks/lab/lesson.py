@@ -7,31 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from . import datasets, engine, figures, metrics, statistics
+from . import datasets, engine, figures, metrics, tables
 from .plan import plan
-from .plumbing.backend import environment, hand_back
+from .plumbing.backend import hand_back
 from .plumbing.files import ROOT, LabError, relative
 from .plumbing.names import DATA_SETS, MODEL_TITLES
 from .plumbing.output import Output
 from .plumbing.screen import clock
-from .plumbing.storage import run_sha256
+from .plumbing.storage import run_sha256, waiting
 from .recipes import BASE
-from .runs import Seeds, headline, setting
+from .runs import Seeds, headline
 
 DATASETS = {"quick": ["digits"], "full": list(DATA_SETS)}  # what "all" means
 QUICK_EPOCHS = 3
 # The accuracies of our seeds, written by tools/report.py.
 EXPECTED = ROOT / "data" / "expected.json"
-
-
-def setup_line():
-    """Return one line for the Setup cell: versions, device, profile."""
-    facts, profile = environment(), os.environ.get("LAB_PROFILE")
-    return (
-        f"Python {facts['python']} · TensorFlow {facts['backend_version']} · Keras"
-        f" {facts['keras']} · {facts['device']}, {facts['threads']} CPU threads ·"
-        " profile " + (f"{profile} (from LAB_PROFILE)" if profile else "as set below")
-    )
 
 
 def start(
@@ -126,7 +116,7 @@ class Lesson(Output):
         ]
         chosen = [adapted(job, dataset, self.epochs) for job in chosen]
         ready = [run for run in map(self._stored(dataset), chosen) if run]
-        aside = engine.waiting(self.runs_folder)
+        aside = waiting(self.runs_folder)
         waits = any(run.path.is_relative_to(aside) for run in ready)
         if waits and len(ready) < len(chosen) and not self.retrain:
             print(
@@ -150,31 +140,30 @@ class Lesson(Output):
         is for a study that another notebook trains: nothing is trained again. Without
         its base a study is empty.
         """
-        found, result = {}, {factor: {} for factor in points}
-        for factor, ones in points.items():
-            for name, jobs in ones.items():
-                if self.profile == "quick":
-                    jobs = jobs[:1]
-                jobs = [adapted(job, dataset, self.epochs) for job in jobs]
-                variant = jobs[0].variant
-                if variant not in found:
-                    found[variant] = self._point(jobs, dataset, train)
-                if found[variant]:
-                    result[factor][name] = self._note(found[variant])
-        runs = [run for seeds in found.values() for run in seeds]
-        missing = sum(not seeds for seeds in found.values())
-        trainer = "TRAIN_STUDY = True would train"
-        if train is None:
-            trainer = "an earlier notebook trains"
-        seconds = sum(run.record["seconds"]["train"] for run in runs)
-        line = f"{dataset.title}: {len(runs)} run{'s' * (len(runs) != 1)}, trained for"
+        seeds = {}  # of each variant: a point may stand in several factors
+        for jobs in (jobs for named in points.values() for jobs in named.values()):
+            if jobs[0].variant not in seeds:
+                seeds[jobs[0].variant] = self._point(jobs, dataset, train)
+        missing = sum(not point for point in seeds.values())
+        seconds = sum(len(point) * point.seconds() for point in seeds.values() if point)
+        line = f"{dataset.title}: {sum(map(len, seeds.values()))} runs, trained for"
         line += f" {clock(seconds)}"
         if missing:
+            trainer = "TRAIN_STUDY = True would train"
+            trainer = "an earlier notebook trains" if train is None else trainer
             line += f"; {missing} point{'s' * (missing != 1)} left out, which {trainer}"
         print(line)
-        if not found.get(BASE, True):
+        found = {
+            factor: {
+                name: self._note(seeds[jobs[0].variant])
+                for name, jobs in named.items()
+                if seeds[jobs[0].variant]
+            }
+            for factor, named in points.items()
+        }
+        if not seeds.get(BASE, True):
             return {}
-        return {factor: points for factor, points in result.items() if points}
+        return {factor: named for factor, named in found.items() if named}
 
     def stored(self, points, dataset):
         """Return {point: Seeds} of those of the points {point: jobs} whose runs are all
@@ -224,9 +213,12 @@ class Lesson(Output):
 
     def _point(self, jobs, dataset, train):
         """Return the Seeds of one point of a study; empty where too few are there."""
+        quick = self.profile == "quick"
+        jobs = jobs[:1] if quick else jobs
+        jobs = [adapted(job, dataset, self.epochs) for job in jobs]
         again = bool(train) and dataset.available and self.retrain
         runs = [] if again else list(map(self._stored(dataset), jobs))
-        if again or not all(runs) and (train or self.profile == "quick"):
+        if again or not all(runs) and (train or quick):
             runs = engine.train(jobs, dataset, self.runs_folder, again)
         seeds = Seeds(run for run in runs if run)
         return seeds if len(seeds) >= min(2, len(jobs)) else Seeds()
@@ -258,35 +250,10 @@ class Lesson(Output):
 
     @staticmethod
     def normal(networks):
-        """Return a table that compares the first run of each of some Seeds with the
-        seeds that came with the repository.
-
-        The interval is `statistics.prediction_interval`, in percent.
+        """Return the table of `tables.normal`: is the first run of each of some Seeds
+        like the seeds that came with the repository?
         """
-        expected, rows = json.loads(EXPECTED.read_text()), {}
-        for record in (seeds[0].record for seeds in networks):
-            name = f"{record['dataset']}/{record['model']}"
-            accuracy = record["metrics"]["test"]["accuracy"]
-            known = expected.get(name, {"setting": None})
-            columns = ("here", "our mean", "our seeds", "a further run", "verdict")
-            rows[name] = row = dict.fromkeys(columns, "")
-            row["here"] = f"{100 * accuracy:.1f}"
-            if known["setting"] != setting(record):
-                row["verdict"] = "nothing to compare with: another recipe or other data"
-                continue
-            ours = known["accuracies"]
-            row["our mean"] = f"{100 * np.mean(ours):.1f}"
-            row["our seeds"] = str(len(ours))
-            row["verdict"] = "one seed gives no interval"
-            if len(ours) > 1:
-                low, high = statistics.prediction_interval(ours)
-                row["a further run"] = f"{100 * low:.1f} to {100 * high:.1f}"
-                row["verdict"] = "not normal: look for what differs"
-                if low <= accuracy <= high:
-                    row["verdict"] = "normal"
-            if record["weights_sha256"] in known["weights"]:
-                row["verdict"] = "one of ours"
-        return pd.DataFrame(rows).T
+        return tables.normal(networks, json.loads(EXPECTED.read_text()))
 
     def finish(self, hand_back_gpu=False):
         """Write the notebook's numbers and captions, and print the list of all files

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from . import metrics, statistics
-from .plumbing import storage
-from .plumbing.files import LabError, relative, sha256
+from .plumbing import records, storage
+from .plumbing.files import LabError, sha256
 from .plumbing.names import MODEL_TITLES
+from .plumbing.numbers import Number
 from .plumbing.screen import clock
 
 
@@ -38,11 +39,11 @@ class Run:
 
     def test(self):
         """Return (probabilities, labels) of the test images, in the split's order."""
-        return answers(self.predictions, "test")
+        return records.answers(self.predictions, "test")
 
     def validation(self):
-        """Return (probabilities, labels) of the validation images; see `answers`."""
-        return answers(self.predictions, "validation")
+        """Return (probabilities, labels) of the validation images."""
+        return records.answers(self.predictions, "validation")
 
     def summary(self):
         """Return a line: what was trained, how long, when, where and its accuracy."""
@@ -62,27 +63,7 @@ class Run:
             missing or altered, or holds the weights of another network or of other
             classes.
         """
-        stored, digest = self.path / "weights.npz", self.record["weights_file_sha256"]
-        if digest is None:
-            raise LabError(
-                f"{self.name} was stored without its weights: take a seed whose job has"
-                " weights=True, or train it so."
-            )
-        if not stored.exists() or sha256(stored) != digest:
-            raise LabError(
-                f"{relative(stored)} is missing or altered: git checkout"
-                f" {relative(stored)}"
-            )
-        with np.load(stored) as arrays:
-            keys = [key for key in sorted(arrays) if key.isdigit()]
-            weights = [arrays[key].astype(np.float32) for key in keys]
-            # Our first runs do not name the classes.
-            order = arrays["classes"].tolist() if "classes" in arrays else list(classes)
-        if order != list(classes):
-            raise LabError(
-                f"The answers of {self.name} are {', '.join(order)}, in this order, and"
-                f" not {', '.join(classes)}."
-            )
+        weights = storage.weights(self.path, self.record, classes)
         if [one.shape for one in weights] != [tuple(w.shape) for w in model.weights]:
             raise LabError(
                 f"The weights of {self.name} do not fit the network, which has changed"
@@ -139,25 +120,32 @@ class Seeds(tuple):
         return np.mean([p.argmax(axis=1) == labels for p, labels in tests], axis=0)
 
     def numbers(self):
-        """Return {key: value} for the report, means over the seeds.
+        """Return {key: Number} for the report, means over the seeds.
 
         Keys begin with dataset.model, followed by the variant where it is not "main".
         """
         records = [run.record for run in self]
         first = records[0]
-        values = {"seeds": len(self), "parameters": first["parameters"]}
+        values = {
+            "seeds": Number(len(self), "count"),
+            "parameters": Number(first["parameters"], "count"),
+            "seconds.train": Number(self.seconds(), "minutes"),
+        }
         for name in ("epochs_run", "best_epoch"):
-            values[name] = float(np.mean([record[name] for record in records]))
-        values["seconds.train"] = self.seconds()
+            mean = float(np.mean([record[name] for record in records]))
+            values[name] = Number(mean, "mean")
         for split, found in first["metrics"].items():
             for metric in [one for one in found if self.has(split, one)]:
                 each = [record["metrics"][split][metric] for record in records]
-                values[f"{split}.{metric}"] = float(np.mean(each))
+                form = "percent" if "accuracy" in metric else "ratio"
+                values[f"{split}.{metric}"] = Number(float(np.mean(each)), form)
                 if metric == "accuracy" and len(self) > 1:
-                    values[f"{split}.accuracy_std"] = float(np.std(each, ddof=1))
+                    spread = Number(float(np.std(each, ddof=1)), form)
+                    values[f"{split}.accuracy_std"] = spread
         if "test" in first["metrics"]:
             low, high = self.interval()
-            values |= {"test.accuracy_low": low, "test.accuracy_high": high}
+            values["test.accuracy_low"] = Number(low, "percent")
+            values["test.accuracy_high"] = Number(high, "percent")
         name = f"{first['dataset']}.{self[0].label.replace(' ', '.')}"
         return {f"{name}.{key}": value for key, value in values.items()}
 
@@ -171,28 +159,6 @@ class Seeds(tuple):
         """
         answered = [run.validation()[0].argmax(axis=1) for run in self]
         return all(len(np.unique(one)) == 1 for one in answered)
-
-
-def answers(predictions, split, tta=""):
-    """Return (probabilities, labels) of a split, in its order, from the stored arrays.
-
-    Runs that are no headline run store of each image the answer, its probability and
-    that of the label; all other probabilities are 0 here. Accuracy, macro-F1 and
-    log-loss follow from these alone.
-    tta: "_tta" for means over views.
-    """
-    labels = predictions[f"{split}_labels"]
-    if f"{split}_probabilities{tta}" in predictions:
-        return predictions[f"{split}_probabilities{tta}"], labels
-    rows = np.arange(len(labels))
-    probabilities = np.zeros((len(labels), int(predictions["classes"])), np.float16)
-    said = predictions[f"{split}_answer{tta}"]
-    if tta:
-        probabilities[rows, said] = 1
-    else:
-        probabilities[rows, labels] = predictions[f"{split}_p_label"]
-        probabilities[rows, said] = predictions[f"{split}_p_answer"]
-    return probabilities, labels
 
 
 def all_metrics(predictions):
@@ -217,10 +183,10 @@ def all_metrics(predictions):
 
 
 def _metrics(predictions, split, chosen):
-    probabilities, labels = answers(predictions, split)
+    probabilities, labels = records.answers(predictions, split)
     found = metrics.measure(probabilities[chosen], labels[chosen])
     if {f"{split}_probabilities_tta", f"{split}_answer_tta"} & set(predictions):
-        views, labels = answers(predictions, split, "_tta")
+        views, labels = records.answers(predictions, split, "_tta")
         tta = metrics.measure(views[chosen], labels[chosen])
         found["accuracy_tta"] = tta["accuracy"]
     return found

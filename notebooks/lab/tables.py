@@ -8,7 +8,9 @@ from scipy.stats import t
 
 from .plumbing.fingerprint import architecture
 from .recipes import BASE, SELDOM, Recipe
+from .runs import setting
 from .statistics import gain, holm, mcnemar, p_text, paired_t, pooled, worth
+from .taught import prediction_interval
 
 
 def row(seeds):
@@ -219,6 +221,39 @@ def _pair(before, after):
         "p seeds": paired_t(paired),
         "verdict": "cannot tell" if (c - b) * difference < 0 else verdict,
     }
+
+
+def normal(networks, expected):
+    """Return a table that compares the first run of each of some Seeds with the stored
+    seeds of the same setting, in percent.
+
+    expected: {dataset/model: the setting, accuracies and weights of our seeds}, as
+        tools/report.py writes it. The interval is that of `prediction_interval`.
+    """
+    columns = ("here", "our mean", "our seeds", "a further run", "verdict")
+    rows = {}
+    for record in (seeds[0].record for seeds in networks):
+        name = f"{record['dataset']}/{record['model']}"
+        accuracy = record["metrics"]["test"]["accuracy"]
+        known = expected.get(name, {"setting": None})
+        rows[name] = row = dict.fromkeys(columns, "")
+        row["here"] = f"{100 * accuracy:.1f}"
+        if known["setting"] != setting(record):
+            row["verdict"] = "nothing to compare with: another recipe or other data"
+            continue
+        ours = known["accuracies"]
+        row["our mean"] = f"{100 * np.mean(ours):.1f}"
+        row["our seeds"] = str(len(ours))
+        row["verdict"] = "one seed gives no interval"
+        if len(ours) > 1:
+            low, high = prediction_interval(ours)
+            row["a further run"] = f"{100 * low:.1f} to {100 * high:.1f}"
+            row["verdict"] = "not normal: look for what differs"
+            if low <= accuracy <= high:
+                row["verdict"] = "normal"
+        if record["weights_sha256"] in known["weights"]:
+            row["verdict"] = "one of ours"
+    return pd.DataFrame(rows).T
 
 
 def hyper_parameters(run):

@@ -8,6 +8,7 @@ from sklearn.model_selection import train_test_split
 
 from .methods import audit, parts
 from .methods.augmentation import augment, views
+from .plumbing import records
 from .plumbing.backend import (
     EVALUATED,
     apart,
@@ -222,22 +223,4 @@ def predict(network, training, dataset, job):
         if copied.any():
             arrays[f"{split}_leaked"] = copied
     analysed = job.test and job.variant in ("main", "refit")
-    return arrays if analysed else answers_alone(arrays)
-
-
-def answers_alone(arrays):
-    """Return the arrays of a run with the answers in place of all probabilities."""
-    kept = {name: one for name, one in arrays.items() if "probabilities" not in name}
-    for split in ("validation", "test"):
-        if f"{split}_probabilities" not in arrays:
-            continue
-        probabilities = arrays[f"{split}_probabilities"]
-        answers, rows = probabilities.argmax(axis=1), np.arange(len(probabilities))
-        kept["classes"] = np.int16(probabilities.shape[1])
-        kept[f"{split}_answer"] = answers.astype(np.int16)
-        kept[f"{split}_p_answer"] = probabilities[rows, answers]
-        kept[f"{split}_p_label"] = probabilities[rows, arrays[f"{split}_labels"]]
-        if f"{split}_probabilities_tta" in arrays:
-            views = arrays[f"{split}_probabilities_tta"].argmax(axis=1)
-            kept[f"{split}_answer_tta"] = views.astype(np.int16)
-    return kept
+    return arrays if analysed else records.answers_alone(arrays)

@@ -23,7 +23,7 @@ warnings.filterwarnings("ignore", "Glyph .* missing")
 
 plt.rcParams.update(
     {
-        "figure.dpi": 100,
+        "figure.dpi": 140,
         "savefig.dpi": 150,
         "figure.constrained_layout.use": True,
         "font.size": 9,
@@ -41,11 +41,14 @@ plt.rcParams.update(
 )
 
 
-def show(figure):
-    """Show a figure in a notebook, once, and release its memory."""
+def show(figure, caption=""):
+    """Show a figure in a notebook, once, and release its memory.
+
+    caption: the text of its `alt` attribute on a web page.
+    """
     display = notebook_display()
     if display:
-        display(figure)
+        display(figure, metadata={"image/png": {"alt": caption}} if caption else None)
     plt.close(figure)
 
 

@@ -209,3 +209,13 @@ def environment(precision="float32"):
         "threads": threads,
         "precision": precision,
     }
+
+
+def setup_line():
+    """Return one line for the Setup cell: versions, device, profile."""
+    facts, profile = environment(), os.environ.get("LAB_PROFILE")
+    return (
+        f"Python {facts['python']} · TensorFlow {facts['backend_version']} · Keras"
+        f" {facts['keras']} · {facts['device']}, {facts['threads']} CPU threads ·"
+        " profile " + (f"{profile} (from LAB_PROFILE)" if profile else "as set below")
+    )

@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import textwrap
 
 from ..drawing.base import show
 from .files import ROOT, relative, sha256, write, writing
+from .numbers import Number
 
 # An unchanged figure is an unchanged file.
 PLAIN_PDF = {"CreationDate": None, "Creator": None, "Producer": None}
@@ -28,19 +30,18 @@ class Output:
         """The notebook's number, "01" to "05", which begins the names of its files."""
         return self.notebook[:2]
 
-    def save_numbers(self, prefix, values):
-        """Keep {name: number}, which the report prints with \\result{prefix.name}; six
-        decimals of fractions.
+    def save_numbers(self, prefix, values, form):
+        """Keep {name: number}, which the report prints with \\result{prefix.name}.
+
+        form: a name in `numbers.FORMS`, the unit and the rounding of these numbers.
         """
         for name, value in values.items():
-            whole = value == int(value)
-            self.numbers[f"{prefix}.{name.replace(' ', '_')}"] = (
-                int(value) if whole else round(float(value), 6)
-            )
+            key = f"{prefix}.{name.replace(' ', '_')}"
+            self.numbers[key] = Number(round(float(value), 6), form)
 
     def save_figure(self, figure, name, caption):
-        """Write figures/NN_name.pdf and .png, show the figure, and keep its caption for
-        the report.
+        """Write figures/NN_name.pdf and .png, show the figure and its caption, and keep
+        the caption for the report.
         """
         stem = self.output / "figures" / f"{self.number}_{name}"
         for ending, metadata in ((".pdf", PLAIN_PDF), (".png", {"Software": None})):
@@ -48,7 +49,8 @@ class Output:
                 figure.savefig(part, metadata=metadata)
             self.files.append(stem.with_suffix(ending))
         self.captions[stem.name] = caption
-        show(figure)
+        show(figure, caption)
+        print(textwrap.fill(f"Figure: {caption}", 88))
 
     def save_table(self, frame, name, caption):
         """Write a DataFrame as a LaTeX table, keep its caption, and return it to be
@@ -57,14 +59,9 @@ class Output:
         if frame.empty:
             return frame
         path = self.output / "report" / "generated" / f"{self.number}_{name}.tex"
-        cells = frame.rename_axis(frame.index.name or "").reset_index()
-        cells = cells.map(
-            lambda value: f"{value:.3f}" if isinstance(value, float) else str(value)
+        write(
+            path, latex_table(frame.rename_axis(frame.index.name or "").reset_index())
         )
-        styler = cells.style.hide(axis="index").format(escape="latex")
-        styler = styler.format_index(escape="latex", axis=1)
-        kinds = "".join(_kind(cells[column].str) for column in cells)
-        write(path, styler.to_latex(hrules=True, column_format=kinds))
         self.files.append(path)
         self.tables[path.stem] = caption
         return frame
@@ -81,9 +78,11 @@ class Output:
         datasets: the names of those that it used.
         """
         path = self.output / "report" / "generated" / f"{self.notebook}.json"
+        numbers = dict(sorted(self.numbers.items()))
         content = {
             "datasets": datasets,
-            "numbers": dict(sorted(self.numbers.items())),
+            "numbers": {key: number.value for key, number in numbers.items()},
+            "forms": {key: number.form for key, number in numbers.items()},
             "figures": self.captions,
             "tables": self.tables,
         }
@@ -100,9 +99,21 @@ class Output:
             print(relative(file))
 
 
+def latex_table(cells):
+    """Return a DataFrame, without its index, as LaTeX in the style of booktabs."""
+    cells = cells.map(
+        lambda value: f"{value:.3f}" if isinstance(value, float) else str(value)
+    )
+    styler = cells.style.hide(axis="index").format(escape="latex")
+    styler = styler.format_index(escape="latex", axis=1)
+    kinds = "".join(_kind(cells[column].str) for column in cells)
+    return styler.to_latex(hrules=True, column_format=kinds)
+
+
 def _kind(texts):
     """Return how LaTeX sets a column: numbers to the right, long texts in lines."""
-    if texts.fullmatch(r"[-+\d.,]*").all():
+    number = r"[-+]?[\d.,]+( %)?"
+    if texts.fullmatch(rf"(({number})(( ± | to )({number}))?)?").all():
         return "r"
     long = texts.len().max() > WIDE
     return r">{\raggedright\arraybackslash}p{0.28\textwidth}" if long else "l"

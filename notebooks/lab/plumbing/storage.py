@@ -58,6 +58,72 @@ def _read(path):
         ) from None
 
 
+def weights(path, record, classes):
+    """Return the stored weights of the run in the folder `path`, as float32 arrays in
+    the model's order.
+
+    Raises LabError where they were not kept, are missing or altered, or where the
+    network's answers are not these `classes`, in this order.
+    """
+    stored, digest = path / "weights.npz", record["weights_file_sha256"]
+    name = "/".join(path.parts[-4:])
+    if digest is None:
+        raise LabError(
+            f"{name} was stored without its weights: take a seed whose job has"
+            " weights=True, or train it so."
+        )
+    if not stored.exists() or sha256(stored) != digest:
+        raise LabError(
+            f"{relative(stored)} is missing or altered: git checkout {relative(stored)}"
+        )
+    with np.load(stored) as arrays:
+        kept = [
+            arrays[key].astype(np.float32) for key in sorted(arrays) if key.isdigit()
+        ]
+        # Our first runs do not name the classes.
+        order = arrays["classes"].tolist() if "classes" in arrays else list(classes)
+    if order != list(classes):
+        raise LabError(
+            f"The answers of {name} are {', '.join(order)}, in this order, and not"
+            f" {', '.join(classes)}."
+        )
+    return kept
+
+
+def waiting(folder):
+    """Return the folder, beside a folder of runs, in which finished seeds of a network
+    wait for the others.
+    """
+    return Path(folder).parent / "next"
+
+
+def finished(folder, name, mark, tested, kept):
+    """Return the folder of a finished run with the fingerprint `mark`, in a folder of
+    runs or waiting beside it; or None.
+
+    tested, kept: whether it must have predicted the test images, and kept its weights.
+    """
+    for path in (Path(folder) / name, waiting(folder) / name):
+        record, *_ = read(path) or [{"fingerprint": None}]
+        if record["fingerprint"] != mark or tested and "test" not in record["metrics"]:
+            continue
+        if record["weights_file_sha256"] or not kept:
+            return path
+    return None
+
+
+def place(folder, record):
+    """Return where a finished run is to be stored: a headline run of another recipe
+    than the one that stands in the folder of runs waits beside it.
+    """
+    parts = [record[part] for part in ("dataset", "model", "variant")]
+    name = "/".join([*parts, f"seed-{record['seed']}"])
+    here = read(Path(folder) / name) if record["variant"] == "main" else None
+    if here and here[0]["fingerprint"] != record["fingerprint"]:
+        folder = waiting(folder)
+    return Path(folder) / name
+
+
 def store(path, record, history, predictions, weights, classes):
     """Write a finished run into a folder beside `path`, then put it in its place as a
     whole.

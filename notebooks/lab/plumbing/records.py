@@ -1,0 +1,43 @@
+"""What a run keeps of its answers: all probabilities, or the answers alone."""
+
+import numpy as np
+
+
+def answers_alone(arrays):
+    """Return the arrays of a run with the answers in place of all probabilities."""
+    kept = {name: one for name, one in arrays.items() if "probabilities" not in name}
+    for split in ("validation", "test"):
+        if f"{split}_probabilities" not in arrays:
+            continue
+        probabilities = arrays[f"{split}_probabilities"]
+        answers, rows = probabilities.argmax(axis=1), np.arange(len(probabilities))
+        kept["classes"] = np.int16(probabilities.shape[1])
+        kept[f"{split}_answer"] = answers.astype(np.int16)
+        kept[f"{split}_p_answer"] = probabilities[rows, answers]
+        kept[f"{split}_p_label"] = probabilities[rows, arrays[f"{split}_labels"]]
+        if f"{split}_probabilities_tta" in arrays:
+            views = arrays[f"{split}_probabilities_tta"].argmax(axis=1)
+            kept[f"{split}_answer_tta"] = views.astype(np.int16)
+    return kept
+
+
+def answers(predictions, split, tta=""):
+    """Return (probabilities, labels) of a split, in its order, from the stored arrays.
+
+    Runs that are no headline run store of each image the answer, its probability and
+    that of the label; all other probabilities are 0 here. Accuracy, macro-F1 and
+    log-loss follow from these alone.
+    tta: "_tta" for means over views.
+    """
+    labels = predictions[f"{split}_labels"]
+    if f"{split}_probabilities{tta}" in predictions:
+        return predictions[f"{split}_probabilities{tta}"], labels
+    rows = np.arange(len(labels))
+    probabilities = np.zeros((len(labels), int(predictions["classes"])), np.float16)
+    said = predictions[f"{split}_answer{tta}"]
+    if tta:
+        probabilities[rows, said] = 1
+    else:
+        probabilities[rows, labels] = predictions[f"{split}_p_label"]
+        probabilities[rows, said] = predictions[f"{split}_p_answer"]
+    return probabilities, labels
