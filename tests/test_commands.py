@@ -23,21 +23,28 @@ def make(*arguments):
     )
 
 
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text() for page in PAGES)
+
+
+def test_the_readme_has_at_most_150_lines_and_its_links_lead_somewhere():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)]*)\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
 def test_make_alone_lists_every_command_of_the_readme_with_a_line_each():
     listed = make().stdout
-    for command in set(
-        re.findall(
-            r"(?:^|`)make ([a-z-]+)", (ROOT / "README.md").read_text(), flags=re.M
-        )
-    ):
+    for command in set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXT, flags=re.M)):
         assert re.search(rf"^  make {command} +\S", listed, flags=re.M), command
 
 
 def test_every_command_of_the_readme_is_one_that_make_can_run():
-    text = (ROOT / "README.md").read_text()
     commands = {
         line.strip("`")
-        for line in re.findall(r"(?:^make [^\n`]+$|`make [^`]+`)", text, flags=re.M)
+        for line in re.findall(r"(?:^make [^\n`]+$|`make [^`]+`)", TEXT, flags=re.M)
     }
     assert {"make quick", "make test", "make reproduce", "make check"} <= commands
     for command in commands:

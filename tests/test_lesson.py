@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from conftest import train
-from lab import lesson, models, runs
-from lab.plumbing import backend, output
+from lab import lesson, models
+from lab.plumbing import backend, output, records
 from lab.plumbing.files import ROOT, LabError
+from lab.plumbing.numbers import numbers_of
 from lab.recipes import Job, study_jobs
-from lab.runs import Seeds
+from lab.runs import Seeds, headline
 
 
 def test_an_unknown_profile_is_one_sentence(monkeypatch):
@@ -60,7 +61,7 @@ def test_runs_of_an_older_recipe_or_of_other_images_are_not_mixed_in(
     assert started.finished(replace(digits, sha256="other")) == {}
     assert [
         run.name
-        for run in runs.headline(tmp_path / "runs" / "digits" / "dense" / "main")[0]
+        for run in headline(tmp_path / "runs" / "digits" / "dense" / "main")[0]
     ] == [new.name]
 
 
@@ -207,7 +208,7 @@ def test_a_table_sets_numbers_flush_right_and_words_flush_left(monkeypatch, tmp_
 def test_numbers_of_several_seeds_are_means_with_their_spread(tmp_path, digits, recipe):
     runs = Seeds(train(digits, recipe, tmp_path, seed=seed) for seed in (0, 1))
     accuracies = [run.record["metrics"]["test"]["accuracy"] for run in runs]
-    numbers = {key: number.value for key, number in runs.numbers().items()}
+    numbers = {key: number.value for key, number in numbers_of(runs).items()}
     assert numbers["digits.dense.test.accuracy"] == pytest.approx(sum(accuracies) / 2)
     assert numbers["digits.dense.test.accuracy_std"] == pytest.approx(
         abs(accuracies[0] - accuracies[1]) / 2**0.5
@@ -263,7 +264,7 @@ def test_is_my_result_normal(monkeypatch, digits, recipe, tmp_path):
     run = train(digits, recipe, tmp_path / "runs")
     accuracy = run.record["metrics"]["test"]["accuracy"]
     known = {
-        "setting": runs.setting(run.record),
+        "setting": records.setting(run.record),
         "accuracies": [accuracy - 0.01, accuracy + 0.01],
         "weights": ["", ""],
     }
@@ -280,7 +281,7 @@ def test_is_my_result_normal(monkeypatch, digits, recipe, tmp_path):
     assert verdict(weights=[run.record["weights_sha256"]]) == "one of ours"
     assert verdict(setting="other").startswith("nothing to compare with")
     other = train(digits, recipe, tmp_path / "runs", seed=5)
-    assert runs.setting(other.record) == known["setting"]
+    assert records.setting(other.record) == known["setting"]
 
 
 def test_the_runtime_is_handed_back_only_when_asked_and_only_in_colab(

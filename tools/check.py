@@ -25,7 +25,7 @@ from lab.plan import job_of, plan
 from lab.plumbing.files import LabError, relative, sha256
 from lab.plumbing.fingerprint import fingerprint
 from lab.plumbing.names import DATA_SETS
-from lab.plumbing.numbers import Number
+from lab.plumbing.numbers import Number, numbers_of
 from lab.plumbing.output import confusion_csv
 from lab.runs import Seeds, headline
 
@@ -213,7 +213,7 @@ def check_numbers():
     folders = sorted(path.parent for path in RUNS.glob("*/*/*/seed-*/run.json"))
     for variant, group in itertools.groupby(folders, key=lambda folder: folder.parent):
         seeds = headline(variant)[0] if variant.name == "main" else None
-        expected |= (seeds or Seeds(map(runs.read, group))).numbers()
+        expected |= numbers_of(seeds or Seeds(map(runs.read, group)))
     for stem, content in report.notebooks_of(GENERATED).items():
         for key, value in content["numbers"].items():
             number = Number(value, content["forms"][key])

@@ -20,8 +20,9 @@ from lab.plumbing.files import LabError, relative, sha256, write
 from lab.plumbing.names import MODEL_TITLES
 from lab.plumbing.numbers import Number
 from lab.plumbing.output import latex_table
+from lab.plumbing.records import setting
 from lab.prediction import latest
-from lab.runs import headline, setting
+from lab.runs import headline
 from notebooks import guarded, project
 
 ROOT = Path(__file__).resolve().parents[1]

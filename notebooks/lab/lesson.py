@@ -1,7 +1,6 @@
 """One notebook at work: its profile and data sets, the runs that it reads or trains."""
 
 import json
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +8,11 @@ import pandas as pd
 
 from . import datasets, engine, figures, metrics, tables
 from .plan import plan
+from .plumbing import parameters
 from .plumbing.backend import hand_back
-from .plumbing.files import ROOT, LabError, relative
+from .plumbing.files import ROOT, relative
 from .plumbing.names import DATA_SETS, MODEL_TITLES
+from .plumbing.numbers import numbers_of
 from .plumbing.output import Output
 from .plumbing.screen import clock
 from .plumbing.storage import run_sha256, waiting
@@ -45,26 +46,11 @@ def start(
     image_size, grey: how the pictures of a folder are read.
     Raises LabError for a profile or a data set that does not exist.
     """
-    profiles = " or ".join(map(repr, DATASETS))
-    for value in (profile, os.environ.get("LAB_PROFILE") or profile):
-        if value not in DATASETS:
-            raise LabError(
-                f"There is no profile {value!r}: set PROFILE (or LAB_PROFILE) to"
-                f" {profiles}."
-            )
-        profile = value
-    whole = isinstance(seeds, (list, tuple)) and seeds
-    if not whole or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
-        raise LabError(
-            f"SEEDS is {seeds!r}: set it to a list of whole numbers such as [0, 1, 2]."
-        )
-    names = DATASETS[profile] if chosen == "all" else _listed(chosen)
-    if not names:
-        raise LabError(
-            'DATASETS is empty: set it to "all" or to a list such as ["fashion_mnist"].'
-        )
+    profile = parameters.profile(profile, DATASETS)
+    parameters.check_seeds(seeds)
+    names = parameters.names(chosen, DATASETS[profile])
     pd.set_option("display.max_colwidth", 120)
-    kept = None if classes == "all" else _listed(classes)
+    kept = parameters.names(classes, None)
     found = [datasets.load(name, kept, image_size, grey) for name in names]
     lesson = Lesson(notebook, profile, found, list(seeds), retrain)
     titles = ", ".join(dataset.title for dataset in lesson.datasets)
@@ -72,10 +58,6 @@ def start(
     where = "figures/ and report/generated/" if ours else relative(lesson.output)
     print(f"profile {profile}; data sets: {titles}; writing to {where}")
     return lesson
-
-
-def _listed(names):
-    return [names] if isinstance(names, str) else list(names)
 
 
 class Lesson(Output):
@@ -226,7 +208,7 @@ class Lesson(Output):
     def _note(self, seeds):
         for run in seeds:
             self.runs[run.name] = run_sha256(run.path)
-        self.numbers |= seeds.numbers()
+        self.numbers |= numbers_of(seeds)
         return seeds
 
     def save_confusion(self, run, dataset):

@@ -64,7 +64,7 @@ def job_of(record):
         )
     return Job(
         *(record[name] for name in ("dataset", "model", "variant", "seed")),
-        Recipe(**record["recipe"]),
+        Recipe.of(record),
         build,
         test="test" in record["metrics"],
     )

@@ -2,27 +2,15 @@
 run.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Callable
 
-from .methods import parts
-from .methods.augmentation import OPTIONS, VIEWS
-from .plumbing.backend import keras
+from .methods.checks import check
 from .plumbing.files import LabError
 
 # Hyper-parameters that tables show where they are set.
 SELDOM = ("fit_on", "leave_out", "views", "whitening_constant")
 BASE = "study-base"  # the variant of a study's point that changes nothing
-CHOICES = {  # the values of a recipe that are words
-    "schedule": ("constant", "triangle"),
-    "keep": ("lowest_validation_loss", "last_epoch"),
-    "loss": ("categorical_crossentropy",),
-    "class_weight": (None, "balanced"),
-    "flip": (None, False, True, "alternating"),
-    "views": (None, *VIEWS),
-    "fit_on": (None, "training_and_validation"),
-    "leave_out": (None, "audit"),
-}
 
 
 @dataclass(frozen=True)
@@ -40,8 +28,6 @@ class Recipe:
         other half in odd ones.
     keep: "lowest_validation_loss" or "last_epoch": the epoch whose weights are the
         result.
-    patience: stop after so many epochs without a lower validation loss; None never
-        stops.
     precision: a Keras dtype policy, "float32" or "mixed_float16" or "mixed_bfloat16".
     model_arguments: further arguments of the function that builds the model.
     subset: train on this share of the training split, every class in proportion; None
@@ -58,7 +44,8 @@ class Recipe:
         trains on all.
     views: a name in `methods.augmentation.VIEWS`; None takes six.
     whitening_constant: see `methods.parts.whiten`; None takes 5e-4.
-    Raises LabError for a word that stands for nothing. Introduced in notebook 02.
+    Raises LabError for a word that stands for nothing; see `methods.checks`. Introduced
+        in notebook 02.
     """
 
     epochs: int
@@ -67,11 +54,9 @@ class Recipe:
     learning_rate: float = 1e-3
     optimizer_arguments: dict = field(default_factory=dict)
     schedule: str = "constant"
-    loss: str = "categorical_crossentropy"
     label_smoothing: float = 0.0
     augmentation: dict = None
     keep: str = "lowest_validation_loss"
-    patience: int = None
     precision: str = "float32"
     model_arguments: dict = field(default_factory=dict)
     subset: float = None
@@ -84,32 +69,14 @@ class Recipe:
     whitening_constant: float = None
 
     def __post_init__(self):
-        augmentation = self.augmentation or {}
-        for name, known in CHOICES.items():
-            value = augmentation.get(name) if name == "flip" else getattr(self, name)
-            if value not in known:
-                raise LabError(
-                    f"A recipe has {name}={value!r}: choose among"
-                    f" {', '.join(map(repr, known))}."
-                )
-        if unknown := [name for name in augmentation if name not in OPTIONS]:
-            raise LabError(
-                f"There is no augmentation {unknown[0]!r}: choose among"
-                f" {', '.join(OPTIONS)}."
-            )
-        if not any(
-            isinstance(getattr(where, self.optimizer, None), type)
-            for where in (parts, keras.optimizers)
-        ):
-            raise LabError(
-                f"There is no optimizer {self.optimizer!r}: take a class of"
-                " keras.optimizers, such as 'Adam' or 'SGD'."
-            )
-        if self.fit_on and (self.keep != "last_epoch" or self.patience):
-            raise LabError(
-                "A recipe that trains on validation images, too, cannot choose an epoch"
-                " by them: set keep='last_epoch' and patience=None."
-            )
+        check(self)
+
+    @classmethod
+    def of(cls, record):
+        """Return the recipe of a run's record, which may have fields that are gone."""
+        known = {one.name for one in fields(cls)}
+        stored = record["recipe"].items()
+        return cls(**{name: value for name, value in stored if name in known})
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What a training run leaves behind, and the seeds of one network."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +8,8 @@ import pandas as pd
 
 from . import metrics, statistics
 from .plumbing import records, storage
-from .plumbing.files import LabError, sha256
+from .plumbing.files import LabError
 from .plumbing.names import MODEL_TITLES
-from .plumbing.numbers import Number
 from .plumbing.screen import clock
 
 
@@ -119,36 +117,6 @@ class Seeds(tuple):
         tests = [run.test() for run in self]
         return np.mean([p.argmax(axis=1) == labels for p, labels in tests], axis=0)
 
-    def numbers(self):
-        """Return {key: Number} for the report, means over the seeds.
-
-        Keys begin with dataset.model, followed by the variant where it is not "main".
-        """
-        records = [run.record for run in self]
-        first = records[0]
-        values = {
-            "seeds": Number(len(self), "count"),
-            "parameters": Number(first["parameters"], "count"),
-            "seconds.train": Number(self.seconds(), "minutes"),
-        }
-        for name in ("epochs_run", "best_epoch"):
-            mean = float(np.mean([record[name] for record in records]))
-            values[name] = Number(mean, "mean")
-        for split, found in first["metrics"].items():
-            for metric in [one for one in found if self.has(split, one)]:
-                each = [record["metrics"][split][metric] for record in records]
-                form = "percent" if "accuracy" in metric else "ratio"
-                values[f"{split}.{metric}"] = Number(float(np.mean(each)), form)
-                if metric == "accuracy" and len(self) > 1:
-                    spread = Number(float(np.std(each, ddof=1)), form)
-                    values[f"{split}.accuracy_std"] = spread
-        if "test" in first["metrics"]:
-            low, high = self.interval()
-            values["test.accuracy_low"] = Number(low, "percent")
-            values["test.accuracy_high"] = Number(high, "percent")
-        name = f"{first['dataset']}.{self[0].label.replace(' ', '.')}"
-        return {f"{name}.{key}": value for key, value in values.items()}
-
     def seconds(self):
         """Return the mean seconds of training."""
         return float(np.mean([run.record["seconds"]["train"] for run in self]))
@@ -203,7 +171,7 @@ def read(path):
 
 def headline(folder, dataset=None):
     """Return (seeds, others): the finished runs in a folder, one a seed, that share the
-    newest one's `setting`, and how many do not.
+    newest one's `records.setting`, and how many do not.
 
     dataset: where its images are here, runs on other images or other splits are among
         the others.
@@ -220,15 +188,7 @@ def headline(folder, dataset=None):
     if not fitting:
         return Seeds(), len(found)
     newest = max((run.record for run in fitting), key=lambda one: one["finished_at"])
-    alike = [run for run in fitting if setting(run.record) == setting(newest)]
+    alike = [
+        run for run in fitting if records.setting(run.record) == records.setting(newest)
+    ]
     return Seeds(alike), len(found) - len(alike)
-
-
-def setting(record):
-    """Return the SHA-256 of what two runs have in common that differ in nothing but the
-    seed and the machine.
-    """
-    recipe = {name: one for name, one in record["recipe"].items() if one is not None}
-    names = ("parameters", "data_sha256", "split_sha256")
-    common = [recipe, *(record[name] for name in names)]
-    return sha256(json.dumps(common, sort_keys=True))

@@ -7,8 +7,8 @@ import pandas as pd
 from scipy.stats import t
 
 from .plumbing.fingerprint import architecture
+from .plumbing.records import GONE, setting
 from .recipes import BASE, SELDOM, Recipe
-from .runs import setting
 from .statistics import gain, holm, mcnemar, p_text, paired_t, pooled, worth
 from .taught import prediction_interval
 
@@ -260,7 +260,7 @@ def hyper_parameters(run):
     """Return the recipe of a run as a table: one row a hyper-parameter, defaults
     included, but for `recipes.SELDOM`.
     """
-    recipe = asdict(Recipe(**run.record["recipe"]))
+    recipe = asdict(Recipe.of(run.record)) | GONE
     values = {
         name.replace("_", " "): _words(value)
         for name, value in recipe.items()

@@ -125,7 +125,7 @@ def run_epochs(network, training, dataset, job, checkpoints, tell):
     begin = others()
     with ThreadPoolExecutor(1) as background:  # prepares an epoch during the one before
         prepared = background.submit(one_epoch, images, recipe, job.seed, len(history))
-        while not finished(history, state["best"], recipe):
+        while len(history) < recipe.epochs:
             start, epoch = time.perf_counter(), len(history)
             tell(progress(title, history, recipe.epochs))
             changed, order = prepared.result()
@@ -155,14 +155,6 @@ def run_epochs(network, training, dataset, job, checkpoints, tell):
 def _lower(history, best):
     """Return whether the last epoch has a lower validation loss than the best one."""
     return history[-1]["validation_loss"] < history[best]["validation_loss"]
-
-
-def finished(history, best, recipe):
-    """Return whether a training has had all its epochs, or lost its patience."""
-    impatient = recipe.patience is not None
-    if impatient and len(history) - 1 - best >= recipe.patience:
-        return True
-    return len(history) >= recipe.epochs
 
 
 def one_epoch(images, recipe, seed, epoch):

@@ -12,6 +12,7 @@ import numpy as np
 
 from .backend import apart, keras
 from .files import sha256
+from .records import hashed
 
 PROTOCOL = 1  # raised only when the same recipe would give other weights
 
@@ -130,7 +131,7 @@ def fingerprint(job, dataset):
         "architecture": _described(
             _called(job.build), dataset.shape, len(dataset.classes), arguments
         ),
-        "recipe": {k: v for k, v in asdict(job.recipe).items() if v is not None},
+        "recipe": hashed(asdict(job.recipe)),
         "data": dataset.sha256,
         "split": dataset.split_sha256,
         "seed": job.seed,

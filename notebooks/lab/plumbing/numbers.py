@@ -4,6 +4,8 @@ printed.
 
 from typing import NamedTuple
 
+import numpy as np
+
 FORMS = {  # name: (factor, format, LaTeX's name of the unit)
     "count": (1, ".0f", ""),
     "mean": (1, ".1f", ""),
@@ -30,3 +32,34 @@ class Number(NamedTuple):
         if self.form == "mean":
             text = text.removesuffix(".0")
         return rf"\qty{{{text}}}{{{unit}}}" if unit else rf"\num{{{text}}}"
+
+
+def numbers_of(seeds):
+    """Return {key: Number} of a network for the report, means over its Seeds.
+
+    Keys begin with dataset.model, followed by the variant where it is not "main".
+    """
+    records = [run.record for run in seeds]
+    first = records[0]
+    values = {
+        "seeds": Number(len(seeds), "count"),
+        "parameters": Number(first["parameters"], "count"),
+        "seconds.train": Number(seeds.seconds(), "minutes"),
+    }
+    for name in ("epochs_run", "best_epoch"):
+        mean = float(np.mean([record[name] for record in records]))
+        values[name] = Number(mean, "mean")
+    for split, measured in first["metrics"].items():
+        for metric in [name for name in measured if seeds.has(split, name)]:
+            each = [record["metrics"][split][metric] for record in records]
+            form = "percent" if "accuracy" in metric else "ratio"
+            values[f"{split}.{metric}"] = Number(float(np.mean(each)), form)
+            if metric == "accuracy" and len(seeds) > 1:
+                spread = Number(float(np.std(each, ddof=1)), form)
+                values[f"{split}.accuracy_std"] = spread
+    if "test" in first["metrics"]:
+        low, high = seeds.interval()
+        values["test.accuracy_low"] = Number(low, "percent")
+        values["test.accuracy_high"] = Number(high, "percent")
+    name = f"{first['dataset']}.{seeds[0].label.replace(' ', '.')}"
+    return {f"{name}.{key}": value for key, value in values.items()}

@@ -1,6 +1,18 @@
-"""What a run keeps of its answers: all probabilities, or the answers alone."""
+"""What stands in a run's record, and what a run keeps of its answers."""
+
+import json
 
 import numpy as np
+
+from .files import sha256
+
+# Fields that recipes had, with the one value that they took: old hashes hold them.
+GONE = {"loss": "categorical_crossentropy"}
+
+
+def hashed(recipe):
+    """Return the part of a recipe, as a dict, that hashes hold: what is not None."""
+    return GONE | {name: value for name, value in recipe.items() if value is not None}
 
 
 def answers_alone(arrays):
@@ -41,3 +53,12 @@ def answers(predictions, split, tta=""):
         probabilities[rows, labels] = predictions[f"{split}_p_label"]
         probabilities[rows, said] = predictions[f"{split}_p_answer"]
     return probabilities, labels
+
+
+def setting(record):
+    """Return the SHA-256 of what two runs have in common that differ in nothing but the
+    seed and the machine.
+    """
+    names = ("parameters", "data_sha256", "split_sha256")
+    common = [hashed(record["recipe"]), *(record[name] for name in names)]
+    return sha256(json.dumps(common, sort_keys=True))

@@ -1,0 +1,43 @@
+"""What a reader may write into a Parameters cell."""
+
+import os
+
+from .files import LabError
+
+
+def profile(asked, known):
+    """Return the profile that is asked for, or that LAB_PROFILE names.
+
+    Raises LabError where either is none of those known.
+    """
+    forced = os.environ.get("LAB_PROFILE") or asked
+    for value in (asked, forced):
+        if value not in known:
+            raise LabError(
+                f"There is no profile {value!r}: set PROFILE (or LAB_PROFILE) to"
+                f" {' or '.join(map(repr, known))}."
+            )
+    return forced
+
+
+def check_seeds(seeds):
+    """Raise LabError for SEEDS that are no list of whole numbers."""
+    listed = isinstance(seeds, (list, tuple)) and seeds
+    if not listed or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+        raise LabError(
+            f"SEEDS is {seeds!r}: set it to a list of whole numbers such as [0, 1, 2]."
+        )
+
+
+def names(asked, every):
+    """Return a list of names: every one for "all", one for a text.
+
+    Raises LabError for an empty list.
+    """
+    if asked == "all":
+        return every
+    if not asked:
+        raise LabError(
+            'DATASETS is empty: set it to "all" or to a list such as ["fashion_mnist"].'
+        )
+    return [asked] if isinstance(asked, str) else list(asked)
