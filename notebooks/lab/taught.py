@@ -60,12 +60,8 @@ def copies(images, labels, splits):
 
 def copied(images, others):
     """Return (n,) bool: whether an image has the pixels of one of the others."""
-    known = set()
-    for image in others:
-        known.add(image.tobytes())
-    found = []
-    for image in images:
-        found.append(image.tobytes() in known)
+    known = {image.tobytes() for image in others}
+    found = [image.tobytes() in known for image in images]
     return np.array(found, dtype=bool)
 
 

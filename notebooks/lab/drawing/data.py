@@ -86,7 +86,7 @@ def pixel_histogram(datasets):
                 100 * counts / counts.sum(),
                 dashes,
                 color=colour if channels > 1 else "0.3",
-                lw=width,
+                lw=width if channels > 1 else 1,
                 label=name,
             )
         if channels > 1:
@@ -172,8 +172,8 @@ def projection(datasets, count=2000, seed=0):
 
 
 def near_pairs(dataset, found, count=4):
-    """Some pairs of `methods.audit.near_copies`, from the most similar to the least, the
-    test image above.
+    """Some pairs of `methods.audit.near_copies`, the test image above, from the highest
+    correlation to the lowest.
     """
     tests, labels = dataset.split("test")
     trainings, their_labels = dataset.split("training")
@@ -182,7 +182,7 @@ def near_pairs(dataset, found, count=4):
         i, j, correlation = found.iloc[place]
         i, j = int(i), int(j)
         above = f"test: {dataset.classes[labels[i]]}"
-        below = f"training: {dataset.classes[their_labels[j]]}\n{correlation:.3f}"
+        below = f"training: {dataset.classes[their_labels[j]]}\ncorrelation {correlation:.3f}"
         rows.append((tests[i], above, trainings[j], below))
     return pairs(rows, columns=count)
 
