@@ -182,7 +182,8 @@ def near_pairs(dataset, found, count=4):
         i, j, correlation = found.iloc[place]
         i, j = int(i), int(j)
         above = f"test: {dataset.classes[labels[i]]}"
-        below = f"training: {dataset.classes[their_labels[j]]}\ncorrelation {correlation:.3f}"
+        below = f"training: {dataset.classes[their_labels[j]]}"
+        below += f"\ncorrelation {correlation:.3f}"
         rows.append((tests[i], above, trainings[j], below))
     return pairs(rows, columns=count)
 
