@@ -15,6 +15,7 @@ from .drawing.data import (
     augmented,
     class_balance,
     mean_images,
+    near_pairs,
     pixel_histogram,
     projection,
     sample_grid,
