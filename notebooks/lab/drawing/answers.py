@@ -15,10 +15,10 @@ def confusion(matrix, classes, title):
     errors = np.where(right, np.nan, shares)
     size = min(WIDTH, 2.6 + 0.4 * len(classes))
     figure, axes = plt.subplots(figsize=(size, 0.8 * size))
-    colours = plt.get_cmap("YlOrRd").with_extremes(bad="0.88")
+    colours = plt.get_cmap("OrRd").with_extremes(bad="0.88")
     top = max(1, np.nanmax(errors))
     shown = axes.imshow(errors, cmap=colours, vmin=0, vmax=top)
-    letters = 8 if len(classes) <= 10 else max(3, 80 / len(classes))
+    letters = min(8, 100 / len(classes))
     for (row, column), count in np.ndenumerate(matrix):
         on_dark = not right[row, column] and errors[row, column] > 0.6 * top
         colour = "white" if on_dark else "0.55" if count == 0 else "black"
@@ -39,8 +39,7 @@ def confusion(matrix, classes, title):
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
     plt.setp(axes.get_xticklabels(), rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
-    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
-        plt.setp(labels, fontsize=letters)
+    axes.tick_params(labelsize=min(8, 160 / len(classes)))
     edges = np.arange(len(classes) + 1) - 0.5
     axes.set_xticks(edges, minor=True)
     axes.set_yticks(edges, minor=True)
@@ -48,7 +47,7 @@ def confusion(matrix, classes, title):
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title)
-    axes.set_xlabel("answer of the network")
+    axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     return figure
 
