@@ -14,13 +14,6 @@ from lab.plumbing.checkpoints import Checkpoints
 numpy = keras.ops.convert_to_numpy
 
 
-def test_the_triangle_rises_to_its_peak_and_falls_to_zero():
-    rates = [float(parts.Triangle(0.5, 99)(step)) for step in range(99)]
-    assert max(rates) == pytest.approx(0.5) and int(np.argmax(rates)) == 19
-    assert rates[0] == pytest.approx(0.025) and rates[-1] < 0.01
-    assert (np.diff(rates[:20]) > 0).all() and (np.diff(rates[20:]) < 0).all()
-
-
 def test_offsets_move_sixty_four_times_as_far_and_do_not_decay(monkeypatch):
     kernel, beta = (keras.Variable([1.0], name=name) for name in ("kernel", "beta"))
     optimizer = parts.FastOffsetSGD(0.01, momentum=0.9, nesterov=True, weight_decay=0.5)

@@ -35,6 +35,7 @@ dense_recipe = Recipe(
     learning_rate=5e-4,
     optimizer_arguments={"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
     schedule="triangle",
+    loss="categorical_crossentropy",
 )
 
 
@@ -108,6 +109,7 @@ one_conv_recipe = Recipe(
     learning_rate=1e-3,
     optimizer_arguments={"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
     schedule="triangle",
+    loss="categorical_crossentropy",
     augmentation={"flip": True},
 )
 two_conv_recipe = one_conv_recipe
@@ -422,6 +424,7 @@ improved_recipe = Recipe(
         "offset_factor": 64,
     },
     schedule="triangle",
+    loss="categorical_crossentropy",
     label_smoothing=0.2,
     augmentation={"flip": "alternating", "shift": 2},
     lookahead=5,
@@ -442,6 +445,7 @@ ablation_recipe = Recipe(
         "offset_factor": 64,
     },
     schedule="triangle",
+    loss="categorical_crossentropy",
     label_smoothing=0.2,
     augmentation={"flip": "alternating", "shift": 2},
     lookahead=5,

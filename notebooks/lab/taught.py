@@ -8,6 +8,9 @@ import hashlib
 import numpy as np
 from scipy.stats import binomtest, t
 
+from .methods.schedule import Schedule
+from .plumbing.backend import keras
+
 # --- 01_dataset_exploration.ipynb ---
 
 
@@ -76,6 +79,37 @@ def unit(images):
 # --- 02_dense_baseline.ipynb ---
 
 
+def steps_per_epoch(images, batch_size):
+    """Return how many batches an epoch has; the last one may be smaller."""
+    full, rest = divmod(images, batch_size)
+    return full + 1 if rest else full
+
+
+def triangle(step, peak, steps):
+    """Return the learning rate of a step: up to `peak` in the first fifth, then to 0.
+
+    Source: L. N. Smith and N. Topin, Super-Convergence, arXiv 1708.07120 (linear form).
+    """
+    done = keras.ops.cast(step + 1, "float32") / (steps + 1)
+    return peak * keras.ops.minimum(done / 0.2, (1 - done) / 0.8)
+
+
+def compile_model(model, recipe, images, own_optimizers):
+    """Give `model` the optimiser, loss and metric of a recipe.
+
+    images: how many there are to train on; own_optimizers: {name: class}.
+    """
+    steps = recipe.epochs * steps_per_epoch(images, recipe.batch_size)
+    rate = recipe.learning_rate
+    if recipe.schedule == "triangle":
+        rate = Schedule(triangle, peak=recipe.learning_rate, steps=steps)
+    kind = (vars(keras.optimizers) | own_optimizers)[recipe.optimizer]
+    optimizer = kind(learning_rate=rate, **recipe.optimizer_arguments)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)
+
+
 def wilson(accuracy, n, z=1.959964):
     """Return the 95 % interval (low, high) of an accuracy measured on n images.
 
@@ -87,6 +121,45 @@ def wilson(accuracy, n, z=1.959964):
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     denominator = 1 + z**2 / n
     return float((centre - half) / denominator), float((centre + half) / denominator)
+
+
+def confusion(probabilities, labels):
+    """Return the confusion matrix: one row a true class, one column an answer."""
+    classes = probabilities.shape[1]
+    matrix = np.zeros((classes, classes), dtype=int)
+    answers = probabilities.argmax(axis=1)
+    for label, answer in zip(labels, answers):
+        matrix[label, answer] += 1
+    return matrix
+
+
+def precision_recall_f1(matrix):
+    """Return precision, recall and F1 of each class of a confusion matrix.
+
+    They are 0 for a class that has no image, or is never the answer.
+    """
+    right, said, images = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
+    precision = right / np.maximum(said, 1)
+    recall = right / np.maximum(images, 1)
+    f1 = 2 * right / np.maximum(said + images, 1)
+    return precision, recall, f1
+
+
+def largest_confusions(matrix, classes, n=3):
+    """Return the n largest errors of a matrix as (true class, answer, count)."""
+    errors = []
+    for i, true in enumerate(classes):
+        for j, answer in enumerate(classes):
+            if i != j and matrix[i, j] > 0:
+                errors.append((true, answer, int(matrix[i, j])))
+    return sorted(errors, key=lambda error: error[2], reverse=True)[:n]
+
+
+def confident_errors(probabilities, labels, n=12):
+    """Return the positions of the n wrong answers with the highest probability."""
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
+    return wrong[order][:n]
 
 
 # --- 03_two_conv_cnn.ipynb ---

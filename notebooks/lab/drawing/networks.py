@@ -6,21 +6,29 @@ import numpy as np
 from .base import COLOURS, MODEL_TITLES, WIDTH, labelled, panels, picture
 
 
-def weights(kernels, columns):
-    """Weights (n, height, width) as small pictures: blue positive, red negative, white
-    zero.
+def weights(kernels, columns, name=None):
+    """Weights (n, height, width) as small pictures, each scaled to its largest weight.
+
+    name: what one picture is, such as "filter"; it is written above each with its
+        number.
     """
     rows = -(-len(kernels) // columns)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(WIDTH, 1.05 * rows * WIDTH / columns), squeeze=False
-    )
+    height = (1.05 if name is None else 1.3) * rows * WIDTH / columns + 0.5
+    figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
-    for axes, kernel in zip(grid.ravel(), kernels):
-        limit = np.abs(kernel).max()
-        axes.imshow(
-            kernel, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest"
+    for i, (axes, kernel) in enumerate(zip(grid.ravel(), kernels), start=1):
+        limit = np.abs(kernel).max() or 1
+        shown = axes.imshow(
+            kernel / limit, cmap="RdBu", vmin=-1, vmax=1, interpolation="nearest"
         )
+        if name:
+            axes.set_title(f"{name} {i}", fontsize=7, pad=2)
+    bar = figure.colorbar(
+        shown, ax=grid, orientation="horizontal", aspect=40, shrink=0.5, pad=0.02
+    )
+    bar.set_label("weight, as a share of the largest in its picture", fontsize=8)
+    bar.set_ticks([-1, 0, 1])
     return figure
 
 

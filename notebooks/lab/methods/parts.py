@@ -15,25 +15,6 @@ WHITENING = "whitening"  # the name of the layer that `whiten` fills
 
 
 @keras.saving.register_keras_serializable("lab")
-class Triangle(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate of a step: from 0 up to `peak` over the first fifth of `steps`,
-    then down to 0.
-
-    Source: L. N. Smith and N. Topin, Super-Convergence, arXiv 1708.07120 (linear form).
-    """
-
-    def __init__(self, peak, steps):
-        self.peak, self.steps = peak, steps
-
-    def __call__(self, step):
-        done = keras.ops.cast(step + 1, "float32") / (self.steps + 1)
-        return self.peak * keras.ops.minimum(done / 0.2, (1 - done) / 0.8)
-
-    def get_config(self):
-        return {"peak": self.peak, "steps": self.steps}
-
-
-@keras.saving.register_keras_serializable("lab")
 class FastOffsetSGD(keras.optimizers.SGD):
     """SGD that moves the offsets (beta) of batch normalisation `offset_factor` times as
     far, without decay.
