@@ -230,7 +230,8 @@ class Lesson(Output):
         self.save_matrix(matrix, dataset.classes, name)
         title = f"{Seeds([run]).title} on {dataset.title}"
         caption = (
-            f"{title}: counts of test images, colours by the share of the true class."
+            f"{title}: counts of test images. Grey: right answers. Colour of an error:"
+            " its share of the true class."
         )
         largest = metrics.largest_confusions(matrix, dataset.classes, n=1)
         for true, said, count in largest:
