@@ -35,7 +35,6 @@ dense_recipe = Recipe(
     learning_rate=5e-4,
     optimizer_arguments={"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
     schedule="triangle",
-    loss="categorical_crossentropy",
 )
 
 
@@ -109,7 +108,6 @@ one_conv_recipe = Recipe(
     learning_rate=1e-3,
     optimizer_arguments={"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
     schedule="triangle",
-    loss="categorical_crossentropy",
     augmentation={"flip": True},
 )
 two_conv_recipe = one_conv_recipe
@@ -424,7 +422,6 @@ improved_recipe = Recipe(
         "offset_factor": 64,
     },
     schedule="triangle",
-    loss="categorical_crossentropy",
     label_smoothing=0.2,
     augmentation={"flip": "alternating", "shift": 2},
     lookahead=5,
@@ -445,7 +442,6 @@ ablation_recipe = Recipe(
         "offset_factor": 64,
     },
     schedule="triangle",
-    loss="categorical_crossentropy",
     label_smoothing=0.2,
     augmentation={"flip": "alternating", "shift": 2},
     lookahead=5,
