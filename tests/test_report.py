@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import baselines
 import report
 from conftest import ROOT, tool
 from lab.lesson import DATASETS
@@ -77,6 +78,17 @@ def test_the_table_of_recipes_has_a_column_a_recipe_and_what_each_run_used():
     assert ("One convolution", "Two convolutions") in table.columns
     assert table.loc["shift", ("Improved CNN", "FER2013")] == "4"
     assert table.loc["shift", ("Dense", "")] == "–"
+
+
+def test_the_table_of_baselines_says_how_they_are_trained():
+    for name, (_, changes, falls) in baselines.BASELINES.items():
+        said = report.BASELINE_RECIPES[name]
+        assert said["batch size"] == str(baselines.BATCH)
+        assert (said["augmentation"] == "none") == (changes is None)
+        rates = baselines.FALLS if falls else baselines.FALLS[-1:]
+        numbers = re.findall(r"\d[\d.e-]*", said["learning rate"])
+        assert {rate for _, rate in rates} <= set(map(float, numbers))
+    assert report.BASELINE_RECIPES.keys() == baselines.BASELINES.keys()
 
 
 def test_a_number_without_a_run_is_no_number_of_a_notebook():

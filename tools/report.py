@@ -42,7 +42,7 @@ FACTS = {
 }
 # What tools/baselines.py trains, for people: name, what its network and its training
 # are.
-BASELINES = {
+BASELINE_RECIPES = {
     "CNN of the TensorFlow tutorial": {
         "network": "convolutions of 32, 64 and 64 filters of 3 × 3 with ReLU, without"
         " padding; max pooling 2 × 2 after the first two; dense layer of 64 units",
@@ -139,9 +139,14 @@ def generated(folder, runs_folder):
             f"\\defcaption{{{name}}}{{{stem}.ipynb}}{{{escape(caption)}}}\n"
             for name, (stem, caption) in sorted(figures.items())
         ),
-        "results.tex": latex_table(pd.DataFrame(map(result_row, groups.values()))),
+        "results.tex": latex_table(
+            pd.DataFrame(
+                result_row(seeds) | {"PFLOP": f"{seeds[0].record['pflop']:.3g}"}
+                for seeds in groups.values()
+            )
+        ),
         "runs.csv": runs_csv(runs_folder, names),
-        "recipes.tex": latex_table(recipes(groups)),
+        "recipes.tex": recipes_table(groups),
         "environment.tex": latex_table(pd.DataFrame(environment_rows(runs))),
     } | (
         {
@@ -153,7 +158,7 @@ def generated(folder, runs_folder):
                 )
             ),
             "baseline_recipes.tex": latex_table(
-                pd.DataFrame(BASELINES).rename_axis("").reset_index()
+                pd.DataFrame(BASELINE_RECIPES).rename_axis("").reset_index()
             ),
         }
         if others.exists() and ("cifar10", "improved") in groups
@@ -235,6 +240,12 @@ def recipes(groups):
     table.loc[same, table.columns[1:]] = ""
     table = table.replace({"none": "–"}).replace(" × ", "-", regex=True)
     return table.rename_axis("hyper-parameter").reset_index()
+
+
+def recipes_table(groups):
+    """Return `recipes` in LaTeX, with the network's name above each of its columns."""
+    with pd.option_context("styler.sparse.columns", False):
+        return latex_table(recipes(groups))
 
 
 def single(values):
