@@ -22,7 +22,7 @@ from lab.plumbing.numbers import Number
 from lab.plumbing.output import latex_table
 from lab.plumbing.records import setting
 from lab.prediction import latest
-from lab.runs import headline
+from lab.runs import headline, read
 from lab.tables import hyper_parameters
 from notebooks import guarded, project
 
@@ -141,12 +141,11 @@ def generated(folder, runs_folder):
         ),
         "results.tex": latex_table(
             pd.DataFrame(
-                result_row(seeds) | {"PFLOP": f"{seeds[0].record['pflop']:.3g}"}
-                for seeds in groups.values()
+                result_row(seeds) | {"PFLOP": pflop(seeds)} for seeds in groups.values()
             )
         ),
         "runs.csv": runs_csv(runs_folder, names),
-        "recipes.tex": recipes_table(groups),
+        "recipes.tex": recipes_table(groups) if groups else "",
         "environment.tex": latex_table(pd.DataFrame(environment_rows(runs))),
     } | (
         {
@@ -262,6 +261,12 @@ def single(values):
     return found
 
 
+def pflop(seeds):
+    """Return the operations of one training as a text, empty for an older run."""
+    found = seeds[0].record.get("pflop")
+    return "" if found is None else f"{found:.3g}"
+
+
 def title(dataset):
     """Return the name of a data set as tables print it."""
     return KNOWN[dataset].title if dataset in KNOWN else dataset
@@ -269,13 +274,14 @@ def title(dataset):
 
 def runs_csv(folder, names):
     """Return a CSV with a row for each run of the data sets `names`: what was trained
-    and how, what it cost and reached.
+    and how, what it cost and reached. Raises LabError for a damaged run.
     """
     rows = []
     for name in names:
-        for path in sorted((folder / name).glob("*/*/seed-*/run.json")):
-            record = json.loads(path.read_text())
-            row = {"run": "/".join(path.parts[-5:-1])}
+        for run in map(read, sorted((folder / name).glob("*/*/seed-*"))):
+            if run is None:
+                continue
+            record, row = run.record, {"run": run.name}
             row |= {f"recipe.{key}": cell(one) for key, one in record["recipe"].items()}
             row |= {
                 key: record.get(key)
