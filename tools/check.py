@@ -25,7 +25,6 @@ try:
     from lab import datasets, metrics, runs, statistics
     from lab.lesson import EXPECTED
     from lab.plan import job_of, plan
-    from lab.plumbing.backend import apart
     from lab.plumbing.files import LabError, relative, sha256
     from lab.plumbing.fingerprint import PROTOCOL, fingerprint, operations
     from lab.plumbing.names import DATA_SETS
@@ -314,7 +313,7 @@ def check_job(run, known):
                 " sync, or delete it"
             ),
         )
-    elif fingerprint(planned, known) == record["fingerprint"]:
+    elif mark(planned, known) == record["fingerprint"]:
         yield from check_record(run, planned, known)
     elif run.path.is_relative_to(NEXT) or not waiting(planned, known):
         yield (
@@ -345,10 +344,11 @@ def check_record(run, job, known):
     """
     record = run.record
     images = training_images(run, job.recipe, known)
-    parameters, operations_an_image = costs(
-        job.build, known.name, json.dumps(job.recipe.model_arguments)
-    )
-    total = 3 * operations_an_image * images * record["epochs_run"]
+    arguments = json.dumps(job.recipe.model_arguments, sort_keys=True)
+    parameters, of_an_image = COSTS[
+        job.build, known.shape, len(known.classes), arguments
+    ]
+    total = 3 * of_an_image * images * record["epochs_run"]
     for what, given, due in (
         ("recipe", plain(record["recipe"]), plain(asdict(job.recipe))),
         ("protocol", record["protocol"], PROTOCOL),
@@ -388,16 +388,27 @@ def training_images(run, recipe, known):
     return math.floor(count * (recipe.subset or 1))
 
 
+COSTS = {}  # (build, shape, classes, arguments): (parameters, operations)
+
+
 @cache
-def costs(build, name, arguments):
-    """Return the parameters of a network, and its operations for an image."""
+def counting(build):
+    """Return a function that builds the same network and keeps what it costs: each is
+    built once, when its fingerprint is computed.
+    """
 
-    def counted():
-        dataset = datasets.KNOWN[name]
-        network = build(dataset.shape, len(dataset.classes), **json.loads(arguments))
-        return int(network.count_params()), operations(network)
+    def built(shape, classes, **arguments):
+        network = build(shape, classes, **arguments)
+        key = build, shape, classes, json.dumps(arguments, sort_keys=True)
+        COSTS[key] = int(network.count_params()), operations(network)
+        return network
 
-    return apart(counted)
+    return built
+
+
+def mark(job, known):
+    """Return the fingerprint of a job on a known data set."""
+    return fingerprint(replace(job, build=counting(job.build)), known)
 
 
 def waiting(job, known):
@@ -409,7 +420,7 @@ def waiting(job, known):
         for path in (NEXT / job.name).parent.glob("seed-*/run.json")
     ]
     return any(
-        fingerprint(replace(job, seed=record["seed"]), known) == record["fingerprint"]
+        mark(replace(job, seed=record["seed"]), known) == record["fingerprint"]
         for record in records
     )
 
