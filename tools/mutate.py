@@ -4,6 +4,7 @@ somebody thought of, and print which changes it named.
 
 import interrupt  # noqa: F401
 
+import argparse
 import fnmatch
 import json
 import os
@@ -562,6 +563,13 @@ def signs(where):
     return [where, "report/generated"] if where == "pyproject.toml" else [where]
 
 
+def parser():
+    """Return the parser of the command line."""
+    return argparse.ArgumentParser(
+        description=__doc__, epilog="The status is 1 where a change was missed."
+    )
+
+
 def main():
     """Print what was named, and return the exit status: 1 where anything was not."""
     start, counts = time.perf_counter(), {True: 0, False: 0}
@@ -592,4 +600,5 @@ def main():
 
 
 if __name__ == "__main__":
+    parser().parse_args()
     sys.exit(guarded(main))
