@@ -13,7 +13,7 @@ import notebooks
 from conftest import ROOT, tool
 from lab import datasets
 from lab.plumbing.files import sha256
-from lab.plumbing.reading import split_hash
+from lab.plumbing.reading import read_splits, split_hash
 
 RUNS = ROOT / "data" / "runs"
 
@@ -83,7 +83,10 @@ def test_stored_labels_are_those_of_the_sets():
 def test_the_hashes_of_splits_are_those_of_the_known_sets(tmp_path, monkeypatch):
     for name, known in datasets.KNOWN.items():
         assert found(check.check_splits, name) == ""
-        assert split_hash(check.splits(name)) == known.split_sha256
+        splits = read_splits(known)
+        assert split_hash(splits) == known.split_sha256
+        sizes = len(splits["training"]), len(splits["validation"])
+        assert sizes == check.SIZES[name]
     (tmp_path / "splits").mkdir()
     path = shutil.copy(ROOT / "data" / "splits" / "digits.npz", tmp_path / "splits")
     monkeypatch.setattr(check, "DATA", tmp_path)
@@ -248,7 +251,9 @@ def test_check_names_each_of_many_changes_although_some_files_are_damaged(copy):
     mutate.word("the", "thee")(copy / "report" / "sections" / "4_conclusion.tex")
     mutate.digit("<!-- results:start -->")(copy / "README.md")
     mutate.digit('"test_accuracy": 0.')(data / "baselines.json")
-    mutate.word("import", "import ")(copy / "notebooks" / "lab" / "taught.py")
+    mutate.word('    """Return', '    """Give')(
+        copy / "notebooks" / "lab" / "taught.py"
+    )
     done = tool(copy, "check.py")
     assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
     for named in (
@@ -259,6 +264,7 @@ def test_check_names_each_of_many_changes_although_some_files_are_damaged(copy):
         "02_dense_baseline.json: cannot be read",
         "data/splits/fer2013.npz is missing or altered",
         r"numbers.tex is not what the results give: \defresult{cifar10.improved",
+        "notebooks/lab/taught.py lacks a cell",
         "04_improved_cnn.ipynb: a code cell has changed",
         "05_confusion_fashion_mnist_improved.csv is not the confusion matrix",
         "figures/05_old.png is written by no notebook",

@@ -28,9 +28,8 @@ try:
     from lab.plumbing.files import LabError, relative, sha256
     from lab.plumbing.fingerprint import PROTOCOL, fingerprint, operations
     from lab.plumbing.names import DATA_SETS
-    from lab.plumbing.numbers import Number, numbers_of
+    from lab.plumbing.numbers import FORMS, Number, numbers_of
     from lab.plumbing.output import confusion_csv
-    from lab.plumbing.reading import read_splits
     from lab.plumbing.records import hashed, setting
     from lab.runs import Seeds, headline
 except Exception as broken:  # a module that somebody changed
@@ -58,6 +57,16 @@ DERIVED = {
     *("numbers.tex", "captions.tex", "results.tex", "runs.tex", "environment.tex"),
     *("baselines.tex", "stamp.json"),
 }
+# Numbers that look measured, and those that are known, with their source.
+MEASURED = re.compile(
+    r"\d[\d.,]*\s?(?:%|percent\b|points\b|seconds\b|minutes\b|hours\b)"
+)
+FACTS = {
+    "95 %": "the level of every interval",
+    "65 %": "people on FER2013: Goodfellow et al., 2013, section 3",
+}
+# Tags of cells, and the modules in which they are gathered.
+GATHERED = {"model": "models", "recipe": "models", "taught": "taught"}
 SHOWN = 5  # lines of a generated file that differ
 IN_RUN = {"run.json", "history.csv", "predictions.npz", "weights.npz"}
 # SHA-256 of the files in data/splits.
@@ -66,6 +75,12 @@ SPLITS = {
     "fashion_mnist": "8d0ead1664870a0990aa7601901b7972933fa70373624d1ca4ffb32aa5ef8ecc",
     "cifar10": "ac5d2dd45625e6b1d22e0caefa763f54ce0baea3ec58c0657d342ebfb2023af2",
     "fer2013": "334cfc2b3f959f55f93019910da914396ae3446eec09a89ab5eb216fabf1bb63",
+}
+SIZES = {  # images of the training and of the validation split
+    "digits": (1079, 359),
+    "fashion_mnist": (50_000, 10_000),
+    "cifar10": (45_000, 5_000),
+    "fer2013": (28_709, 3_589),
 }
 # SHA-256, as 64-bit integers, of the labels of the images of a split, and of the marks
 # of those that stand in training, too.
@@ -371,20 +386,14 @@ def plain(recipe):
     return json.dumps(hashed(recipe), sort_keys=True)
 
 
-@cache
-def splits(name):
-    """Return {split: positions} of a known data set, from data/splits."""
-    return read_splits(datasets.KNOWN[name])
-
-
 def training_images(run, recipe, known):
     """Return on how many images a recipe trains; where the audit decides, as many as
     have an answer in the run's predictions.
     """
     if recipe.leave_out:
         return len(run.predictions["training_right"])
-    names = ["training"] + ["validation"] * bool(recipe.fit_on)
-    count = sum(len(splits(known.name)[name]) for name in names)
+    training, validation = SIZES[known.name]
+    count = training + validation * bool(recipe.fit_on)
     return math.floor(count * (recipe.subset or 1))
 
 
@@ -613,6 +622,45 @@ def check_page(path, derive):
         )
 
 
+def check_words(path):
+    """Yield each number in the sentences of a page that looks measured: it must follow
+    from the runs, between <!-- key --> and <!-- -->, or be one of FACTS.
+    """
+    text = re.sub(r"```.*?```|`[^`]*`", "", path.read_text(), flags=re.S)
+    text = re.sub(r"<!-- results:start.*?results:end -->", "", text, flags=re.S)
+    numbers = written_numbers()
+    for key, given in re.findall(r"<!-- (\S+) -->([^<]*)<!-- -->", text):
+        due = in_words(numbers[key]) if key in numbers else "no result"
+        if given != due:
+            yield "differs", f"{relative(path)}: {key} is {due}, not {given}"
+    text = re.sub(r"<!-- \S+ -->[^<]*<!-- -->", "", text)
+    for number in MEASURED.findall(text):
+        if number not in FACTS:
+            yield (
+                "differs",
+                (
+                    f"{relative(path)}: {number!r} is typed: put it between <!-- its"
+                    " key --> and <!-- -->, or among FACTS in tools/check.py"
+                ),
+            )
+
+
+def written_numbers():
+    """Return {key: Number} of all notebooks whose numbers are undamaged."""
+    return {
+        key: number
+        for content in contents(GENERATED).values()
+        for key, number in numbers_in(content).items()
+    }
+
+
+def in_words(number):
+    """Return a Number as a sentence has it."""
+    factor, form, _ = FORMS[number.form]
+    unit = {"percent": " %", "points": " points", "minutes": " minutes"}
+    return f"{number.value * factor:{form}}{unit.get(number.form, '')}"
+
+
 def check_expected():
     """Yield whether data/expected.json does not follow from the runs."""
     if EXPECTED.read_text() != report.expected():
@@ -673,11 +721,29 @@ def items():
     card = report.MODEL_CARD
     yield relative(card), check_page, (card, report.model_card)
     yield relative(EXPECTED), check_expected, ()
+    for path in (ROOT / "README.md", DATA / "README.md", card, *ROOT.glob("docs/*.md")):
+        yield f"numbers in the sentences of {relative(path)}", check_words, (path,)
 
 
 def check_shared():
-    """Yield each file that `make sync` would change."""
-    return (("stale", fault) for fault in notebooks.out_of_sync())
+    """Yield each file that `make sync` would change; where a notebook is damaged, each
+    cell of the others that is not in the module that gathers it.
+    """
+    try:
+        for fault in notebooks.out_of_sync():
+            yield "stale", fault
+    except LabError as error:
+        yield "differs", f"not all can be compared: {error}"
+        for path in filter(stamps().get, notebooks.paths()):
+            book = notebooks.read(path)
+            for tag, module in GATHERED.items():
+                text = (notebooks.FOLDER / "lab" / f"{module}.py").read_text()
+                for cell in notebooks.tagged(book, tag):
+                    if cell.source not in text:
+                        yield (
+                            "stale",
+                            f"notebooks/lab/{module}.py lacks a cell of {path.name}",
+                        )
 
 
 def check_outputs(path):

@@ -292,8 +292,11 @@ def stale(path, runs_folder):
     if told["package"] != lab_sha256():
         found.append(f"{name}: the code of notebooks/lab has changed since it was run")
     for run, digest in told["runs"].items():
-        folder = runs_folder / run
-        if not (folder / "run.json").exists() or run_sha256(folder) != digest:
+        try:
+            same = run_sha256(runs_folder / run) == digest
+        except OSError:  # a file is missing
+            same = False
+        if not same:
             found.append(
                 f"{name}: the run {run} is another one than it read (run.json or"
                 " history.csv)"
