@@ -257,7 +257,7 @@ def test_check_names_each_of_many_changes_although_some_files_are_damaged(copy):
     done = tool(copy, "check.py")
     assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
     for named in (
-        "dense/main/seed-0/run.json: validation accuracy is",
+        "dense/main/seed-0/run.json: test accuracy is",
         "fashion_mnist/two_conv/main/seed-1: The run in",
         "cifar10/dense/main/seed-0 is damaged",
         "01_dataset_exploration.ipynb cannot be read as a notebook",

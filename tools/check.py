@@ -62,6 +62,7 @@ MEASURED = re.compile(
     r"\d[\d.,]*\s?(?:%|percent\b|points\b|seconds\b|minutes\b|hours\b)"
 )
 FACTS = {
+    "15 %": "the share of an own folder that is validation, and test: by definition",
     "95 %": "the level of every interval",
     "65 %": "people on FER2013: Goodfellow et al., 2013, section 3",
 }

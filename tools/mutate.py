@@ -222,7 +222,7 @@ def of_another(name):
 
 def cells(kind, alter):
     """Alter the first code cell of a notebook that has an output of a kind: "text",
-    "text/html", "image/png", or "" for any.
+    "text/html", "image/png", or "output_type" for any.
     """
 
     def change(path):
@@ -234,6 +234,8 @@ def cells(kind, alter):
             ):
                 alter(book, cell)
                 break
+        else:
+            raise ValueError(f"{path} has no output with {kind}")
         path.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n")
 
     return change
@@ -324,10 +326,10 @@ def of_notebooks(copy):
             ("no picture", cells("image/png", silent), cell),
             ("no text", cells("text", silent), cell),
             ("another cell's output", cells("text", swapped), cell),
-            ("a number of execution", cells("", numbered), cell),
-            ("no outputs at all", cells("", speechless), cell),
+            ("a number of execution", cells("output_type", numbered), cell),
+            ("no outputs at all", cells("output_type", speechless), cell),
             ("code", word(".start(", ".start( "), "a code cell has changed"),
-            ("a cell twice", cells("", doubled), "a code cell has changed"),
+            ("a cell twice", cells("output_type", doubled), "a code cell has changed"),
             ("a digit of Setup", word("--depth=1", "--depth=2"), "make sync writes"),
             ("another title", word("# 0", "# 1"), "make sync writes"),
             ("an old stamp", stamped("package", "0"), "lab has changed"),
@@ -356,7 +358,7 @@ def of_runs(copy):
         ("the protocol", record(protocol=2), "protocol is not"),
         ("the epochs", record(epochs_run=lambda n: n + 1), "epochs"),
         ("the epoch kept", record(best_epoch=lambda n: n + 1), "is kept"),
-        ("the seconds", record(seconds__train=1.0), "seconds of training"),
+        ("the seconds", record(seconds__train=1.0), "is another one than it read"),
         ("the seed", record(seed=17), "names another place"),
         ("the data set", record(dataset="cifar10"), "names another place"),
         ("the content", record(data_sha256="0"), "another content"),
