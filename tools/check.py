@@ -12,6 +12,7 @@ import math
 import re
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -51,11 +52,6 @@ PDF = ROOT / "report" / "report.pdf"
 IN_DATA = {
     *("README.md", "MODEL_CARD.md", "baselines.json", "expected.json"),
     *("splits", "runs", "next", "raw", "cache"),
-}
-# What tools/report.py writes into report/generated.
-DERIVED = {
-    *("numbers.tex", "captions.tex", "results.tex", "runs.tex", "environment.tex"),
-    *("baselines.tex", "stamp.json"),
 }
 # Numbers that look measured, and those that are known, with their source.
 MEASURED = re.compile(
@@ -475,7 +471,8 @@ def check_unread():
         return
     read = {name for stamp in stamps().values() for name in stamp["runs"]}
     for path in (ROOT / "build").glob("*/notebooks/*.ipynb"):
-        read |= {*notebooks.read(path).metadata.get("lab", {}).get("runs", {})}
+        with suppress(LabError):
+            read |= {*notebooks.read(path).metadata.get("lab", {}).get("runs", {})}
     for home in places(RUNS):
         if home.relative_to(RUNS).as_posix() not in read:
             yield (
@@ -530,12 +527,23 @@ def check_leftovers():
     written = {
         ROOT / file for stamp in stamps().values() if stamp for file in stamp["files"]
     }
+    try:
+        written |= {GENERATED / name for name in [*derived(), "stamp.json"]}
+    except Exception:  # check_generated says why
+        written |= {*GENERATED.glob("[!0-9]*")}
     unknown = tuple(path.stem[:3] for path, stamp in stamps().items() if not stamp)
     for path in sorted(inside(FIGURES, GENERATED)):
-        derived = path.parent == GENERATED and path.name in DERIVED
-        if path in written or derived or path.name.startswith((".", *unknown)):
-            continue
-        yield "stale", f"{relative(path)} is written by no notebook any more: delete it"
+        if path not in written and not path.name.startswith((".", *unknown)):
+            yield (
+                "stale",
+                f"{relative(path)} is written by no notebook any more: delete it",
+            )
+
+
+@cache
+def derived():
+    """Return {file name: text} of what tools/report.py makes of numbers and runs."""
+    return report.generated(GENERATED, RUNS)
 
 
 @cache
@@ -569,7 +577,7 @@ def check_generated():
     """
     written = {path.stem for path in GENERATED.glob("[0-9][0-9]_*.json")}
     whole = written == {*contents(GENERATED)}
-    for name, text in report.generated(GENERATED, RUNS).items():
+    for name, text in derived().items():
         path = GENERATED / name
         if not path.exists():
             yield "differs", f"{relative(path)} is missing"
