@@ -491,7 +491,12 @@ def of_pages(copy):
     path = data / "baselines.json"
     yield path, "an accuracy", digit('"test_accuracy": 0.'), "accuracy is"
     yield path, "half of it", cut, "data/baselines.json: cannot be read"
-    yield lab / "metrics.py", "a constant", word("1e-4", "1e-3"), "lab has changed"
+    yield (
+        lab / "metrics.py",
+        "a constant",
+        word("clip(p, 1e-4", "clip(p, 1e-3"),
+        "lab has changed",
+    )
     yield lab / "taught.py", "a word", word("Return", "Give"), "make sync writes"
     yield lab / "models.py", "a number", word("0.9", "0.8"), "make sync writes"
     yield (
