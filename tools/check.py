@@ -421,13 +421,10 @@ def waiting(job, known):
     """Return whether a seed of the job's network with its recipe of now is finished and
     waits in data/next for the others.
     """
-    records = [
-        json.loads(path.read_text())
-        for path in (NEXT / job.name).parent.glob("seed-*/run.json")
-    ]
+    seeds = map(undamaged, (NEXT / job.name).parent.glob("seed-*"))
     return any(
-        mark(replace(job, seed=record["seed"]), known) == record["fingerprint"]
-        for record in records
+        mark(replace(job, seed=run.record["seed"]), known) == run.record["fingerprint"]
+        for run in filter(None, seeds)
     )
 
 
