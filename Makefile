@@ -6,7 +6,7 @@ TEST = -m pytest -q -n 2 --dist loadgroup
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help quick test test-long test-oldest reproduce plan retrain photos check bench baselines demo exam submission pages sync report install-tex
+.PHONY: help quick test test-long test-oldest reproduce plan retrain photos check mutate bench baselines demo exam submission pages sync report install-tex
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ photos: $(VENV)/installed ## run the five notebooks on your own pictures: FOLDER
 
 check: $(VENV)/installed ## recompute metrics, hashes, stamps and printed numbers; name what is stale or differs
 	@$(RUN) tools/check.py
+
+mutate: $(VENV)/installed ## damage a copy in some 200 ways, print which of them make check names (up to 40 minutes)
+	@$(RUN) tools/mutate.py
 
 bench: $(VENV)/installed ## measure the speed of training beside plain model.fit and beside the machine's limit (seven minutes)
 	@$(RUN) tools/bench.py

@@ -3,7 +3,6 @@ damage.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -75,21 +74,10 @@ def train(dataset, recipe, folder, retrain=False, **fields):
 
 
 def copy_repository(to):
-    """Copy what git tracks, and what it would track, into a folder."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-    )
-    names = [
-        name
-        for name in listed.stdout.decode().split("\0")
-        if name and (ROOT / name).exists()
-    ]
-    for name in names or pytest.skip("needs a git checkout"):
-        (to / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, to / name)
-    return to
+    """Copy the files that .gitignore lets pass into a folder; git is not needed."""
+    from mutate import copied
+
+    return copied(to)
 
 
 @pytest.fixture

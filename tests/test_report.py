@@ -7,7 +7,7 @@ import pytest
 
 import baselines
 import report
-from conftest import ROOT, tool
+from conftest import ROOT
 from lab.lesson import DATASETS
 from lab.plumbing.files import LabError
 from lab.plumbing.numbers import Number
@@ -133,90 +133,3 @@ def test_an_unknown_key_stops_the_build(tmp_path):
     with pytest.raises(LabError, match="Unknown result 'no.such.key'"):
         report.latex(tmp_path / "wrong.tex", tmp_path / "wrong.pdf", tmp_path / "work")
     assert not (tmp_path / "wrong.pdf").exists()
-
-
-def change(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-def first_accuracy(copy):
-    path = (
-        copy
-        / "data"
-        / "runs"
-        / "fashion_mnist"
-        / "dense"
-        / "main"
-        / "seed-0"
-        / "run.json"
-    )
-    return path, re.search(r'"accuracy": (0\.\d+)', path.read_text())[1]
-
-
-def test_check_names_what_was_changed_by_hand(copy):
-    run, accuracy = first_accuracy(copy)
-    change(run, accuracy, accuracy[:-1] + str((int(accuracy[-1]) + 1) % 10))
-    number = copy / "report" / "generated" / "numbers.tex"
-    printed = re.search(
-        r"cifar10.improved.test.accuracy\}\{\\qty\{(\d)", number.read_text()
-    )
-    change(number, printed[0], printed[0][:-1] + str((int(printed[1]) + 1) % 10))
-    change(
-        copy / "notebooks" / "04_improved_cnn.ipynb",
-        "% 2 == 1, shift=2",
-        "% 2 == 1, shift=3",
-    )
-    matrix = copy / "figures" / "05_confusion_fashion_mnist_improved.csv"
-    change(matrix, "Trouser,", "Trouser,1")
-    (copy / "figures" / "05_old.png").touch()
-    change(
-        copy / "report" / "sections" / "4_conclusion.tex",
-        "We used no",
-        "We really used no",
-    )
-    change(copy / "README.md", "Two convolutions |", "Two convolutions  |")
-    answers = {
-        "validation_answers": "0" * 5_000,
-        "test_answers": "0" * 10_000,
-    }  # a tenth of both is of class 0
-    net = answers | {
-        "validation_accuracy": 0.1,
-        "test_accuracy": 0.2,
-        "parameters": 10,
-        "operations": 10,
-        "epochs": 1,
-        "seconds": 1.0,
-    }
-    (copy / "data" / "baselines.json").write_text(
-        json.dumps({"operations": 10, "networks": {"net": net}})
-    )
-    done = tool(copy, "check.py")
-    assert done.returncode == 1
-    for named in (
-        "dense/main/seed-0/run.json: ",
-        "numbers.tex is not what",
-        "04_improved_cnn.ipynb: a code cell has changed",
-        "05_confusion_fashion_mnist_improved.csv is not the confusion matrix",
-        "figures/05_old.png is written by no notebook",
-        "report.pdf was built from other",
-        "README.md: the results table",
-        "net: the test accuracy is 0.1 when",
-    ):
-        assert named in done.stdout, done.stdout
-
-
-def test_check_passes_on_what_is_committed_and_names_a_changed_line_of_lab(copy):
-    path = copy / "notebooks" / "lab" / "drawing" / "base.py"
-    change(path, "WIDTH = 6.3  # inches", "WIDTH = 6.3  # Inches")
-    done = tool(copy, "check.py")
-    assert done.returncode == 0, done.stdout + done.stderr
-    change(path, "WIDTH = 6.3", "WIDTH = 6.4")
-    done = tool(copy, "check.py")
-    assert done.returncode == 1
-    for name in ("01_dataset_exploration", "05_analysis"):
-        assert (
-            f"notebooks/{name}.ipynb: the code of notebooks/lab has changed"
-            in done.stdout
-        )

@@ -11,28 +11,108 @@ import json
 import math
 import re
 import sys
-from dataclasses import replace
+import traceback
+from contextlib import suppress
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
-import numpy as np
+try:
+    import numpy as np
 
-import baselines
-import notebooks
-import report
-from lab import datasets, metrics, runs, statistics
-from lab.lesson import EXPECTED
-from lab.plan import job_of, plan
-from lab.plumbing.files import LabError, relative, sha256
-from lab.plumbing.fingerprint import fingerprint
-from lab.plumbing.names import DATA_SETS
-from lab.plumbing.numbers import Number, numbers_of
-from lab.plumbing.output import confusion_csv
-from lab.runs import Seeds, headline
+    import baselines
+    import notebooks
+    import report
+    from lab import datasets, metrics, runs, statistics
+    from lab.lesson import EXPECTED
+    from lab.plan import job_of, plan
+    from lab.plumbing.files import LabError, relative, sha256
+    from lab.plumbing.fingerprint import PROTOCOL, fingerprint, operations
+    from lab.plumbing.names import DATA_SETS
+    from lab.plumbing.numbers import FORMS, Number, numbers_of
+    from lab.plumbing.output import confusion_csv
+    from lab.plumbing.records import hashed, setting
+    from lab.runs import Seeds, headline
+except Exception as broken:  # a module that somebody changed
+    place = traceback.extract_tb(broken.__traceback__)[-1].filename
+    sys.exit(
+        f"{getattr(broken, 'filename', None) or place} cannot be imported"
+        f" ({type(broken).__name__}: {broken}): git diff shows what has changed."
+    )
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = ROOT / "data" / "runs"
-NEXT = ROOT / "data" / "next"
+DATA = ROOT / "data"
+RUNS = DATA / "runs"
+NEXT = DATA / "next"
+FIGURES = ROOT / "figures"
 GENERATED = ROOT / "report" / "generated"
+PDF = ROOT / "report" / "report.pdf"
+
+# What a folder of data may hold beside runs.
+IN_DATA = {
+    *("README.md", "MODEL_CARD.md", "baselines.json", "expected.json"),
+    *("splits", "runs", "next", "raw", "cache"),
+}
+# Numbers that look measured, and those that are known, with their source.
+MEASURED = re.compile(
+    r"\d[\d.,]*\s?(?:%|percent\b|points\b|seconds\b|minutes\b|hours\b)"
+)
+FACTS = {
+    "15 %": "the share of an own folder that is validation, and test: by definition",
+    "95 %": "the level of every interval",
+    "65 %": "people on FER2013: Goodfellow et al., 2013, section 3",
+}
+# Tags of cells, and the modules in which they are gathered.
+GATHERED = {"model": "models", "recipe": "models", "taught": "taught"}
+SHOWN = 5  # lines of a generated file that differ
+IN_RUN = {"run.json", "history.csv", "predictions.npz", "weights.npz"}
+# SHA-256 of the files in data/splits.
+SPLITS = {
+    "digits": "61932fe24fedd7f32ab70ca61ced1a18756a87f4e74b57f70b2ba9f648ee28a2",
+    "fashion_mnist": "8d0ead1664870a0990aa7601901b7972933fa70373624d1ca4ffb32aa5ef8ecc",
+    "cifar10": "ac5d2dd45625e6b1d22e0caefa763f54ce0baea3ec58c0657d342ebfb2023af2",
+    "fer2013": "334cfc2b3f959f55f93019910da914396ae3446eec09a89ab5eb216fabf1bb63",
+}
+SIZES = {  # images of the training and of the validation split
+    "digits": (1079, 359),
+    "fashion_mnist": (50_000, 10_000),
+    "cifar10": (45_000, 5_000),
+    "fer2013": (28_709, 3_589),
+}
+# SHA-256, as 64-bit integers, of the labels of the images of a split, and of the marks
+# of those that stand in training, too.
+STORED = {
+    "fashion_mnist": {
+        "validation_labels": (
+            "7e19c9d355ebbddf449850143168629131dae6e5bea6bc3931417e6e1a2c0e86"
+        ),
+        "test_labels": (
+            "d51d859896c55775b9e9e219b77ff03bcec1b6ac322f313544dc3f9e7bc94fae"
+        ),
+    },
+    "cifar10": {
+        "validation_labels": (
+            "aba30157995bda52486927048b705427db4a51e03e0bcb4844d462bb15f20846"
+        ),
+        "test_labels": (
+            "cbb7365de8ed11f05cc4c3a1e7f78144127c5e851efd83762fb18202461230bb"
+        ),
+    },
+    "fer2013": {
+        "validation_labels": (
+            "a410031e6b3c82fd67f8f62cf0caf77d484bf232bc4126e41c581abc085b762e"
+        ),
+        "test_labels": (
+            "ea31048d16964f01db9fd2f0fc7ea227969ca5d7dd1871bb56e973a6012b42e9"
+        ),
+        "validation_leaked": (
+            "c77cce8638c9b87dcd3524712e5b60006e0cefa3b1ce8666fb4b0e0fc0b35a94"
+        ),
+        "test_leaked": (
+            "c9fb9d5c5416624e34bb7a510bc0f14fec8167ffa9afb9dc4de8fe7846941a64"
+        ),
+    },
+}
 
 
 def close(one, other):
@@ -47,55 +127,162 @@ def same(one, other):
     return one.form == other.form and close(one.value, other.value)
 
 
-def check_run(folder):
-    """Yield a (state, sentence) for each way in which a stored run contradicts itself
-    or the code.
+def said(error):
+    """Return an exception in words."""
+    known = isinstance(error, LabError)
+    return str(error) if known else f"cannot be read ({type(error).__name__}: {error})"
+
+
+# --- what is read once, and left out of all else where it is damaged
+
+read_run = runs.read
+
+
+@cache
+def stored(folder):
+    """Return (Run, findings) of a folder; None in place of a run that is so damaged
+    that others cannot compute with it.
     """
     name = relative(folder)
     try:
-        run = runs.read(folder)
-    except LabError as error:
-        yield "differs", str(error)
-        return
-    record = run.record
-    for split, values in runs.all_metrics(run.predictions).items():
-        for metric, value in values.items():
-            if not close(record["metrics"].get(split, {}).get(metric), value):
+        run = read_run(folder)
+        found = [*check_metrics(run), *check_files(run), *check_place(run)]
+        seeds = Seeds([run])
+        numbers_of(seeds), setting(run.record), run.summary()
+        report.run_row(run), report.environment_rows(seeds)
+    except Exception as error:
+        return None, [("differs", f"{name}: {said(error)}")]
+    return run, found
+
+
+def undamaged(folder):
+    """Return the Run in a folder; None where there is none, or where it is damaged."""
+    folder = Path(folder)
+    return stored(folder)[0] if (folder / "run.json").exists() else None
+
+
+def damaged(folder):
+    """Return whether a seed of the network in a folder is damaged."""
+    return any(not undamaged(path.parent) for path in folder.glob("seed-*/run.json"))
+
+
+def places(*tops):
+    """Return the folders of the runs that are stored below the folders `tops`."""
+    return sorted(
+        path.parent for top in tops for path in top.glob("*/*/*/seed-*/run.json")
+    )
+
+
+def contents(folder):
+    """Return {stem: content} of what each notebook wrote into a folder of generated
+    files, without damaged files.
+    """
+    found = {}
+    for path in sorted(folder.glob("[0-9][0-9]_*.json")):
+        try:
+            content = json.loads(path.read_text())
+            numbers_in(content), [*content["datasets"]]
+            {**content["figures"], **content["tables"]}
+        except Exception:
+            continue  # check_numbers names it
+        found[path.stem] = content
+    return found
+
+
+def numbers_in(content):
+    """Return {key: Number} of what a notebook wrote."""
+    found = {
+        key: Number(value, content["forms"][key])
+        for key, value in content["numbers"].items()
+    }
+    for number in found.values():
+        number.latex()
+    return found
+
+
+@cache
+def stamps():
+    """Return {path: stamp} of the notebooks; None for one that cannot be read."""
+    found = {}
+    for path in notebooks.paths():
+        try:
+            stamp = notebooks.read(path).metadata["lab"]
+            found[path] = {"runs": {*stamp["runs"]}, "files": {*stamp["files"]}}
+        except Exception:
+            found[path] = None  # notebooks.stale names it
+    return found
+
+
+# --- runs
+
+
+def check_metrics(run):
+    """Yield each metric of a run that does not follow from its stored predictions."""
+    computed, recorded = runs.all_metrics(run.predictions), run.record["metrics"]
+    for split in sorted({*computed, *recorded}):
+        due, given = computed.get(split, {}), recorded.get(split, {})
+        for metric in sorted({*due, *given}):
+            if metric not in due or not close(given.get(metric), due[metric]):
                 yield (
                     "differs",
                     (
-                        f"{name}/run.json: {split} {metric} is {value!r} when computed"
-                        " from predictions.npz"
+                        f"{relative(run.path)}/run.json: {split} {metric} is"
+                        f" {due.get(metric, 'nothing')!r} when computed from"
+                        " predictions.npz"
                     ),
                 )
-    weights = folder / "weights.npz"
-    if (sha256(weights) if weights.exists() else None) != record["weights_file_sha256"]:
+
+
+def check_files(run):
+    """Yield where the files of a run contradict its record."""
+    name, record, history = relative(run.path), run.record, run.history
+    weights, digest = run.path / "weights.npz", record["weights_file_sha256"]
+    if (sha256(weights) if weights.exists() else None) != digest:
         yield (
             "differs",
             f"{name}/weights.npz is missing or another file than run.json names",
         )
-    if len(run.history) != record["epochs_run"]:
+    elif digest:
+        with np.load(weights) as arrays:
+            count = sum(arrays[key].size for key in arrays if key.isdigit())
+        if count != record["parameters"]:
+            yield (
+                "differs",
+                (
+                    f"{name}/run.json says {record['parameters']} parameters,"
+                    f" weights.npz holds {count}"
+                ),
+            )
+    if len(history) != record["epochs_run"]:
         yield (
             "differs",
             (
-                f"{name}: history.csv has {len(run.history)} epochs, run.json says"
+                f"{name}: history.csv has {len(history)} epochs, run.json says"
                 f" {record['epochs_run']}"
             ),
         )
     last = record["recipe"]["keep"] == "last_epoch"
-    if (
-        len(run.history) if last else run.history["validation_loss"].idxmin() + 1
-    ) != record["best_epoch"]:
+    kept = len(history) if last else history["validation_loss"].idxmin() + 1
+    if kept != record["best_epoch"]:
         yield (
             "differs",
             f"{name}: history.csv and run.json disagree on the epoch that is kept",
         )
-    if folder.parts[-4:] != (
-        record["dataset"],
-        record["model"],
-        record["variant"],
-        f"seed-{record['seed']}",
+    if "seconds" in history and not close(
+        record["seconds"]["train"],
+        round(len(history) * float(history["seconds"].median()), 1),
     ):
+        yield (
+            "differs",
+            f"{name}: history.csv and run.json disagree on the seconds of training",
+        )
+
+
+def check_place(run):
+    """Yield where the record of a run names another place, data set or labels."""
+    name, record = relative(run.path), run.record
+    place = *(record[part] for part in ("dataset", "model", "variant")), record["seed"]
+    if run.path.parts[-4:] != (*place[:3], f"seed-{place[3]}"):
         yield "differs", f"{name}: run.json names another place"
     known = datasets.KNOWN.get(record["dataset"])
     if known and (record["data_sha256"], record["split_sha256"]) != (
@@ -103,28 +290,33 @@ def check_run(folder):
         known.split_sha256,
     ):
         yield "stale", f"{name}: trained on another content or split of {known.title}"
-    if "seconds" in run.history and not close(
-        record["seconds"]["train"],
-        round(len(run.history) * float(run.history["seconds"].median()), 1),
-    ):
-        yield (
-            "differs",
-            f"{name}: history.csv and run.json disagree on the seconds of training",
-        )
-    if known:
-        yield from check_job(folder, record, known)
+    for array, digest in STORED.get(record["dataset"], {}).items():
+        split, what = array.split("_")
+        refit = what == "leaked" and record["recipe"].get("fit_on")
+        if split in record["metrics"] and not refit:
+            values = run.predictions.get(array, np.array([]))
+            if sha256(values.astype("<i8").tobytes()) != digest:
+                yield (
+                    "differs",
+                    f"{name}/predictions.npz: {array} are not those of {known.title}",
+                )
 
 
-def check_job(folder, record, known):
+def check_run(folder):
+    """Yield a (state, sentence) for each way in which a stored run contradicts itself,
+    the plan or the code.
+    """
+    run, found = stored(folder)
+    yield from found
+    if run and run.record["dataset"] in datasets.KNOWN:
+        yield from check_job(run, datasets.KNOWN[run.record["dataset"]])
+
+
+def check_job(run, known):
     """Yield in what a stored run is not what the plan asks for."""
-    name, planned, ours = (
-        relative(folder),
-        plan().get("/".join(folder.parts[-4:])),
-        record["dataset"] in DATA_SETS,
-    )
-    if not ours:
-        planned = job_of(record)
-    kept = record["weights_file_sha256"] is not None
+    name, record = relative(run.path), run.record
+    ours = record["dataset"] in DATA_SETS
+    planned = plan().get(run.name) if ours else job_of(record)
     if planned is None:
         yield (
             "stale",
@@ -133,9 +325,9 @@ def check_job(folder, record, known):
                 " sync, or delete it"
             ),
         )
-    elif fingerprint(planned, known) != record["fingerprint"] and (
-        folder.is_relative_to(NEXT) or not waiting(planned, known)
-    ):
+    elif mark(planned, known) == record["fingerprint"]:
+        yield from check_record(run, planned, known)
+    elif run.path.is_relative_to(NEXT) or not waiting(planned, known):
         yield (
             "stale",
             (
@@ -143,9 +335,11 @@ def check_job(folder, record, known):
                 " was trained"
             ),
         )
-    elif ours and (planned.test, planned.weights) != (
-        "test" in record["metrics"],
-        kept,
+    if (
+        planned
+        and ours
+        and (planned.test, planned.weights)
+        != ("test" in record["metrics"], record["weights_file_sha256"] is not None)
     ):
         yield (
             "stale",
@@ -156,28 +350,166 @@ def check_job(folder, record, known):
         )
 
 
+def check_record(run, job, known):
+    """Yield what a record says of its recipe and its cost, and its fingerprint and its
+    network do not.
+    """
+    record = run.record
+    images = training_images(run, job.recipe, known)
+    arguments = json.dumps(job.recipe.model_arguments, sort_keys=True)
+    parameters, of_an_image = COSTS[
+        job.build, known.shape, len(known.classes), arguments
+    ]
+    total = 3 * of_an_image * images * record["epochs_run"]
+    for what, given, due in (
+        ("recipe", plain(record["recipe"]), plain(asdict(job.recipe))),
+        ("protocol", record["protocol"], PROTOCOL),
+        ("parameters", record["parameters"], parameters),
+        ("epochs_run", record["epochs_run"], job.recipe.epochs),
+        ("pflop", record["pflop"], round(total / 1e15, 6)),
+    ):
+        if given != due:
+            yield (
+                "differs",
+                (
+                    f"{relative(run.path)}/run.json: {what} is not what its fingerprint"
+                    f" and its network give ({due})"
+                ),
+            )
+
+
+def plain(recipe):
+    """Return a recipe as text, without what hashes leave out."""
+    return json.dumps(hashed(recipe), sort_keys=True)
+
+
+def training_images(run, recipe, known):
+    """Return on how many images a recipe trains; where the audit decides, as many as
+    have an answer in the run's predictions.
+    """
+    if recipe.leave_out:
+        return len(run.predictions["training_right"])
+    training, validation = SIZES[known.name]
+    count = training + validation * bool(recipe.fit_on)
+    return math.floor(count * (recipe.subset or 1))
+
+
+COSTS = {}  # (build, shape, classes, arguments): (parameters, operations)
+
+
+@cache
+def counting(build):
+    """Return a function that builds the same network and keeps what it costs: each is
+    built once, when its fingerprint is computed.
+    """
+
+    def built(shape, classes, **arguments):
+        network = build(shape, classes, **arguments)
+        key = build, shape, classes, json.dumps(arguments, sort_keys=True)
+        COSTS[key] = int(network.count_params()), operations(network)
+        return network
+
+    return built
+
+
+def mark(job, known):
+    """Return the fingerprint of a job on a known data set."""
+    return fingerprint(replace(job, build=counting(job.build)), known)
+
+
 def waiting(job, known):
     """Return whether a seed of the job's network with its recipe of now is finished and
     waits in data/next for the others.
     """
-    records = [
-        json.loads(path.read_text())
-        for path in (NEXT / job.name).parent.glob("seed-*/run.json")
-    ]
+    seeds = map(undamaged, (NEXT / job.name).parent.glob("seed-*"))
     return any(
-        fingerprint(replace(job, seed=record["seed"]), known) == record["fingerprint"]
-        for record in records
+        mark(replace(job, seed=run.record["seed"]), known) == run.record["fingerprint"]
+        for run in filter(None, seeds)
     )
+
+
+def check_alike():
+    """Yield each run that has the weights or the predictions of another one: two
+    trainings never give the same.
+    """
+    seen = {}
+    for run in filter(None, map(undamaged, places(RUNS, NEXT))):
+        found = {"weights": run.record["weights_sha256"]}
+        if run.record["weights_file_sha256"]:
+            found["weights.npz"] = run.record["weights_file_sha256"]
+        for name, array in run.predictions.items():
+            if "probabilities" in name or "p_answer" in name:
+                found[name] = sha256(np.ascontiguousarray(array).tobytes())
+        for what, digest in found.items():
+            first = seen.setdefault(digest, relative(run.path))
+            if first != relative(run.path):
+                yield (
+                    "differs",
+                    f"{relative(run.path)}: its {what} are those of {first}, too",
+                )
+
+
+def check_unread():
+    """Yield each file and folder in data/ that belongs to nothing, and each run that no
+    notebook has read.
+    """
+    homes = places(RUNS, NEXT)
+    known = {DATA / name for name in IN_DATA}
+    known |= {DATA / "splits" / f"{name}.npz" for name in SPLITS}
+    known |= {home / name for home in homes for name in IN_RUN}
+    known |= {folder for home in homes for folder in [home, *home.parents]}
+    named = []
+    for path in sorted([*DATA.iterdir(), *inside(DATA / "splits", RUNS, NEXT)]):
+        hidden = any(part.startswith(".") for part in path.relative_to(DATA).parts)
+        if path not in known and not hidden and not {*path.parents} & {*named}:
+            named.append(path)
+            yield "stale", f"{relative(path)} is read by nothing: delete it"
+    if None in stamps().values():
+        return
+    read = {name for stamp in stamps().values() for name in stamp["runs"]}
+    for path in (ROOT / "build").glob("*/notebooks/*.ipynb"):
+        with suppress(LabError):
+            read |= {*notebooks.read(path).metadata.get("lab", {}).get("runs", {})}
+    for home in places(RUNS):
+        if home.relative_to(RUNS).as_posix() not in read:
+            yield (
+                "stale",
+                f"{relative(home)} is read by no notebook (make reproduce), or by none"
+                " any more (delete it)",
+            )
+
+
+def inside(*tops):
+    """Return all files and folders below the folders `tops`."""
+    return [path for top in tops for path in top.rglob("*")]
+
+
+def check_splits(name):
+    """Yield whether the stored splits of a data set are missing or altered."""
+    path = DATA / "splits" / f"{name}.npz"
+    if not path.exists() or sha256(path) != SPLITS[name]:
+        yield "differs", f"{relative(path)} is missing or altered: git checkout it"
+
+
+# --- figures, numbers and pages
 
 
 def check_confusion(path):
     """Yield what is wrong with a stored confusion matrix."""
-    dataset, model = next(
-        (name, path.stem.split(f"_confusion_{name}_")[1])
-        for name in datasets.KNOWN
-        if f"_confusion_{name}_" in path.stem
-    )
-    run = next(iter(headline(RUNS / dataset / model / "main")[0]), None)
+    dataset, model = path.stem.split("_confusion_")[1], None
+    for name in datasets.KNOWN:
+        if dataset.startswith(f"{name}_"):
+            dataset, model = name, dataset.removeprefix(f"{name}_")
+    if model is None:
+        return  # check_leftovers names it
+    folder = RUNS / dataset / model / "main"
+    if damaged(folder):
+        yield (
+            "differs",
+            f"{relative(path)} cannot be compared: a run of it is damaged",
+        )
+        return
+    run = next(iter(headline(folder)[0]), None)
     if run is None or path.read_text() != confusion_csv(
         metrics.confusion(*run.test()), datasets.KNOWN[dataset].classes
     ):
@@ -188,60 +520,79 @@ def check_confusion(path):
 
 
 def check_leftovers():
-    """Yield each figure, matrix or table that no notebook writes any more."""
+    """Yield each figure, matrix or table that nothing writes any more."""
     written = {
-        ROOT / file
-        for path in notebooks.paths()
-        for file in notebooks.read(path).metadata.get("lab", {}).get("files", {})
+        ROOT / file for stamp in stamps().values() if stamp for file in stamp["files"]
     }
-    tables = {
-        GENERATED / f"{name}.tex"
-        for content in report.notebooks_of(GENERATED).values()
-        for name in content["tables"]
-    }
-    for path in sorted(
-        {*(ROOT / "figures").glob("0*"), *GENERATED.glob("0*.tex")} - written - tables
-    ):
-        yield "stale", f"{relative(path)} is written by no notebook any more: delete it"
-
-
-def check_numbers():
-    """Yield each generated number, table or caption that does not follow from the
-    runs.
-    """
-    expected = {}
-    folders = sorted(path.parent for path in RUNS.glob("*/*/*/seed-*/run.json"))
-    for variant, group in itertools.groupby(folders, key=lambda folder: folder.parent):
-        seeds = headline(variant)[0] if variant.name == "main" else None
-        expected |= numbers_of(seeds or Seeds(map(runs.read, group)))
-    for stem, content in report.notebooks_of(GENERATED).items():
-        for key, value in content["numbers"].items():
-            number = Number(value, content["forms"][key])
-            if key in expected and not same(number, expected[key]):
-                yield (
-                    "differs",
-                    (
-                        f"{relative(GENERATED / stem)}.json: {key} is"
-                        f" {expected[key].value!r} ({expected[key].form}) when computed"
-                        " from the runs"
-                    ),
-                )
-    for name, text in report.generated(GENERATED, RUNS).items():
-        path = GENERATED / name
-        if not path.exists():
-            yield "differs", f"{relative(path)} is missing"
-        elif path.read_text() != text:
-            lines = set(path.read_text().splitlines()) ^ set(text.splitlines())
+    try:
+        written |= {GENERATED / name for name in [*derived(), "stamp.json"]}
+    except Exception:  # check_generated says why
+        written |= {*GENERATED.glob("[!0-9]*")}
+    unknown = tuple(path.stem[:3] for path, stamp in stamps().items() if not stamp)
+    for path in sorted(inside(FIGURES, GENERATED)):
+        if path not in written and not path.name.startswith((".", *unknown)):
             yield (
-                "differs",
-                f"{relative(path)} is not what the results give: {sorted(lines)[0]}",
+                "stale",
+                f"{relative(path)} is written by no notebook any more: delete it",
             )
 
 
+@cache
+def derived():
+    """Return {file name: text} of what tools/report.py makes of numbers and runs."""
+    return report.generated(GENERATED, RUNS)
+
+
+@cache
+def computed_numbers():
+    """Return {key: Number} of all networks whose runs are undamaged."""
+    expected = {}
+    for variant, group in itertools.groupby(places(RUNS), lambda home: home.parent):
+        if not damaged(variant):
+            seeds = headline(variant)[0] if variant.name == "main" else None
+            expected |= numbers_of(seeds or Seeds(map(undamaged, group)))
+    return expected
+
+
+def check_numbers(path):
+    """Yield each number of a notebook that does not follow from the runs."""
+    for key, number in numbers_in(json.loads(path.read_text())).items():
+        due = computed_numbers().get(key)
+        if due and not same(number, due):
+            yield (
+                "differs",
+                (
+                    f"{relative(path)}: {key} is {due.value!r} ({due.form}) when"
+                    " computed from the runs"
+                ),
+            )
+
+
+def check_generated():
+    """Yield each file in report/generated that does not follow from the notebooks'
+    numbers and the runs.
+    """
+    written = {path.stem for path in GENERATED.glob("[0-9][0-9]_*.json")}
+    whole = written == {*contents(GENERATED)}
+    for name, text in derived().items():
+        path = GENERATED / name
+        if not path.exists():
+            yield "differs", f"{relative(path)} is missing"
+            continue
+        given, due = path.read_text().splitlines(), text.splitlines()
+        lines = sorted({*due} - {*given} | ({*given} - {*due} if whole else set()))
+        if not lines and whole and path.read_text() != text:
+            lines = ["the order of its lines"]
+        for line in lines[:SHOWN]:
+            yield ("differs", f"{relative(path)} is not what the results give: {line}")
+
+
 def check_report():
-    """Yield what is wrong with report.pdf and with the table in README.md."""
+    """Yield what is wrong with report.pdf, which names the hash of its sources."""
+    inputs = report.inputs()
     stamp = json.loads((GENERATED / "stamp.json").read_text())
-    if stamp["inputs"] != report.inputs():
+    own = re.search(rb"/Sources ?\((\w*)\)", PDF.read_bytes())
+    if stamp["inputs"] != inputs:
         yield (
             "stale",
             (
@@ -249,7 +600,7 @@ def check_report():
                 " make report"
             ),
         )
-    if stamp["pdf"] != sha256(ROOT / "report" / "report.pdf"):
+    if stamp["pdf"] != sha256(PDF):
         yield (
             "differs",
             (
@@ -257,30 +608,67 @@ def check_report():
                 " report"
             ),
         )
+    if not own:
+        yield "stale", "report/report.pdf does not name its sources: make report"
+    elif own[1].decode() != inputs:
+        yield (
+            "stale",
+            "report/report.pdf says that it was built from other sources: make report",
+        )
 
 
-def check_readme():
-    """Yield what is wrong with the tables in README.md and data/MODEL_CARD.md, and with
-    data/expected.json.
+def check_page(path, derive):
+    """Yield whether a page is not what `derive` makes of its text."""
+    text = path.read_text()
+    if derive(text) != text:
+        yield (
+            "differs",
+            f"{relative(path)}: its table does not follow from the runs: make"
+            " reproduce",
+        )
+
+
+def check_words(path):
+    """Yield each number in the sentences of a page that looks measured: it must follow
+    from the runs, between <!-- key --> and <!-- -->, or be one of FACTS.
     """
-    text = (ROOT / "README.md").read_text()
-    if report.readme(text) != text:
-        yield (
-            "differs",
-            (
-                "README.md: the results table does not follow from the runs: make"
-                " reproduce"
-            ),
-        )
-    text = report.MODEL_CARD.read_text()
-    if report.model_card(text) != text:
-        yield (
-            "differs",
-            (
-                f"{relative(report.MODEL_CARD)}: its table does not follow from the"
-                " run: make reproduce"
-            ),
-        )
+    text = re.sub(r"```.*?```|`[^`]*`", "", path.read_text(), flags=re.S)
+    text = re.sub(r"<!-- results:start.*?results:end -->", "", text, flags=re.S)
+    numbers = written_numbers()
+    for key, given in re.findall(r"<!-- (\S+) -->([^<]*)<!-- -->", text):
+        due = in_words(numbers[key]) if key in numbers else "no result"
+        if given != due:
+            yield "differs", f"{relative(path)}: {key} is {due}, not {given}"
+    text = re.sub(r"<!-- \S+ -->[^<]*<!-- -->", "", text)
+    for number in MEASURED.findall(text):
+        if number not in FACTS:
+            yield (
+                "differs",
+                (
+                    f"{relative(path)}: {number!r} is typed: put it between <!-- its"
+                    " key --> and <!-- -->, or among FACTS in tools/check.py"
+                ),
+            )
+
+
+def written_numbers():
+    """Return {key: Number} of all notebooks whose numbers are undamaged."""
+    return {
+        key: number
+        for content in contents(GENERATED).values()
+        for key, number in numbers_in(content).items()
+    }
+
+
+def in_words(number):
+    """Return a Number as a sentence has it."""
+    factor, form, _ = FORMS[number.form]
+    unit = {"percent": " %", "points": " points", "minutes": " minutes"}
+    return f"{number.value * factor:{form}}{unit.get(number.form, '')}"
+
+
+def check_expected():
+    """Yield whether data/expected.json does not follow from the runs."""
     if EXPECTED.read_text() != report.expected():
         yield (
             "differs",
@@ -297,7 +685,7 @@ def check_baselines(path):
     """
     labels = next(
         run
-        for run in map(runs.read, sorted((RUNS / "cifar10").glob("*/main/seed-0")))
+        for run in map(undamaged, sorted((RUNS / "cifar10").glob("*/main/seed-0")))
         if run
     ).predictions
     for name, one in json.loads(path.read_text())["networks"].items():
@@ -316,30 +704,67 @@ def check_baselines(path):
 
 
 def items():
-    """Yield (title, findings) of everything that is checked."""
-    yield (
-        "what the notebooks share",
-        (("stale", fault) for fault in notebooks.out_of_sync()),
-    )
-    for folder in sorted(
-        path.parent
-        for top in (RUNS, NEXT)
-        for path in top.glob("*/*/*/seed-*/run.json")
-    ):
-        yield f"run {relative(folder)}", check_run(folder)
+    """Yield (title, function, arguments) of everything that is checked."""
+    yield "what the notebooks share", check_shared, ()
+    for name in SPLITS:
+        yield f"data/splits/{name}.npz", check_splits, (name,)
+    for folder in places(RUNS, NEXT):
+        yield f"run {relative(folder)}", check_run, (folder,)
+    yield "runs that are alike", check_alike, ()
+    yield "what nothing reads in data", check_unread, ()
     for path in notebooks.paths():
-        yield (
-            f"outputs of {relative(path)}",
-            (("stale", fault) for fault in notebooks.stale(path, RUNS)),
-        )
-    for path in sorted((ROOT / "figures").glob("*_confusion_*.csv")):
-        yield f"matrix {relative(path)}", check_confusion(path)
-    yield "what is left in figures and report/generated", check_leftovers()
-    if (path := ROOT / "data" / "baselines.json").exists():
-        yield relative(path), check_baselines(path)
-    yield "numbers and tables in report/generated", check_numbers()
-    yield "report/report.pdf", check_report()
-    yield "README.md, data/MODEL_CARD.md, data/expected.json", check_readme()
+        yield f"outputs of {relative(path)}", check_outputs, (path,)
+    for path in sorted(FIGURES.glob("*_confusion_*.csv")):
+        yield f"matrix {relative(path)}", check_confusion, (path,)
+    yield "what is left in figures and report/generated", check_leftovers, ()
+    if (path := DATA / "baselines.json").exists():
+        yield relative(path), check_baselines, (path,)
+    for path in sorted(GENERATED.glob("[0-9][0-9]_*.json")):
+        yield f"numbers in {relative(path)}", check_numbers, (path,)
+    yield "numbers and tables in report/generated", check_generated, ()
+    yield relative(PDF), check_report, ()
+    yield "README.md", check_page, (ROOT / "README.md", report.readme)
+    card = report.MODEL_CARD
+    yield relative(card), check_page, (card, report.model_card)
+    yield relative(EXPECTED), check_expected, ()
+    for path in (ROOT / "README.md", DATA / "README.md", card, *ROOT.glob("docs/*.md")):
+        yield f"numbers in the sentences of {relative(path)}", check_words, (path,)
+
+
+def check_shared():
+    """Yield each file that `make sync` would change; where a notebook is damaged, each
+    cell of the others that is not in the module that gathers it.
+    """
+    try:
+        for fault in notebooks.out_of_sync():
+            yield "stale", fault
+    except LabError as error:
+        yield "differs", f"not all can be compared: {error}"
+        for path in filter(stamps().get, notebooks.paths()):
+            book = notebooks.read(path)
+            for tag, module in GATHERED.items():
+                text = (notebooks.FOLDER / "lab" / f"{module}.py").read_text()
+                for cell in notebooks.tagged(book, tag):
+                    if cell.source not in text:
+                        yield (
+                            "stale",
+                            f"notebooks/lab/{module}.py lacks a cell of {path.name}",
+                        )
+
+
+def check_outputs(path):
+    """Yield in what the outputs of a notebook are not those of its run."""
+    return (("stale", fault) for fault in notebooks.stale(path, RUNS))
+
+
+def findings(title, check, arguments):
+    """Return the findings of an item; an error while it is checked is one of them."""
+    found = []
+    try:
+        found.extend(check(*arguments))
+    except Exception as error:
+        found.append(("differs", f"{title}: {said(error)}"))
+    return found
 
 
 CLOSE = 0.001  # probability: two steps of the float16 numbers in which they are stored
@@ -432,26 +857,24 @@ def parser():
 
 def main():
     """Print the table and return the exit status."""
+    runs.read, report.notebooks_of = undamaged, contents
     bad = 0
-    for title, findings in items():
-        try:
-            found = list(findings)
-        except (LabError, OSError, KeyError, ValueError) as error:
-            found = [("differs", f"cannot be read: {error}")]
+    for title, check, arguments in items():
+        found = findings(title, check, arguments)
         bad += len(found)
         print(f"{found[0][0] if found else 'fresh':8} {title}")
         for state, sentence in found:
             print(f"         {state}: {sentence}")
-    try:
-        print("\n".join(["", *levels(), ""]))
-    except LabError:
-        pass  # a run that cannot be read is named above
-    for sentence in reminders():
-        print(f"reminder {sentence}")
+    for kind, shown in (("", levels), ("reminder ", reminders)):
+        try:
+            lines = [f"{kind}{line}" for line in shown()]
+        except Exception:
+            continue  # what cannot be read is named above
+        print("\n".join(["", *lines]))
     print(
-        f"{bad} findings"
+        f"\n{bad} findings"
         if bad
-        else "All fresh: every number follows from a stored run."
+        else "\nAll fresh: every number follows from a stored run."
     )
     return 1 if bad else 0
 

@@ -14,6 +14,7 @@ import re
 import sys
 import time
 import tokenize
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -86,8 +87,11 @@ def paths():
 def read(path):
     """Return a notebook. Raises LabError where the file is none."""
     try:
-        return nbformat.read(path, as_version=4)
-    except (nbformat.reader.NotJSONError, OSError) as error:
+        notebook = nbformat.reads(path.read_text(), as_version=4)
+        nbformat.validate(notebook)
+        return notebook
+    except Exception as error:  # nbformat has many for what is no notebook
+        error = str(error).splitlines()[0][:100] if str(error) else "no notebook"
         raise LabError(
             f"{relative(path)} cannot be read as a notebook ({error})."
         ) from None
@@ -111,12 +115,18 @@ def tagged(notebook, tag):
 
 def project():
     """Return the repository's address, and the title, author and course of the report,
-    from pyproject.toml.
+    from pyproject.toml. Raises LabError where it does not hold them.
     """
-    content = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    return {
-        "repository": content["project"]["urls"]["repository"].rstrip("/")
-    } | content["tool"]["coursework"]
+    try:
+        content = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        return {
+            "repository": content["project"]["urls"]["repository"].rstrip("/")
+        } | content["tool"]["coursework"]
+    except (KeyError, ValueError) as error:
+        raise LabError(
+            f"pyproject.toml has no repository or coursework ({error}):"
+            " git checkout pyproject.toml"
+        ) from None
 
 
 # --- sync
@@ -188,6 +198,27 @@ def code_sha256(notebook):
     return sha256(json.dumps(cells))
 
 
+def output_hashes(notebook):
+    """Return the SHA-256 of each code cell together with its number and all that it
+    left: texts, tables and pictures; Setup's source is left out.
+    """
+    return [
+        sha256(
+            json.dumps(
+                [
+                    "" if "setup" in cell.metadata.get("tags", []) else cell.source,
+                    cell.execution_count,
+                    cell.outputs,
+                ],
+                sort_keys=True,
+            )
+        )
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    ]
+
+
+@cache
 def bare(source):
     """Return Python source without comments, docstrings and empty lines."""
     lines = source.splitlines()
@@ -221,27 +252,61 @@ def lab_sha256():
     return sha256(*(f"{name}\n{bare(files[name].read_text())}\n" for name in kept))
 
 
+def stamp(notebook, runs, files):
+    """Return what an executed notebook tells of its run: hashes of its code, of the
+    package, of each cell with its outputs, of the runs read and of the files written.
+    """
+    stored = nbformat.reads(nbformat.writes(notebook), as_version=4)
+    return {
+        "code": code_sha256(stored),
+        "package": lab_sha256(),
+        "outputs": output_hashes(stored),
+        "runs": runs,
+        "files": files,
+    }
+
+
 def stale(path, runs_folder):
     """Return a sentence for each way in which an executed notebook's outputs are out of
-    date.
+    date, or are not those of its run.
     """
     notebook, name = read(path), relative(path)
-    stamp = notebook.metadata.get("lab")
-    if not stamp:
+    told = notebook.metadata.get("lab")
+    if not told:
         return [f"{name} carries no stamp: it has not been run by tools"]
     found = []
-    if stamp["code"] != code_sha256(notebook):
+    if told["code"] != code_sha256(notebook):
         found.append(f"{name}: a code cell has changed since it was run")
-    if stamp["package"] != lab_sha256():
+    cells = output_hashes(notebook)
+    if "outputs" not in told:
+        found.append(
+            f"{name} has not been run by tools since stamps cover outputs: make"
+            " reproduce"
+        )
+    elif len(told["outputs"]) != len(cells):
+        found.append(f"{name}: it has other code cells than its run")
+    elif other := [
+        str(i)
+        for i, (now, then) in enumerate(zip(cells, told["outputs"]), 1)
+        if now != then
+    ]:
+        found.append(
+            f"{name}: code cell {', '.join(other)} of {len(cells)} is not as the run"
+            " left it (its outputs, or its code)"
+        )
+    if told["package"] != lab_sha256():
         found.append(f"{name}: the code of notebooks/lab has changed since it was run")
-    for run, digest in stamp["runs"].items():
-        folder = runs_folder / run
-        if not (folder / "run.json").exists() or run_sha256(folder) != digest:
+    for run, digest in told["runs"].items():
+        try:
+            same = run_sha256(runs_folder / run) == digest
+        except OSError:  # a file is missing
+            same = False
+        if not same:
             found.append(
                 f"{name}: the run {run} is another one than it read (run.json or"
                 " history.csv)"
             )
-    for file, digest in stamp["files"].items():
+    for file, digest in told["files"].items():
         if not (ROOT / file).exists() or sha256(ROOT / file) != digest:
             found.append(f"{name}: {file} is missing or differs from what it wrote")
     return found
@@ -332,12 +397,7 @@ def execute(path, profile, datasets=None):
         )
     trace = json.loads(trace.read_text())
     clean(notebook)
-    notebook.metadata["lab"] = {
-        "code": code_sha256(notebook),
-        "package": lab_sha256(),
-        "runs": trace["runs"],
-        "files": trace["files"],
-    }
+    notebook.metadata["lab"] = stamp(notebook, trace["runs"], trace["files"])
     return notebook, ROOT / trace["output"]
 
 
