@@ -360,10 +360,32 @@ equal_steps_jobs = study_jobs(
 # --- 04_improved_cnn.ipynb ---
 
 
+def whitening_convolution(x, whitening):
+    """A convolution on small patches: each component and its negative."""
+    channels = x.shape[-1]
+    side = 2 if channels == 3 else 3
+    return layers.Conv2D(
+        filters=2 * side * side * channels,
+        kernel_size=side,
+        use_bias=False,
+        trainable=not whitening,
+        name=parts.WHITENING if whitening else "first",
+    )(x)
+
+
 def normalised(x, activation):
     """Batch normalisation without scale, then the activation."""
     x = layers.BatchNormalization(scale=False, momentum=0.6, epsilon=1e-5)(x)
     return layers.Activation(activation)(x)
+
+
+def improved_block(x, width, activation, start):
+    """Two convolutions, each with its normalisation; the maps are halved."""
+    options = {"kernel_size": 3, "padding": "same", "use_bias": False}
+    x = layers.Conv2D(width, **options, kernel_initializer=start)(x)
+    x = normalised(layers.MaxPooling2D(pool_size=2)(x), activation)
+    x = layers.Conv2D(width, **options, kernel_initializer=start)(x)
+    return normalised(x, activation)
 
 
 def build_improved(
@@ -376,30 +398,12 @@ def build_improved(
     dropout=0.0,
 ):
     """A whitening convolution, blocks of two convolutions, the maximum of each map."""
-    side, channels = 2 if input_shape[-1] == 3 else 3, input_shape[-1]
     start = parts.PartialIdentity() if identity else "glorot_uniform"
     inputs = keras.Input(shape=input_shape, dtype="uint8")
     x = layers.Rescaling(scale=4 / 255, offset=-2)(inputs)
-    x = layers.Conv2D(
-        filters=2 * side * side * channels,
-        kernel_size=side,
-        use_bias=False,
-        trainable=not whitening,
-        name=parts.WHITENING if whitening else "first",
-    )(x)
-    x = layers.Activation(activation)(x)
+    x = layers.Activation(activation)(whitening_convolution(x, whitening))
     for width in widths:
-        options = {
-            "filters": width,
-            "kernel_size": 3,
-            "padding": "same",
-            "use_bias": False,
-        }
-        x = layers.Conv2D(**options, kernel_initializer=start)(x)
-        x = normalised(layers.MaxPooling2D(pool_size=2)(x), activation)
-        x = normalised(
-            layers.Conv2D(**options, kernel_initializer=start)(x), activation
-        )
+        x = improved_block(x, width, activation, start)
     x = layers.GlobalMaxPooling2D()(x)
     if dropout:
         x = layers.Dropout(rate=dropout)(x)
@@ -455,167 +459,109 @@ ablation_recipe = Recipe(
 )
 
 
-undone = {
-    "SGD": {
-        "optimizer": "Adam",
-        "learning_rate": 1e-3,
-        "optimizer_arguments": {},
-        "batch_size": 128,
-        "schedule": "constant",
-    },
-    "augmentation": {"augmentation": None},
-    "smoothing": {"label_smoothing": 0.0},
-    "whitening": {"model_arguments": {"whitening": False}},
-    "identity": {"model_arguments": {"identity": False}},
-    "offsets": {"optimizer_arguments": {"offset_factor": 1}},
-    "Lookahead": {"lookahead": None},
+network, sgd = ablation_recipe.model_arguments, ablation_recipe.optimizer_arguments
+adam = {"optimizer": "Adam", "learning_rate": 1e-3, "optimizer_arguments": {}}
+without = {
+    "no-SGD": adam | {"batch_size": 128, "schedule": "constant"},
+    "no-augmentation": {"augmentation": None},
+    "no-smoothing": {"label_smoothing": 0.0},
+    "no-whitening": {"model_arguments": network | {"whitening": False}},
+    "no-identity": {"model_arguments": network | {"identity": False}},
+    "no-offsets": {"optimizer_arguments": sgd | {"offset_factor": 1}},
+    "no-Lookahead": {"lookahead": None},
 }
+neither = {"model_arguments": network | {"whitening": False, "identity": False}}
+fewer = {"no-Lookahead": without["no-Lookahead"]}
+fewer["before-offsets"] = fewer["no-Lookahead"] | without["no-offsets"]
+fewer["before-identity"] = fewer["before-offsets"] | without["no-identity"]
+fewer["before-whitening"] = fewer["before-identity"] | neither
+fewer["before-smoothing"] = fewer["before-whitening"] | without["no-smoothing"]
+fewer["before-augmentation"] = fewer["before-smoothing"] | without["no-augmentation"]
+fewer["before-SGD"] = fewer["before-augmentation"] | without["no-SGD"]
 
 
-def without(recipe, *ideas):
-    """A recipe with these ideas undone, the last of them first."""
-    for idea in reversed(ideas):
-        fields = {
-            name: (
-                getattr(recipe, name) | value
-                if isinstance(value, dict) and value
-                else value
-            )
-            for name, value in undone[idea].items()
-        }
-        recipe = replace(recipe, **fields)
-    return recipe
-
-
-names = list(undone)
-stages = {
-    f"before-{name}": vars(without(ablation_recipe, *names[i:]))
-    for i, name in enumerate(names[:-1])
+others = {
+    "try-ReLU": {"model_arguments": network | {"activation": "relu"}},
+    "try-SiLU": {"model_arguments": network | {"activation": "silu"}},
+    "try-random-flips": {"augmentation": {"flip": True, "shift": 2}},
+    "try-cutout-8": {"augmentation": ablation_recipe.augmentation | {"cutout": 8}},
+    "try-batch-1024": {"batch_size": 1024, "learning_rate": 1.5},
+    "try-widths-32-128-128": {"model_arguments": network | {"widths": (32, 128, 128)}},
 }
-gone = {f"no-{name}": vars(without(ablation_recipe, name)) for name in names}
-network = ablation_recipe.model_arguments
-ablation = {
-    "all": {"all-ideas": {}},
-    "before": stages | {f"no-{names[-1]}": gone[f"no-{names[-1]}"]},
-    "without": gone,
-    "with": {
-        "try-ReLU": {"model_arguments": network | {"activation": "relu"}},
-        "try-SiLU": {"model_arguments": network | {"activation": "silu"}},
-        "try-random-flips": {"augmentation": {"flip": True, "shift": 2}},
-        "try-cutout-8": {
-            "augmentation": {"flip": "alternating", "shift": 2, "cutout": 8}
-        },
-        "try-batch-1024": {"batch_size": 1024, "learning_rate": 1.5},
-        "try-widths-32-128-128": {
-            "model_arguments": network | {"widths": (32, 128, 128)}
-        },
-    },
-}
-
-
-five = (
-    "study-base",
-    "no-smoothing",
-    "no-whitening",
-    "no-identity",
-    "no-augmentation",
-    "try-ReLU",
-    "try-SiLU",
-    "try-cutout-8",
-)
+one_by_one = dict(reversed(fewer.items()))
+ablation = {"all": {"all-ideas": {}}, "before": one_by_one}
+ablation |= {"without": without, "with": others}
+five = ["study-base", "no-smoothing", "no-whitening", "no-identity", "no-augmentation"]
+five += ["try-ReLU", "try-SiLU", "try-cutout-8"]
 ablation_jobs = study_jobs(
     "cifar10",
     "improved",
     build_improved,
     ablation_recipe,
     ablation,
-    more={variant: 5 for variant in five},
+    more=dict.fromkeys(five, 5),
     weights=("study-base", "no-whitening"),
 )
 
 
-study_recipes = {
-    "fashion_mnist": replace(
-        ablation_recipe,
-        epochs=8,
-        label_smoothing=0.1,
-        model_arguments={"widths": (32, 64, 128)},
-    ),
-    "fer2013": replace(
-        ablation_recipe,
-        epochs=16,
-        subset=0.5,
-        label_smoothing=0.1,
-        model_arguments={"widths": (24, 48, 96, 192)},
-        augmentation={"flip": "alternating", "shift": 4},
-    ),
-}
-
-
+clothes_recipe = replace(
+    ablation_recipe,
+    epochs=8,
+    label_smoothing=0.1,
+    model_arguments={"widths": (32, 64, 128)},
+)
+cutout_8 = {"augmentation": clothes_recipe.augmentation | {"cutout": 8}}
+wider = {"model_arguments": {"widths": (48, 96, 192)}}
 smoothing = {
     f"smoothing-{value}": {"label_smoothing": value} for value in (0.0, 0.1, 0.2)
 }
-cutout = {"augmentation": {"flip": "alternating", "shift": 2, "cutout": 8}}
-wider = {"model_arguments": {"widths": (48, 96, 192)}}
-narrow = study_recipes["fer2013"].model_arguments
-choices = {
-    "fashion_mnist": {
-        "smoothing": smoothing,
-        "augmentation": {
-            "change-shift-2": {},
-            "change-none": {"augmentation": None},
-            "change-cutout-8": cutout,
-        },
-        "epochs": {"epochs-8": {}, "epochs-16": {"epochs": 16}},
-        "widths": {"widths-32-64-128": {}, "widths-48-96-192": wider},
+clothes = {
+    "smoothing": smoothing,
+    "augmentation": {
+        "change-shift-2": {},
+        "change-none": {"augmentation": None},
+        "change-cutout-8": cutout_8,
     },
-    "fer2013": {
-        "smoothing": {
-            name: smoothing[name] for name in ("smoothing-0.0", "smoothing-0.1")
-        },
-        "class weights": {
-            "weights-none": {},
-            "weights-balanced": {"class_weight": "balanced"},
-        },
-        "regularisation": {
-            "add-none": {},
-            "add-dropout-0.3": {"model_arguments": narrow | {"dropout": 0.3}},
-            "add-cutout-16": {
-                "augmentation": {"flip": "alternating", "shift": 4, "cutout": 16}
-            },
-        },
-    },
+    "epochs": {"epochs-8": {}, "epochs-16": {"epochs": 16}},
+    "widths": {"widths-32-64-128": {}, "widths-48-96-192": wider},
 }
 
 
-choice_jobs = {
-    name: study_jobs(
-        name,
-        "improved",
-        build_improved,
-        study_recipes[name],
-        factors,
-        weights=("study-base",),
-    )
-    for name, factors in choices.items()
+faces_recipe = replace(
+    ablation_recipe,
+    epochs=16,
+    subset=0.5,
+    label_smoothing=0.1,
+    model_arguments={"widths": (24, 48, 96, 192)},
+    augmentation={"flip": "alternating", "shift": 4},
+)
+drop = {"model_arguments": faces_recipe.model_arguments | {"dropout": 0.3}}
+cut = {"augmentation": faces_recipe.augmentation | {"cutout": 16}}
+balanced = {"class_weight": "balanced"}
+faces = {
+    "smoothing": {"smoothing-0.0": {"label_smoothing": 0.0}, "smoothing-0.1": {}},
+    "class weights": {"weights-none": {}, "weights-balanced": balanced},
+    "regularisation": {"add-none": {}, "add-dropout-0.3": drop, "add-cutout-16": cut},
 }
+base = ("study-base",)
+clothes_jobs = study_jobs(
+    "fashion_mnist", "improved", build_improved, clothes_recipe, clothes, weights=base
+)
+faces_jobs = study_jobs(
+    "fer2013", "improved", build_improved, faces_recipe, faces, weights=base
+)
+choice_jobs = {"fashion_mnist": clothes_jobs, "fer2013": faces_jobs}
 
 
+wide_clothes = {"widths": (64, 128, 256)}
+wide_faces = {"widths": (40, 80, 160, 320)}
 improved_recipes = {
-    "fashion_mnist": replace(
-        study_recipes["fashion_mnist"],
-        epochs=24,
-        model_arguments={"widths": (64, 128, 256)},
-    ),
+    "cifar10": improved_recipe,
+    "fashion_mnist": replace(clothes_recipe, epochs=24, model_arguments=wide_clothes),
     "fer2013": replace(
-        study_recipes["fer2013"],
-        epochs=30,
-        subset=None,
-        model_arguments={"widths": (40, 80, 160, 320)},
+        faces_recipe, epochs=30, subset=None, model_arguments=wide_faces
     ),
 }
-
-
 improved_jobs = [
     Job(
         name,
@@ -627,6 +573,6 @@ improved_jobs = [
         test=True,
         weights=seed == 0,
     )
-    for name, recipe in ({"cifar10": improved_recipe} | improved_recipes).items()
+    for name, recipe in improved_recipes.items()
     for seed in range(3)
 ]

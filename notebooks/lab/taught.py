@@ -176,6 +176,50 @@ def prediction_interval(values):
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
+# --- 04_improved_cnn.ipynb ---
+
+
+def whitening_filters(patches, constant=5e-4):
+    """Return filters, one a column, that make the values of patches uncorrelated.
+
+    patches: (n, values) with a mean near zero. constant: keeps weak components small.
+    Source: K. Jordan, arXiv 2404.00498, section 3.1, after T. Page and H. Tysoe.
+    """
+    products = (patches.T @ patches / len(patches)).astype(np.float64)
+    variances, vectors = np.linalg.eigh(products)
+    largest = np.abs(vectors).argmax(axis=0)
+    vectors = vectors * np.sign(vectors[largest, range(len(variances))])
+    filters = vectors / np.sqrt(variances + constant)
+    return filters[:, ::-1]
+
+
+def kept_share(done, steps, every):
+    """Return the share of the slow average that Lookahead keeps after `done` steps."""
+    return 0.95**every * (done / steps) ** 3 if done < steps else 1.0
+
+
+def averaged(slow, fast, keep):
+    """Return the new slow average of a weight."""
+    return keep * slow + (1 - keep) * fast
+
+
+def shifted(images, down, right):
+    """Return images (n, height, width, channels), moved; borders are reflected."""
+    height, width = images.shape[1:3]
+    size = max(abs(down), abs(right))
+    padded = np.pad(images, ((0, 0), (size, size), (size, size), (0, 0)), "reflect")
+    return padded[:, size - down :, size - right :][:, :height, :width]
+
+
+def six_views(images):
+    """Return [(weight, images)]: unmoved and moved by a pixel, each mirrored, too."""
+    moved = [images, shifted(images, 1, 1), shifted(images, -1, -1)]
+    views = []
+    for weight, one in zip((1 / 4, 1 / 8, 1 / 8), moved):
+        views += [(weight, one), (weight, one[:, :, ::-1])]
+    return views
+
+
 # --- 05_analysis.ipynb ---
 
 

@@ -217,7 +217,7 @@ def votes(shares, rows, columns):
 
 def augmented(dataset, augment, columns=10, seed=0):
     """One training image a row, first as it is, then as `augment(images, rng)` changes
-    it.
+    it. Introduced in notebook 04.
     """
     images, labels = dataset.split("training")
     rng = np.random.default_rng(seed)
@@ -226,12 +226,16 @@ def augmented(dataset, augment, columns=10, seed=0):
         for label in (0, len(dataset.classes) // 2, len(dataset.classes) - 1)
     ]
     figure, grid = plt.subplots(
-        len(rows), columns, figsize=(WIDTH, 0.68 * len(rows) + 0.2)
+        len(rows),
+        columns + 1,
+        figsize=(WIDTH, 0.66 * len(rows) + 0.2),
+        width_ratios=[1, 0.3, *[1] * (columns - 1)],
     )
     for line, i in zip(grid, rows):
         changed = augment(np.repeat(images[i : i + 1], columns - 1, axis=0), rng)
-        for axes, image in zip(line, [images[i], *changed]):
+        line[1].axis("off")
+        for axes, image in zip([line[0], *line[2:]], [images[i], *changed]):
             picture(axes, image)
     grid[0, 0].set_title("original", fontsize=8)
-    grid[0, 1].set_title("augmented", fontsize=8)
+    grid[0, 2].set_title("changed at random", fontsize=8, loc="left")
     return figure
