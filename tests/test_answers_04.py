@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from lab import models, parts
+from lab import Schedule, models, parts, taught
 from lab.datasets import KNOWN
 from lab.taught import averaged, shifted
 from test_notebooks import BOOKS, prose
@@ -77,7 +77,7 @@ def test_steps_and_rates_of_the_triangle():
     epoch = math.ceil(images / recipe.batch_size)
     steps = epoch * recipe.epochs
     assert has(5, f"= {epoch} steps", f"{steps:,}")
-    schedule = parts.Triangle(recipe.learning_rate, steps=999)
+    schedule = Schedule(taught.triangle, peak=recipe.learning_rate, steps=999)
     for step in (99, 599):  # a share of 10 % and of 60 % is done
         assert has(5, f"= {float(schedule(step)):.3f}")
 
