@@ -55,29 +55,45 @@ def influence(study, deviation, freedom):
     """Validation accuracy against the values of each factor: a dot a seed, the mean
     with its 95 % interval.
 
-    study: {factor: {variant: Seeds}}; the base is drawn hollow. deviation, freedom: of
-        the seeds, as `statistics.pooled` returns them. Introduced in notebook 03.
+    study: {factor: {variant: Seeds}}; the base is drawn hollow. Trainings that
+        collapsed lie below their panel: an arrow and the accuracy mark them.
+    deviation, freedom: of the seeds, as `statistics.pooled` returns them. Introduced in
+        notebook 03.
     """
-    figure, grid = panels(len(study), 2.1)
+    figure, grid = panels(len(study), 2.2)
     for axes, (factor, points) in zip(grid, study.items()):
-        means = []
+        means = np.full(len(points), np.nan)
         for x, seeds in enumerate(points.values()):
             values = 100 * seeds.values("validation", "accuracy")
-            base = seeds[0].record["variant"] == "study-base"
+            if seeds.collapsed():
+                _below(axes, x, values.mean())
+                continue
             axes.plot([x] * len(values), values, ".", ms=4, color="0.6")
-            half = _half(seeds, deviation, freedom)
+            base = seeds[0].record["variant"] == "study-base"
             hollow = {"mfc": "white"} if base else {}
+            half = _half(seeds, deviation, freedom)
             _mark(axes, x, values.mean(), ms=5, yerr=half, **hollow)
-            means.append(values.mean())
+            means[x] = values.mean()
         values = [name.split("-", 1)[1].replace("-", ", ") for name in points]
         if values[0][0].isdigit():
             axes.plot(means, lw=1, color=COLOURS[0], zorder=1)
-        axes.set_xticks(range(len(points)), values)
+        slanted = {"rotation": 40} if len(values) > 4 else {}
+        axes.set_xticks(range(len(points)), values, **slanted)
+        axes.set_xlim(-0.3, len(points) - 0.7)
         axes.set_xlabel(factor)
         axes.grid(axis="y", color="0.92")
     for axes in grid[::3]:
         axes.set_ylabel("validation accuracy (%)")
     return figure
+
+
+def _below(axes, x, accuracy):
+    """Mark a point that lies below the panel."""
+    bottom = axes.get_xaxis_transform()
+    axes.plot(x, 0.05, "v", ms=6, color=COLOURS[3], transform=bottom, clip_on=False)
+    text = f"{accuracy:.0f} %\nfailed"
+    place = {"ha": "center", "va": "bottom", "fontsize": 7, "transform": bottom}
+    axes.text(x, 0.12, text, color=COLOURS[3], **place)
 
 
 def steps(tables, spreads, matched=()):
@@ -112,21 +128,24 @@ def steps(tables, spreads, matched=()):
 def shares(lines):
     """Validation accuracy against the share of the training images, a line each.
 
-    lines: {label: {share: Seeds}}; dots are seeds. Introduced in notebook 03.
+    lines: {label: {variant: Seeds}}; dots are seeds. Introduced in notebook 03.
     """
     figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
+    ticks = set()
     for marker, colour, (label, points) in zip("os^", COLOURS, lines.items()):
         values = {
-            share: 100 * seeds.values("validation", "accuracy")
-            for share, seeds in sorted(points.items())
+            seeds[0].record["recipe"]["subset"] or 1: 100
+            * seeds.values("validation", "accuracy")
+            for seeds in points.values()
         }
-        means = [value.mean() for value in values.values()]
-        axes.plot(list(values), means, f"-{marker}", ms=4, color=colour, label=label)
+        ordered = sorted(values)
+        means = [values[share].mean() for share in ordered]
+        axes.plot(ordered, means, f"-{marker}", ms=4, color=colour, label=label)
         for share, value in values.items():
             axes.plot([share] * len(value), value, ".", ms=3, color=colour, alpha=0.5)
+        ticks |= set(values)
     axes.set_xscale("log", base=2)
-    ticks = sorted({share for points in lines.values() for share in points})
-    axes.set_xticks(ticks, [f"{100 * share:.3g}" for share in ticks])
+    axes.set_xticks(sorted(ticks), [f"{100 * share:.3g}" for share in sorted(ticks)])
     axes.set_xlabel("share of the training images (%)")
     axes.set_ylabel("validation accuracy (%)")
     axes.grid(color="0.92")
