@@ -39,5 +39,5 @@ from .drawing.networks import (
     weights,
     window,
 )
-from .drawing.trainings import budget, curves, histories, turns
+from .drawing.trainings import budget, curves, histories, history, turns
 from .plumbing.names import MODEL_TITLES

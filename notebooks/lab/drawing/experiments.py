@@ -2,9 +2,11 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from scipy.stats import t
 
+from ..statistics import pooled
 from .base import COLOURS, MODEL_TITLES, WIDTH, panels
 
 
@@ -96,23 +98,24 @@ def _below(axes, x, accuracy):
     axes.text(x, 0.12, text, color=COLOURS[3], **place)
 
 
-def steps(tables, spreads, matched=()):
+def steps(tables, matched=()):
     """Test accuracy of networks that were trained alike: a dot a seed, the mean with
     its 95 % interval, the parameters.
 
-    tables: {title: {name: Seeds}}, a panel a title; spreads: {title: (deviation,
-        freedom)} of the seeds, as `statistics.pooled` returns them. matched: names that
-        are drawn in another colour. Introduced in notebook 03.
+    tables: {title: {name: Seeds}}, a panel a title; the intervals are of the `pooled`
+        deviation of its seeds. matched: names that are drawn in another colour.
+        Introduced in notebook 03.
     """
     figure, grid = panels(len(tables), 2.8)
     names = list(dict.fromkeys(name for points in tables.values() for name in points))
     for axes, (title, points) in zip(grid, tables.items()):
+        spread = pooled(points, "test")
         for name, seeds in points.items():
             values, row = 100 * seeds.values("test", "accuracy"), names.index(name)
             axes.plot(values, [row] * len(values), ".", ms=4, color="0.6")
             other = name in matched
             style = {"fmt": "s" if other else "o", "colour": COLOURS[other]}
-            _mark(axes, values.mean(), row, xerr=_half(seeds, *spreads[title]), **style)
+            _mark(axes, values.mean(), row, xerr=_half(seeds, *spread), **style)
             thousands = seeds[0].record["parameters"] / 1000
             text = f"{values.mean():.1f} %, {thousands:,.0f} thousand"
             _above(axes, text, values.mean(), row, 7)
@@ -153,20 +156,27 @@ def shares(lines):
     return figure
 
 
-def heat_map(frame, label):
-    """A table of numbers as a picture, each number in its field. Introduced in notebook
-    03.
+def heat_map(points):
+    """Mean validation accuracy of pairs of learning rate and batch size, each number in
+    its field; rates that have one batch size alone are left out.
+
+    points: {variant: Seeds}. Introduced in notebook 03.
     """
+    frame = pd.DataFrame()
+    for seeds in points.values():
+        recipe, accuracy = seeds[0].record["recipe"], 100 * seeds.mean("validation")
+        frame.loc[recipe["learning_rate"], recipe["batch_size"]] = accuracy
+    frame = frame.dropna(thresh=2).sort_index().sort_index(axis=1)
     figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 2.4))
     sns.heatmap(
-        frame,
+        frame.rename_axis(index="learning rate", columns="batch size"),
         annot=True,
         fmt=".1f",
         cmap="cividis",
         ax=axes,
         annot_kws={"fontsize": 8},
         linewidths=0.4,
-        cbar_kws={"label": label},
+        cbar_kws={"label": "validation accuracy (%)"},
     )
     axes.tick_params(length=0)
     plt.setp(axes.get_yticklabels(), rotation=0)

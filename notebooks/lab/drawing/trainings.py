@@ -42,6 +42,22 @@ def curves(runs, titles):
     return figure
 
 
+def history(fitted):
+    """Loss and accuracy of training and validation after each epoch, from the history
+    that Keras' `fit` returns. Introduced in notebook 03.
+    """
+    figure, grid = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
+    for axes, quantity in zip(grid, ("loss", "accuracy")):
+        epochs = range(1, len(fitted[quantity]) + 1)
+        axes.plot(epochs, fitted[quantity], "-o", ms=3, label="training")
+        axes.plot(epochs, fitted[f"val_{quantity}"], "-s", ms=3, label="validation")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("cross-entropy" if quantity == "loss" else quantity)
+        axes.grid(color="0.92")
+    grid[1].legend(frameon=False)
+    return figure
+
+
 def histories(studies, legend):
     """Validation accuracy after each epoch, a line a point, the mean of its seeds; a
     panel for each {variant: runs}.
@@ -102,7 +118,7 @@ def turns(points):
             ls=":",
             label="epoch kept",
         )
-        axes.set_title(title)
+        axes.set_title(title.removeprefix("overfit-"))
         axes.set_ylim(0, 0.7)
         axes.set_xlabel("epoch")
         axes.grid(color="0.92")
