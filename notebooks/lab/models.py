@@ -188,8 +188,8 @@ turns = {
 overfit_jobs, rate_jobs = {}, {}
 for name, change in turns.items():
     recipe = replace(published_recipe, **change)
-    jobs = jobs_for("fashion_mnist", name, build_two_conv, recipe, seeds=2)
-    overfit_jobs[name] = jobs
+    two = jobs_for("fashion_mnist", name, build_two_conv, recipe, seeds=2)
+    overfit_jobs[name] = two
 for rate in (1e-1, 1e-2, 1e-4):
     recipe = replace(published_recipe, learning_rate=rate)
     name = f"published-two-conv-lr-{rate}"

@@ -60,14 +60,18 @@ def history(fitted):
 
 def histories(studies, legend):
     """Validation accuracy after each epoch, a line a point, the mean of its seeds; a
-    panel for each {variant: runs}.
+    panel for each {variant: Seeds}. What failed is named in the legend alone.
 
-    studies: {title: {variant: runs}}; legend: what the variants differ in. Introduced
+    studies: {title: {variant: Seeds}}; legend: what the variants differ in. Introduced
         in notebook 03.
     """
     figure, grid = panels(len(studies), 2.6)
     for axes, (title, points) in zip(grid, studies.items()):
         for marker, (name, runs) in zip("os^Dv", points.items()):
+            if runs.collapsed():
+                failed = f"{name.split('-', 1)[1]} (failed)"
+                axes.plot([], [], f"-{marker}", ms=3, label=failed)
+                continue
             mean = 100 * np.mean(
                 [run.history["validation_accuracy"] for run in runs], axis=0
             )
