@@ -31,6 +31,14 @@ from .drawing.experiments import (
     shifts,
     steps,
 )
-from .drawing.networks import colour_filters, diagram, feature_maps, maps, weights
-from .drawing.trainings import budget, curves, histories, turns
+from .drawing.networks import (
+    colour_filters,
+    diagram,
+    feature_maps,
+    filters_and_maps,
+    maps,
+    weights,
+    window,
+)
+from .drawing.trainings import budget, curves, histories, history, turns
 from .plumbing.names import MODEL_TITLES

@@ -111,84 +111,44 @@ one_conv_recipe = Recipe(
     augmentation={"flip": True},
 )
 two_conv_recipe = one_conv_recipe
+clean_recipe = replace(two_conv_recipe, leave_out="audit")
 
 
-one_conv_jobs = [
-    Job(name, "one_conv", "main", seed, one_conv_recipe, build_one_conv, test=True)
-    for name in DATA_SETS
-    for seed in range(3)
-]
-two_conv_jobs = [
-    Job(
-        name,
-        "two_conv",
-        "main",
-        seed,
-        two_conv_recipe,
-        build_two_conv,
-        test=True,
-        weights=seed == 0,
-    )
-    for name in DATA_SETS
-    for seed in range(3)
-]
-clean_jobs = [
-    Job(
-        "fer2013",
-        "two_conv",
-        "clean",
-        seed,
-        replace(two_conv_recipe, leave_out="audit"),
-        build_two_conv,
-        test=True,
-    )
-    for seed in range(3)
-]
+def jobs_for(dataset, variant, build, recipe, seeds=3, **options):
+    """Return the jobs of a network, one for each seed."""
+    start = dataset, build.__name__.removeprefix("build_"), variant
+    return [Job(*start, seed, recipe, build, **options) for seed in range(seeds)]
 
 
-controlled_recipe = Recipe(
-    epochs=15,
-    batch_size=128,
-    optimizer="Adam",
-    learning_rate=1e-3,
-    schedule="triangle",
-    keep="lowest_validation_loss",
+one_conv_jobs, two_conv_jobs, tested = [], [], {"test": True}
+for name in DATA_SETS:
+    one_conv_jobs += jobs_for(name, "main", build_one_conv, one_conv_recipe, **tested)
+    two_conv_jobs += jobs_for(name, "main", build_two_conv, two_conv_recipe, **tested)
+two_conv_jobs = [replace(job, weights=job.seed == 0) for job in two_conv_jobs]
+clean_jobs = jobs_for("fer2013", "clean", build_two_conv, clean_recipe, **tested)
+
+
+controlled_recipe = replace(
+    one_conv_recipe, batch_size=128, augmentation=None, optimizer_arguments={}
 )
-convolution = {"filters": 32, "units": 128, "dropout": 0.0}
+small = {"filters": 32, "units": 128, "dropout": 0.0}
 steps = {
     "dense": (build_dense, {"units": 128}),
-    "conv": (build_one_conv, convolution | {"pooling": False}),
-    "pool": (build_one_conv, convolution),
-    "norm": (build_one_conv, convolution | {"normalisation": True}),
-    "two-blocks": (build_two_conv, convolution | {"filters": (32, 64)}),
+    "conv": (build_one_conv, small | {"pooling": False}),
+    "pool": (build_one_conv, small),
+    "norm": (build_one_conv, small | {"normalisation": True}),
+    "two-blocks": (build_two_conv, small | {"filters": (32, 64)}),
 }
-matched = {
-    "fashion_mnist": {"dense-parameters": 531, "dense-operations": 5341},
-    "cifar10": {"dense-parameters": 177, "dense-operations": 1989},
-}
-
-
-controlled_jobs = {
-    name: {
-        step: [
-            Job(
-                name,
-                build.__name__.removeprefix("build_"),
-                f"controlled-{step}",
-                seed,
-                replace(controlled_recipe, model_arguments=arguments),
-                build,
-                test=True,
-            )
-            for seed in range(3)
-        ]
-        for step, (build, arguments) in {
-            **steps,
-            **{step: (build_dense, {"units": units}) for step, units in dense.items()},
-        }.items()
-    }
-    for name, dense in matched.items()
-}
+as_large_and_as_costly = {"fashion_mnist": (531, 5341), "cifar10": (177, 1989)}
+controlled_jobs = {}
+for name, (large, costly) in as_large_and_as_costly.items():
+    networks = steps | {"dense-parameters": (build_dense, {"units": large})}
+    networks |= {"dense-operations": (build_dense, {"units": costly})}
+    controlled_jobs[name] = {}
+    for step, (build, arguments) in networks.items():
+        recipe = replace(controlled_recipe, model_arguments=arguments)
+        jobs = jobs_for(name, f"controlled-{step}", build, recipe, test=True)
+        controlled_jobs[name][step] = jobs
 
 
 published_recipe = Recipe(
@@ -200,161 +160,86 @@ published_recipe = Recipe(
     keep="lowest_validation_loss",
     model_arguments={"filters": (32, 64), "units": 256, "dropout": 0.5},
 )
+small = {"units": 128, "dropout": 0.2}
 first_recipe = replace(
-    published_recipe,
-    epochs=10,
-    keep="last_epoch",
-    model_arguments={"units": 128, "dropout": 0.2},
+    published_recipe, epochs=10, keep="last_epoch", model_arguments=small
 )
-second_recipe = replace(
-    first_recipe,
-    model_arguments={"filters": 32, "units": 128, "dropout": 0.2, "pooling": False},
-)
+small = small | {"filters": 32, "pooling": False}
+second_recipe = replace(first_recipe, model_arguments=small)
 published = {
-    "published-dense": ("dense", build_dense, first_recipe, 3),
-    "published-conv-32": ("one_conv", build_one_conv, second_recipe, 3),
-    "published-two-conv": ("two_conv", build_two_conv, published_recipe, 5),
+    "published-dense": (build_dense, first_recipe, 3),
+    "published-conv-32": (build_one_conv, second_recipe, 3),
+    "published-two-conv": (build_two_conv, published_recipe, 5),
 }
-published_jobs = {
-    variant: [
-        Job("fashion_mnist", model, variant, seed, recipe, build, test=True)
-        for seed in range(seeds)
-    ]
-    for variant, (model, build, recipe, seeds) in published.items()
-}
+published_jobs = {}
+for name, network in published.items():
+    published_jobs[name] = jobs_for("fashion_mnist", name, *network, test=True)
 
 
-no_dropout = {"model_arguments": published_recipe.model_arguments | {"dropout": 0.0}}
+no_dropout = published_recipe.model_arguments | {"dropout": 0.0}
 turns = {
-    "overfit-no-dropout": no_dropout,
+    "overfit-no-dropout": {"model_arguments": no_dropout},
     "overfit-mirror": {"augmentation": {"flip": True}},
     "overfit-falling-rate": {"schedule": "triangle"},
     "overfit-quarter": {"subset": 0.25},
 }
-constant_rates = {
-    f"published-two-conv-lr-{v}": {"learning_rate": v} for v in (1e-1, 1e-2, 1e-4)
-}
-overfit_jobs = study_jobs(
-    "fashion_mnist",
-    "two_conv",
-    build_two_conv,
-    published_recipe,
-    {"what moves the turn": turns},
-)
-rate_jobs = study_jobs(
-    "fashion_mnist",
-    "two_conv",
-    build_two_conv,
-    published_recipe,
-    {"learning rate": constant_rates},
-    seeds=3,
-)
+overfit_jobs, rate_jobs = {}, {}
+for name, change in turns.items():
+    recipe = replace(published_recipe, **change)
+    two = jobs_for("fashion_mnist", name, build_two_conv, recipe, seeds=2)
+    overfit_jobs[name] = two
+for rate in (1e-1, 1e-2, 1e-4):
+    recipe = replace(published_recipe, learning_rate=rate)
+    name = f"published-two-conv-lr-{rate}"
+    rate_jobs[name] = jobs_for("fashion_mnist", name, build_two_conv, recipe)
 
 
+middle = {"filters": (32, 64), "dropout": 0.4}
 study_recipe = replace(
-    two_conv_recipe,
-    epochs=5,
-    batch_size=128,
-    model_arguments={"filters": (32, 64), "dropout": 0.4},
+    two_conv_recipe, epochs=5, batch_size=128, model_arguments=middle
 )
+momentum = {"momentum": 0.9, "nesterov": True}
+sgd = {"optimizer": "SGD", "learning_rate": 0.05, "optimizer_arguments": momentum}
+factors = ("learning rate", "batch size", "dropout", "filters")
+study = {factor: {} for factor in factors}
+for rate in (1e-4, 1e-3, 1e-2, 1e-1):
+    study["learning rate"][f"lr-{rate}"] = {"learning_rate": rate}
+for n in (32, 128, 512):
+    study["batch size"][f"batch-{n}"] = {"batch_size": n}
+for rate in (0.0, 0.4, 0.6):
+    changed = {"model_arguments": middle | {"dropout": rate}}
+    study["dropout"][f"dropout-{rate}"] = changed
+for n in (8, 16, 32):
+    changed = {"model_arguments": middle | {"filters": (n, 2 * n)}}
+    study["filters"][f"filters-{n}-{2 * n}"] = changed
+study["optimiser"] = {"optimiser-Adam": {}, "optimiser-SGD": sgd}
+portions = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
+study["training share"] = {f"subset-{part}": {"subset": part} for part in portions}
+study["training share"]["subset-1"] = {}
 
 
-study = {
-    "learning rate": {
-        f"lr-{v}": {"learning_rate": v} for v in (1e-4, 1e-3, 1e-2, 1e-1)
-    },
-    "batch size": {f"batch-{v}": {"batch_size": v} for v in (32, 128, 512)},
-    "dropout": {
-        f"dropout-{v}": {"model_arguments": {"filters": (32, 64), "dropout": v}}
-        for v in (0.0, 0.4, 0.6)
-    },
-    "filters": {
-        f"filters-{v}-{2 * v}": {
-            "model_arguments": {"filters": (v, 2 * v), "dropout": 0.4}
-        }
-        for v in (8, 16, 32)
-    },
-    "optimiser": {
-        "optimiser-Adam": {},
-        "optimiser-SGD": {
-            "optimizer": "SGD",
-            "learning_rate": 0.05,
-            "optimizer_arguments": {"momentum": 0.9, "nesterov": True},
-        },
-    },
-    "training share": (
-        {f"subset-{v}": {"subset": v} for v in (1 / 16, 1 / 8, 1 / 4, 1 / 2)}
-        | {"subset-1": {}}
-    ),
-}
+five = ("study-base", "lr-0.01", "optimiser-SGD", "batch-32", "dropout-0.0")
+more = dict.fromkeys(five, 5) | {f"subset-{part}": 3 for part in portions}
+start = "two_conv", build_two_conv, study_recipe
 rates = {"learning rate": study["learning rate"]}
-
-
-points_with_5_seeds = (
-    "study-base",
-    "lr-0.01",
-    "optimiser-SGD",
-    "batch-32",
-    "dropout-0.0",
-)
-more = {variant: 5 for variant in points_with_5_seeds} | {
-    f"subset-{share}": 3 for share in (1 / 16, 1 / 8, 1 / 4, 1 / 2)
-}
 studies = {
-    "cifar10": study_jobs(
-        "cifar10", "two_conv", build_two_conv, study_recipe, study, more=more
-    ),
-    "fashion_mnist": study_jobs(
-        "fashion_mnist", "two_conv", build_two_conv, study_recipe, rates
-    ),
+    "cifar10": study_jobs("cifar10", *start, study, more=more),
+    "fashion_mnist": study_jobs("fashion_mnist", *start, rates),
 }
-
-
-epochs_jobs = {
-    f"epochs-{n}": [
-        Job(
-            "cifar10",
-            "two_conv",
-            f"epochs-{n}",
-            seed,
-            replace(study_recipe, epochs=n),
-            build_two_conv,
-        )
-        for seed in range(3)
-    ]
-    for n in (2, 5, 15, 40)
-}
-pairs = [
-    (rate, batch)
-    for rate in (3e-4, 1e-3, 3e-3, 1e-2)
-    for batch in (32, 128, 512)
-    if rate != 1e-3 and (rate, batch) != (1e-2, 128)
-]
-pair_jobs = study_jobs(
-    "cifar10",
-    "two_conv",
-    build_two_conv,
-    study_recipe,
-    {
-        "rate and batch": {
-            f"lr-{rate}-batch-{batch}": {"learning_rate": rate, "batch_size": batch}
-            for rate, batch in pairs
-        }
-    },
-)
-equal_steps_jobs = study_jobs(
-    "cifar10",
-    "two_conv",
-    build_two_conv,
-    study_recipe,
-    {
-        "equal steps": {
-            f"subset-{share}-equal-steps": {"subset": share, "epochs": round(5 / share)}
-            for share in (1 / 16, 1 / 8, 1 / 4, 1 / 2)
-        }
-    },
-    seeds=3,
-)
+epochs_jobs, pair_jobs, equal_steps_jobs = {}, {}, {}
+for n in (2, 5, 15, 40):
+    recipe, name = replace(study_recipe, epochs=n), f"epochs-{n}"
+    epochs_jobs[name] = jobs_for("cifar10", name, build_two_conv, recipe)
+for rate in (3e-4, 1e-3, 3e-3, 1e-2):
+    for n in (32, 128, 512):
+        if rate != 1e-3 and (rate, n) != (1e-2, 128):  # these are in the study
+            recipe = replace(study_recipe, learning_rate=rate, batch_size=n)
+            name = f"lr-{rate}-batch-{n}"
+            pair_jobs[name] = jobs_for("cifar10", name, build_two_conv, recipe, seeds=2)
+for part in portions:
+    recipe = replace(study_recipe, subset=part, epochs=round(5 / part))
+    name = f"subset-{part}-equal-steps"
+    equal_steps_jobs[name] = jobs_for("cifar10", name, build_two_conv, recipe)
 
 
 # --- 04_improved_cnn.ipynb ---

@@ -165,12 +165,23 @@ def confident_errors(probabilities, labels, n=12):
 # --- 03_two_conv_cnn.ipynb ---
 
 
-def prediction_interval(values):
-    """Return the 95 % interval (low, high) of one further value, from at least two.
+def paired_interval(before, after):
+    """Return the mean of after - before over the same images, and its 95 % interval."""
+    difference = after - before
+    mean, spread = float(difference.mean()), float(difference.std(ddof=1))
+    half = 1.96 * spread / float(np.sqrt(len(difference)))
+    return mean, mean - half, mean + half
 
-    Source: Student's t distribution, mean ± t · s · sqrt(1 + 1/n); n values with
-    standard deviation s.
-    """
+
+def pooled_deviation(groups):
+    """Return the standard deviation within groups, and its degrees of freedom."""
+    squares = sum(((values - values.mean()) ** 2).sum() for values in groups)
+    freedom = sum(len(values) - 1 for values in groups)
+    return (float(np.sqrt(squares / freedom)) if freedom else np.nan), freedom
+
+
+def prediction_interval(values):
+    """Return the 95 % interval (low, high) of one further value, from at least two."""
     n, spread = len(values), np.std(values, ddof=1)
     half = t.ppf(0.975, n - 1) * spread * np.sqrt(1 + 1 / n)
     return float(np.mean(values) - half), float(np.mean(values) + half)

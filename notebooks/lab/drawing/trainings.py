@@ -42,16 +42,36 @@ def curves(runs, titles):
     return figure
 
 
+def history(fitted):
+    """Loss and accuracy of training and validation after each epoch, from the history
+    that Keras' `fit` returns. Introduced in notebook 03.
+    """
+    figure, grid = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
+    for axes, quantity in zip(grid, ("loss", "accuracy")):
+        epochs = range(1, len(fitted[quantity]) + 1)
+        axes.plot(epochs, fitted[quantity], "-o", ms=3, label="training")
+        axes.plot(epochs, fitted[f"val_{quantity}"], "-s", ms=3, label="validation")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("cross-entropy" if quantity == "loss" else quantity)
+        axes.grid(color="0.92")
+    grid[1].legend(frameon=False)
+    return figure
+
+
 def histories(studies, legend):
     """Validation accuracy after each epoch, a line a point, the mean of its seeds; a
-    panel for each {variant: runs}.
+    panel for each {variant: Seeds}. What failed is named in the legend alone.
 
-    studies: {title: {variant: runs}}; legend: what the variants differ in. Introduced
+    studies: {title: {variant: Seeds}}; legend: what the variants differ in. Introduced
         in notebook 03.
     """
     figure, grid = panels(len(studies), 2.6)
     for axes, (title, points) in zip(grid, studies.items()):
         for marker, (name, runs) in zip("os^Dv", points.items()):
+            if runs.collapsed():
+                failed = f"{name.split('-', 1)[1]} (failed)"
+                axes.plot([], [], f"-{marker}", ms=3, label=failed)
+                continue
             mean = 100 * np.mean(
                 [run.history["validation_accuracy"] for run in runs], axis=0
             )
@@ -102,7 +122,7 @@ def turns(points):
             ls=":",
             label="epoch kept",
         )
-        axes.set_title(title)
+        axes.set_title(title.removeprefix("overfit-"))
         axes.set_ylim(0, 0.7)
         axes.set_xlabel("epoch")
         axes.grid(color="0.92")
