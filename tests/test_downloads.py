@@ -121,6 +121,21 @@ def test_a_wrong_beginning_is_thrown_away(server, tmp_path, begin):
     assert fetch(server, tmp_path / "data.gz", "good").read_bytes() == CONTENT
 
 
+def test_another_file_of_that_name_is_left_alone(server, tmp_path):
+    path = tmp_path / "data.gz"
+    for folder in (path.parent, path.parent / "downloaded"):
+        folder.mkdir(exist_ok=True)
+        (folder / path.name).write_text("mine")
+        found = fetch(server, path, "good")
+        assert found.read_bytes() == CONTENT and found.parent.name == "downloaded"
+        assert (folder / path.name).read_text() == "mine"
+        found.unlink()
+    (tmp_path / "data.gz.part").write_text("of a browser")
+    path.unlink()
+    assert fetch(server, path, "good") == path
+    assert (tmp_path / "data.gz.part").read_text() == "of a browser"
+
+
 def test_the_reason_of_every_source_is_said_and_nothing_bad_gets_the_name(
     server, tmp_path
 ):

@@ -60,7 +60,7 @@ def _published(known):
     if raw.is_dir() and (names := sorted(photos.legible(n) for n in os.listdir(raw))):
         more = " and more" if len(names) > 12 else ""
         reasons.append(f"{relative(raw)} holds {', '.join(names[:12])}{more}")
-    raise MissingFiles("; ".join(reasons))
+    raise MissingFiles("; ".join(dict.fromkeys(reasons)))
 
 
 def in_order(name, images, labels):

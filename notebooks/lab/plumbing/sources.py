@@ -25,6 +25,7 @@ from PIL import Image
 
 from .downloads import fetch, kaggle
 from .files import ROOT, LabError, located, relative, sha256
+from .screen import Line
 
 LARGEST = 1 << 30  # bytes that an archive may unpack to
 DEEPEST = 5  # folders below the raw folder that are searched
@@ -115,19 +116,20 @@ class Bounded(io.RawIOBase):
         return len(block)
 
 
-def unpacked(file, path, wanted, left=None):
+def unpacked(file, path, wanted, name=None, left=None):
     """Yield (path, open file) of the file itself, or of what it holds where it is an
     archive: .zip, .npz, .tar, and what gzip has packed, archives in archives too. What
     a file is, its first bytes say before its name.
 
     file: buffered; path: as text, to which the names in an archive are added.
     wanted: function of a path that says whether the file is asked for.
+    name, left: of the outermost archive, and how many bytes it may still unpack to.
     Raises LabError for a damaged archive, one with links or paths that leave it, and a
     bomb.
     """
-    name, left = PurePosixPath(path).name, left or [LARGEST]
+    name, left = name or PurePosixPath(path).name, left or [LARGEST]
     try:
-        head, ending = file.peek(512)[:512], name.lower()
+        head, ending = file.peek(512)[:512], path.lower()
         if head.startswith(b"PK\3\4") or ending.endswith((".zip", ".npz")):
             seekable = file if file.seekable() else io.BytesIO(file.read())
             with zipfile.ZipFile(seekable) as archive:
@@ -137,19 +139,21 @@ def unpacked(file, path, wanted, left=None):
                     if not one.is_dir() and _opened(inner, wanted):
                         with archive.open(one) as member:
                             member = io.BufferedReader(Bounded(member, name, left))
-                            yield from unpacked(member, inner, wanted, left)
+                            yield from unpacked(member, inner, wanted, name, left)
         elif head.startswith(b"\x1f\x8b"):
             plain = Bounded(gzip.GzipFile(fileobj=file), name, left)
             path = re.sub(r"(?i)\.gz$", "", re.sub(r"(?i)\.tgz$", ".tar", path))
-            yield from unpacked(io.BufferedReader(plain), path, wanted, left)
+            plain = io.BufferedReader(plain)
+            yield from unpacked(plain, path, wanted, name, left)
         elif head[257:262] == b"ustar" or re.search(r"\.(tar(\.gz)?|tgz)$", ending):
             with tarfile.open(fileobj=file, mode="r|") as archive:
                 for one in archive:
                     _harmless(name, one.name, not (one.isfile() or one.isdir()))
                     inner = f"{path}/{one.name}"
                     if one.isfile() and _opened(inner, wanted):
-                        member = archive.extractfile(one)
-                        yield from unpacked(member, inner, wanted, left)
+                        member = Bounded(archive.extractfile(one), name, left)
+                        member = io.BufferedReader(member)
+                        yield from unpacked(member, inner, wanted, name, left)
         elif wanted(path):
             yield path, file
     except (
@@ -316,20 +320,29 @@ def drawn(files, known):
     """Yield (where, (images, labels)) of the PNG pictures of a known data set's size in
     folders of its classes, in any order; of equal ones the first.
     """
-    images, where = {}, None
+    images, where, names, line = {}, None, labels_of(known), Line()
     height, width, channels = known.shape
     for path, file in files:
+        if isinstance(file, LabError):
+            yield path, file
+            continue
         try:
-            label = labels_of(known)[plain(path.split("/")[-2])]
+            label = names[plain(path.split("/")[-2])]
             with Image.open(io.BytesIO(file.read()), formats=["PNG"]) as picture:
                 if picture.size == (width, height):
                     picture = picture.convert("L" if channels == 1 else "RGB")
                     image = np.asarray(picture).reshape(known.shape)
                     images.setdefault(sha256(image.tobytes()), (image, label))
                     where = where or path.rsplit("/", 3)[0]
-        except (AttributeError, SyntaxError, *DAMAGED):
+        except LabError as error:  # a bomb
+            yield path, error
+            return
+        except (SyntaxError, *DAMAGED):
             continue
+        if len(images) % 5000 == 1:
+            line.show(f"{known.title}: {len(images) - 1:,} PNG pictures read")
     if images:
+        line.show(f"{known.title}: {len(images):,} PNG pictures read", last=True)
         found, labels = zip(*images.values())
         yield where, (np.stack(found), np.array(labels, np.int64))
 
@@ -490,7 +503,7 @@ def cifar10(known):
 FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 FER2013_KAGGLE = "deadskull7/fer2013"
 FER2013_USAGES = ("Training", "PublicTest", "PrivateTest")
-FER2013_COLUMNS = ("emotion", "usage", "pixels")
+FER2013_COLUMNS = ("emotion", "Usage", "pixels")
 
 
 def read_fer2013(file, name="fer2013.csv"):
@@ -510,16 +523,19 @@ def read_fer2013(file, name="fer2013.csv"):
     header = next(lines, "")
     separator = max(",;\t", key=header.count)
     columns = [cell.strip(' "\n').lower() for cell in header.split(separator)]
-    missing = [column for column in FER2013_COLUMNS if column not in columns]
+    wanted = [column.lower() for column in FER2013_COLUMNS]
+    missing = [one for one in FER2013_COLUMNS if one.lower() not in columns]
     if missing:
         named = re.search(r"fer2013\.|icml_face_data", name.lower())
         if not named and not {"emotion", "pixels"} & {*columns}:
             raise Elsewhere
         raise LabError(
-            f"{name} has no column {' and no column '.join(missing)}: the whole table,"
-            " with emotion, Usage and pixels, is fer2013.csv or icml_face_data.csv"
+            f"{name} is empty"
+            if not header
+            else f"{name} has no column {', '.join(missing)}: the whole table, with"
+            f" {', '.join(FER2013_COLUMNS)}, is fer2013.csv or icml_face_data.csv"
         )
-    where = [columns.index(column) for column in FER2013_COLUMNS]
+    where = [columns.index(column) for column in wanted]
     usages = {usage.lower(): ([], []) for usage in FER2013_USAGES}
     rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     try:
