@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -437,6 +437,7 @@ def written(separator, encoding, quote, columns, upper, end, tail):
     return (end.join(lines + tail) + end).encode(encoding)
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     separator=st.sampled_from(",;\t"),
     encoding=st.sampled_from(["ascii", "utf-8-sig", "utf-16"]),

@@ -260,12 +260,15 @@ def upright(picture, size, grey):
     """Return an opened picture as `open_picture` does."""
     picture.draft("L" if grey else "RGB", (2 * size, 2 * size))  # JPEG: decoded small
     smaller = min(picture.size) // (4 * size)
-    if smaller > 1 and picture.mode not in ("P", "PA", "1"):
-        exif = picture.getexif()
-        if picture.mode.startswith("I;"):
-            picture = picture.resize(
-                [side // smaller for side in picture.size], Image.Resampling.BOX
-            )
+    exif = picture.getexif()
+    if picture.mode in ("P", "PA", "1"):  # their values cannot be averaged
+        smaller, method = smaller // 2, Image.Resampling.NEAREST
+    else:
+        method = Image.Resampling.BOX
+    if smaller > 1:
+        if picture.mode.startswith(("P", "1", "I;")):  # `reduce` does not know these
+            sides = [side // smaller for side in picture.size]
+            picture = picture.resize(sides, method)
         else:
             picture = picture.reduce(smaller)
         picture.info["exif"] = exif.tobytes()

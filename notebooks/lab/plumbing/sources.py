@@ -62,19 +62,20 @@ def raw():
     return ROOT / "data" / "raw"
 
 
-def folders(top):
-    """Yield (folder, names of the folders in it, names of the files in it) of `top` and
-    what lies at most `DEEPEST` levels below; links are followed, once.
+def folders(*tops):
+    """Yield (folder, names of the folders in it, names of the files in it) of `tops`
+    and what lies at most `DEEPEST` levels below, each once; links are followed.
     """
     seen = set()
-    for here, inner, names in os.walk(top, followlinks=True):
-        true = os.path.realpath(here)
-        if true in seen or len(Path(here).relative_to(top).parts) > DEEPEST:
-            inner.clear()
-            continue
-        seen.add(true)
-        inner[:] = sorted(name for name in inner if not name.startswith((".", "__")))
-        yield Path(here), inner, sorted(names)
+    for top in tops:
+        for here, inner, names in os.walk(top, followlinks=True):
+            true = os.path.realpath(here)
+            if true in seen or len(Path(here).relative_to(top).parts) > DEEPEST:
+                inner.clear()
+                continue
+            seen.add(true)
+            inner[:] = sorted(one for one in inner if not one.startswith((".", "__")))
+            yield Path(here), inner, sorted(names)
 
 
 def found(*endings, folder=None):
@@ -84,8 +85,7 @@ def found(*endings, folder=None):
     keras = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
     return [
         here / name
-        for top in ([folder] if folder else [raw(), keras])
-        for here, _, names in folders(top)
+        for here, _, names in (folders(folder) if folder else folders(raw(), keras))
         for name in names
         if name.lower().endswith(endings or "") and not name.startswith(".")
     ]
@@ -327,7 +327,7 @@ def drawn(files, known):
             yield path, file
             continue
         try:
-            label = names[plain(path.split("/")[-2])]
+            label = names[plain(PurePosixPath(path).parent.name)]
             with Image.open(io.BytesIO(file.read()), formats=["PNG"]) as picture:
                 if picture.size == (width, height):
                     picture = picture.convert("L" if channels == 1 else "RGB")
@@ -363,7 +363,8 @@ def is_drawn(known):
     """
     names = labels_of(known)
     return lambda path: (
-        path.lower().endswith(".png") and plain(path.split("/")[-2]) in names
+        path.lower().endswith(".png")
+        and plain(PurePosixPath(path).parent.name) in names
     )
 
 
