@@ -275,6 +275,7 @@ TREES = {  # folders of six pictures, the classes, the sizes of the splits
         "invalid valid",
         (10, 2, 12),
     ),  # fmt: skip
+    "splits in one class": ("a/train a/test b", "a b", (10, 2, 6)),
     "annotations": ("train/a train/b labels/.hidden", "a b", (8, 2, 2)),
 }
 
@@ -338,6 +339,22 @@ def test_all_that_is_not_used_is_listed(tmp_path):
     assert reasons.pop("train/a/loop") == "a link to a folder"
     assert set(reasons) == {f"seg_pred/x/{i}.png" for i in range(6)}
     assert set(reasons.values()) == {"beside test, train"}
+
+
+def test_a_folder_that_cannot_be_opened_is_listed(tmp_path, monkeypatch):
+    folder = grow(tmp_path / "photos", "a b a/closed")
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(photos.os, "scandir", refuse)
+    files, left_out = photos.listing(folder)
+    assert len(files) == 12
+    closed = folder / "a" / "closed"
+    assert left_out == {closed: "cannot be opened: Permission denied"}
 
 
 def test_a_class_that_falls_short_shows_its_commonest_reason(tmp_path):
@@ -405,6 +422,9 @@ def test_pictures_of_any_kind_are_read(tmp_path, monkeypatch):
     assert (images[0] == images[3]).all()
     path = tmp_path / "photos" / "cat" / "0.png"
     assert photos.pictures(path, shape)[0] == ["0.png"]
+    (tmp_path / "half.png").write_bytes(path.read_bytes()[:300])
+    with pytest.raises(LabError, match="The picture is damaged"):
+        photos.pictures(Image.open(tmp_path / "half.png"), shape)
     with Image.open(path) as opened:
         assert (photos.pictures(opened, shape)[1] == images[:1]).all()
         assert opened.size == (30, 20)

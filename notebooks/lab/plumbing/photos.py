@@ -153,10 +153,16 @@ def listing(folder):
 
 def _entries(folder, links=None):
     """Return the folders and the files in a folder, sorted, without hidden ones; note
-    links to folders in `links`.
+    in `links` the links to folders, and a folder that cannot be opened.
     """
     folders, files = [], []
-    for entry in sorted(os.scandir(folder), key=lambda entry: natural(entry.name)):
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: natural(entry.name))
+    except OSError as error:
+        entries = []
+        if links is not None:
+            links[folder] = f"cannot be opened: {error.strerror}"
+    for entry in entries:
         if entry.name.startswith((".", "__MACOSX")):
             continue
         if not entry.is_dir():
@@ -390,7 +396,7 @@ def _check_splits(folder, files):
     kinds = {split: {k for _, s, k in files if s == split} for _, split, _ in files}
     if set(kinds) <= {None} or not files:
         return
-    training = kinds.pop("training", ())
+    training = kinds.pop("training", set()) | kinds.pop(None, set())
     if not training:
         raise LabError(
             f"{legible(str(folder))} has pictures for {' and '.join(sorted(kinds))} and"
@@ -421,9 +427,9 @@ def divide(images, labels, given, classes, refused=(), seed=0):
     """
     keys = [sha256(image.tobytes()) for image in images]
     order = ("test", "validation", "training", None)
-    split_of, class_of, why = {}, {}, Counter(refused)
+    chosen, class_of, why = {}, {}, Counter(refused)
     for key, split, label in zip(keys, given, labels):
-        split_of[key] = min(split, split_of.get(key), key=order.index)
+        chosen[key] = min(split, chosen.get(key), key=order.index)
         if class_of.setdefault(key, label) != label:
             other = classes[class_of[key]]
             why[classes[label], f"the same pixels as an image of {other}"] += 1
@@ -449,7 +455,7 @@ def divide(images, labels, given, classes, refused=(), seed=0):
     for label in range(len(classes)):
         free = [
             key
-            for key, split in split_of.items()
+            for key, split in chosen.items()
             if split in ("training", None) and class_of[key] == label
         ]
         if len(free) <= len(missing):
@@ -457,15 +463,15 @@ def divide(images, labels, given, classes, refused=(), seed=0):
                 f"The class {classes[label]} has too few images to train on."
             )
         drawn, count = rng.permutation(len(free)), max(1, round(SHARE * len(free)))
-        split_of |= {free[i]: "training" for i in drawn}
+        chosen |= {free[i]: "training" for i in drawn}
         for k, split in enumerate(missing):
-            split_of |= {free[i]: split for i in drawn[k * count : (k + 1) * count]}
+            chosen |= {free[i]: split for i in drawn[k * count : (k + 1) * count]}
     drawn_too = {"training", None} | set(missing)
     return [
         (
-            split_of[key]
-            if split_of[key] == split
-            or (split in (None, "training") and split_of[key] in drawn_too)
+            chosen[key]
+            if chosen[key] == split
+            or (split in (None, "training") and chosen[key] in drawn_too)
             else None
         )
         for key, split in zip(keys, given)
@@ -509,7 +515,10 @@ def pictures(source, shape):
             [_fitted(image, height, channels == 1) for image in images],
         )
     elif isinstance(source, Image.Image):
-        opened = upright(source.copy(), height, channels == 1)
+        try:
+            opened = upright(source.copy(), height, channels == 1)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise LabError(f"The picture is damaged: {error}.") from None
         names, images = [0], [_fitted(opened, height, channels == 1)]
     else:
         names, images = _read_files(source, height, channels == 1)
@@ -530,7 +539,7 @@ def _read_files(source, size, grey):
             f"{type(source).__name__} is no picture: give the path of a file or of a"
             " folder, a picture of Pillow, an array, or a list of these."
         )
-    if re.match(r"[a-z]{2,}:/", str(source)):
+    if re.match(r"(?i)[a-z]{2,}:/", str(source)):
         raise LabError(
             f"{source} is an address: download the picture, and give the path of the"
             " file."
