@@ -14,6 +14,15 @@ def test_committed_splits_are_disjoint_complete_and_stratified(name):
     assert all((np.diff(chosen) > 0).all() for chosen in splits.values())
 
 
+def test_committed_orders_name_every_image_once():
+    with np.load(reading.ORDERS) as stored:
+        orders = {name: stored[name] for name in stored}
+    assert sorted(orders) == ["cifar10", "fashion_mnist"]
+    for name, positions in orders.items():
+        splits = reading.read_splits(datasets.KNOWN[name])
+        assert sorted(positions) == list(range(sum(map(len, splits.values()))))
+
+
 def test_fashion_mnist_is_divided_as_in_the_source_coursework():
     splits = reading.read_splits(datasets.KNOWN["fashion_mnist"])
     assert [len(splits[name]) for name in reading.SPLITS] == [50_000, 10_000, 10_000]
@@ -48,6 +57,7 @@ def test_missing_files_are_said_with_a_recipe_and_leave_nothing(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setenv("LAB_DATA", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(reading, "CACHE", tmp_path)
     for name in ("FASHION_MNIST_ADDRESSES", "CIFAR10_ADDRESSES"):
         monkeypatch.setattr(sources, name, ["http://127.0.0.1:9/"])
@@ -82,6 +92,9 @@ def test_official_content_where_its_files_are_here(name, monkeypatch):
         "fer2013": [28_709, 3_589, 3_589],
     }[name]
     assert [len(dataset.split(one)[1]) for one in reading.SPLITS] == splits
+    if name == "fashion_mnist":
+        turned = reading.in_order(name, dataset.images[::-1], dataset.labels[::-1])
+        assert reading.content_hash(*turned) == dataset.sha256
     found = taught.copies(dataset.images, dataset.labels, dataset.splits)
     expected = (1516, 3369, 57, 280, 288, 12) if name == "fer2013" else (0,) * 6
     assert tuple(found.values()) == expected

@@ -111,14 +111,29 @@ def test_a_slow_source_is_left_and_its_bytes_are_kept(server, tmp_path):
 
 
 def test_a_source_that_cannot_continue_starts_anew(server, tmp_path):
-    (tmp_path / "data.gz.part").write_bytes(CONTENT[:5000])
+    (tmp_path / ".data.gz.part").write_bytes(CONTENT[:5000])
     assert fetch(server, tmp_path / "data.gz", "no-ranges").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("begin", [CONTENT[::-1][:5000], CONTENT[::-1], CONTENT * 2])
 def test_a_wrong_beginning_is_thrown_away(server, tmp_path, begin):
-    (tmp_path / "data.gz.part").write_bytes(begin)
+    (tmp_path / ".data.gz.part").write_bytes(begin)
     assert fetch(server, tmp_path / "data.gz", "good").read_bytes() == CONTENT
+
+
+def test_another_file_of_that_name_is_left_alone(server, tmp_path):
+    path = tmp_path / "data.gz"
+    for folder in (path.parent, path.parent / "downloaded"):
+        folder.mkdir(exist_ok=True)
+        (folder / path.name).write_text("mine")
+        found = fetch(server, path, "good")
+        assert found.read_bytes() == CONTENT and found.parent.name == "downloaded"
+        assert (folder / path.name).read_text() == "mine"
+        found.unlink()
+    (tmp_path / "data.gz.part").write_text("of a browser")
+    path.unlink()
+    assert fetch(server, path, "good") == path
+    assert (tmp_path / "data.gz.part").read_text() == "of a browser"
 
 
 def test_the_reason_of_every_source_is_said_and_nothing_bad_gets_the_name(
@@ -180,7 +195,7 @@ def test_killed_in_mid_download_a_second_run_goes_on(server, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.DEVNULL
     )
-    part = tmp_path / "data.gz.part"
+    part = tmp_path / ".data.gz.part"
     while not (part.exists() and part.stat().st_size > 3000):
         assert process.poll() is None
         time.sleep(0.01)

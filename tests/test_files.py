@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from lab.plumbing.files import LabError, beside, write, writing
+from lab.plumbing import files
+from lab.plumbing.files import LabError, beside, located, write, writing
 
 
 def test_a_failed_write_leaves_the_old_file_whole_and_nothing_else(tmp_path):
@@ -42,3 +43,24 @@ def test_a_lab_error_shows_one_line_in_a_notebook():
 def test_temporary_names_of_one_file_are_never_the_same(tmp_path):
     assert len({beside(tmp_path / "run.json") for _ in range(100)}) == 100
     assert beside(tmp_path / "run.json").suffix == ".json"
+
+
+def test_what_is_synced_may_be_written_as_windows_wants(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    modes = []
+    monkeypatch.setattr(
+        files.os, "fsync", lambda file: modes.append(fcntl.fcntl(file, fcntl.F_GETFL))
+    )
+    write(tmp_path / "a", "content")
+    assert [mode & os.O_ACCMODE for mode in modes] == [os.O_RDWR]
+
+
+def test_a_path_is_seen_from_here_then_from_the_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert located("README.md").samefile(files.ROOT / "README.md")
+    write(tmp_path / "README.md", "mine")
+    assert located("README.md").samefile(tmp_path / "README.md")
+    assert located("~/README.md") == tmp_path / "README.md"
+    for name in ("no/such", "a\0b", "~nobody-has-this-name/x", "x" * 5000):
+        assert located(name) is None

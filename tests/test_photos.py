@@ -244,6 +244,221 @@ def test_a_wrong_image_size_is_one_sentence(tmp_path, size):
         datasets.load(str(fill(tmp_path / "photos")), image_size=size)
 
 
+TREES = {  # folders of six pictures, the classes, the sizes of the splits
+    "a wrapper": ("w/cat w/dog", "cat dog", (8, 2, 2)),
+    "macOS": ("w/cat w/dog __MACOSX/w/cat", "cat dog", (8, 2, 2)),
+    "words": (
+        "training_set/a training_set/b test_set/a test_set/b",
+        "a b",
+        (10, 2, 12),
+    ),
+    "Intel": (
+        "seg_train/seg_train/a seg_train/seg_train/b seg_test/seg_test/a"
+        " seg_test/seg_test/b",
+        "a b",
+        (10, 2, 12),
+    ),  # fmt: skip
+    "three": (
+        "x/Train/a x/Train/b x/valid/a x/valid/b x/TEST/a x/TEST/b",
+        "a b",
+        (12, 12, 12),
+    ),  # fmt: skip
+    "splits in classes": ("a/train a/test b/train b/test", "a b", (10, 2, 12)),
+    "capitals": ("train/Cat train/Dog test/cat test/DOG", "Cat Dog", (10, 2, 12)),
+    "two spellings": ("Cat cat Dog", "Cat Dog", (12, 3, 3)),
+    "numbers": ("0 1 2 10 11", "0 1 2 10 11", (20, 5, 5)),
+    "nested": ("animal/cat animal/dog plant/tree/oak", "animal plant", (12, 3, 3)),
+    "flat test": ("train/a train/b test", "a b", (8, 2, 2)),
+    "a class test": ("test control", "control test", (8, 2, 2)),
+    "valid and invalid": (
+        "train/valid train/invalid test/valid test/invalid",
+        "invalid valid",
+        (10, 2, 12),
+    ),  # fmt: skip
+    "splits in one class": ("a/train a/test b", "a b", (10, 2, 6)),
+    "annotations": ("train/a train/b labels/.hidden", "a b", (8, 2, 2)),
+}
+
+
+def grow(folder, tree):
+    for k, path in enumerate(tree.split()):
+        fill(folder / path, ".", seed=k)
+    return folder
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_every_tree_of_folders_is_understood(tmp_path, tree):
+    paths, classes, sizes = TREES[tree]
+    dataset = datasets.load(str(grow(tmp_path / "photos", paths)), image_size=16)
+    assert dataset.classes == tuple(classes.split())
+    assert tuple(len(dataset.splits[name]) for name in reading.SPLITS) == sizes
+    used, listed = len(dataset.images), len(dataset.left_out)
+    everything = [*(tmp_path / "photos").rglob("[!.]*.png")]
+    seen = [p for p in everything if not {"__MACOSX", ".hidden"} & {*p.parts}]
+    assert used + listed == len(seen)
+
+
+@pytest.mark.parametrize(
+    "tree, sentence",
+    [
+        (".", "6 of its 6 files are left out, such as photos/0.png: in no class"),
+        ("train test", "12 of its 12 files .*in no class folder"),
+        ("test/a test/b", "pictures for test and none to train on: add a folder train"),
+        ("train/cats train/dogs test/cat", "test folder has classes .*: cat; that one"),
+        ("train/a", "one class only"),
+    ],
+)
+def test_a_tree_that_is_not_understood_is_one_sentence(tmp_path, tree, sentence):
+    with pytest.raises(LabError, match=sentence):
+        datasets.load(str(grow(tmp_path / "photos", tree)), image_size=16)
+
+
+@settings(deadline=None)
+@given(
+    before=st.sampled_from(["", "seg_", "my ", "2-"]),
+    word=st.sampled_from(sorted(photos.SPLIT_WORDS)),
+    after=st.sampled_from(["", "_set", "set", "-data", "ing_images", " (1)", "2017"]),
+    change=st.sampled_from([str.lower, str.upper, str.title]),
+)
+def test_a_split_is_recognised_in_any_name(before, word, after, change):
+    if after.startswith("ing") and word not in ("train", "test"):
+        after = ""
+    name = change(before + word + after)
+    assert photos.split_of(name) == photos.SPLIT_WORDS[word]
+    assert photos.split_of(f"un{word}ed") is None
+
+
+def test_all_that_is_not_used_is_listed(tmp_path):
+    folder = grow(tmp_path / "photos", "train/a train/b test/a test/b seg_pred/x")
+    picture(99).save(folder / "loose.png")
+    picture(98).save(folder / "train" / "loose.png")
+    os.symlink(folder, folder / "train" / "a" / "loop")
+    left_out = datasets.load(str(folder), image_size=16).left_out
+    reasons = dict(zip(left_out["file"], left_out["reason"], strict=True))
+    assert reasons.pop("loose.png") == reasons.pop("train/loose.png")
+    assert reasons.pop("train/a/loop") == "a link to a folder"
+    assert set(reasons) == {f"seg_pred/x/{i}.png" for i in range(6)}
+    assert set(reasons.values()) == {"beside test, train"}
+
+
+def test_a_folder_that_cannot_be_opened_is_listed(tmp_path, monkeypatch):
+    folder = grow(tmp_path / "photos", "a b a/closed")
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(photos.os, "scandir", refuse)
+    files, left_out = photos.listing(folder)
+    assert len(files) == 12
+    closed = folder / "a" / "closed"
+    assert left_out == {closed: "cannot be opened: Permission denied"}
+
+
+def test_a_class_that_falls_short_shows_its_commonest_reason(tmp_path):
+    folder = grow(tmp_path / "photos", "a b")
+    for path in (folder / "b").iterdir():
+        path.write_bytes(b"\0\0\0\x18ftypheic")
+    (folder / "b" / "0.png").write_bytes(b"")
+    with pytest.raises(LabError, match=r"fewer: b \(0; 5 × a HEIC photograph: `pip"):
+        datasets.load(str(folder))
+    for path in (folder / "a").iterdir():
+        (folder / "b" / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(LabError, match=r"b \(0; 6 × the same pixels as an image of a"):
+        datasets.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    "name, head, reason",
+    [
+        ("a.CR2", b"II*\0", "a camera's raw file"),
+        ("a.cr3", b"\0\0\0\x18ftypcrx ", "a camera's raw file"),
+        ("a.heic", b"\0\0\0\x18ftypheix", "a HEIC photograph"),
+        ("a.jpg", b"\0\0\0\x18ftypmif1", "a HEIC photograph"),
+        ("a.mp4", b"\0\0\0\x18ftypisom", "a film"),
+    ],
+)
+def test_what_no_package_here_reads_is_named(tmp_path, monkeypatch, name, head, reason):
+    monkeypatch.setattr(photos, "FORMATS", ["JPEG", "PNG"])  # no pillow-heif
+    (tmp_path / name).write_bytes(head + b"\0" * 50)
+    with pytest.raises(photos.Unreadable, match=reason):
+        photos.read_picture(tmp_path / name, 16, False)
+
+
+@pytest.mark.parametrize("kind", ["PPM", "JPEG2000", "AVIF", "HEIF"])
+def test_other_forms_are_read_where_a_package_can(tmp_path, kind):
+    if kind not in photos.FORMATS or kind not in Image.SAVE:
+        pytest.skip(f"nothing here writes {kind}")
+    Image.new("RGB", (40, 30), (200, 100, 50)).save(tmp_path / "a", kind)
+    image = photos.read_picture(tmp_path / "a", 16, False).astype(int)
+    assert (abs(image - [200, 100, 50]) < 8).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "I;16", "F", "RGB", "P"])
+def test_a_large_picture_is_made_small_before_anything_else(
+    tmp_path, monkeypatch, mode
+):
+    level = {"I;16": 30000, "F": 0.5, "P": 7}.get(mode, (120,) * len(mode))
+    large = Image.new(mode, (1000, 900), level)
+    if mode == "P":
+        large.putpalette([120] * 768)
+    large.save(tmp_path / "a.tiff")
+    sizes, plain = [], photos._plain
+    monkeypatch.setattr(photos, "_plain", lambda p: [sizes.append(p.size), plain(p)][1])
+    image = photos.read_picture(tmp_path / "a.tiff", 20, True)
+    assert sizes[0][1] <= 180 and 100 < image.min() and image.max() < 200
+
+
+def test_pictures_of_any_kind_are_read(tmp_path, monkeypatch):
+    fill(tmp_path / "photos", ("cat",), 2)
+    one, array = picture(5), np.zeros((9, 9, 3), np.uint8)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shape = (16, 16, 3)
+    names, images = photos.pictures(["photos/cat/0.png", one, array, "~/photos"], shape)
+    assert names == [0, 1, 2, 3, 4] and images.shape == (5, *shape)
+    assert (images[0] == images[3]).all()
+    path = tmp_path / "photos" / "cat" / "0.png"
+    assert photos.pictures(path, shape)[0] == ["0.png"]
+    (tmp_path / "half.png").write_bytes(path.read_bytes()[:300])
+    with pytest.raises(LabError, match="The picture is damaged"):
+        photos.pictures(Image.open(tmp_path / "half.png"), shape)
+    with Image.open(path) as opened:
+        assert (photos.pictures(opened, shape)[1] == images[:1]).all()
+        assert opened.size == (30, 20)
+
+
+@pytest.mark.parametrize(
+    "source, sentence",
+    [
+        ("https://example.org/cat.jpg", "is an address: download the picture"),
+        ("no/such.jpg", "there is no such file"),
+        ("C:\\me\\cat.jpg", "there is no such file"),
+        ([], "list of pictures is empty"),
+        (None, "NoneType is no picture"),
+        (b"abc", "bytes is no picture"),
+        (np.zeros((4, 4, 3)), "is uint8 of shape"),
+        ("a\0b", "there is no such file"),
+    ],
+)
+def test_what_is_no_picture_is_one_sentence(source, sentence):
+    with pytest.raises(LabError, match=sentence):
+        photos.pictures(source, (16, 16, 3))
+
+
+def test_a_relative_folder_is_seen_from_here_and_then_from_the_repository(
+    tmp_path, monkeypatch
+):
+    fill(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    assert len(datasets.load("photos/").images) == 12
+    assert reading.place("tests").samefile(Path(__file__).parent)
+    (tmp_path / "tests").mkdir()
+    assert reading.place("tests").samefile(tmp_path / "tests")
+
+
 def test_a_folder_that_is_not_there_is_one_sentence():
     with pytest.raises(LabError, match="There is no folder no/such/"):
         datasets.load("no/such/")
@@ -257,7 +472,7 @@ NAMES = st.text(
     lambda name: (
         name.strip(". ")
         and not name.startswith((".", "__MACOSX"))
-        and name.lower() not in photos.SPLIT_FOLDERS
+        and not photos.split_of(name)
     )
 )
 
@@ -268,7 +483,7 @@ NAMES = st.text(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
-    classes=st.lists(NAMES, min_size=2, max_size=4, unique=True),
+    classes=st.lists(NAMES, min_size=2, max_size=4, unique_by=photos.same),
     files=st.lists(NAMES, min_size=3, max_size=8, unique=True),
     copies=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 7)), max_size=10),
     ending=st.sampled_from([".png", ".PNG", ".Jpg"]),
@@ -291,7 +506,8 @@ def test_any_names_links_and_copies_give_sound_splits(classes, files, copies, en
         except LabError as error:
             assert "fewer" in str(error) or "too few" in str(error)
             return
-        assert dataset.classes == tuple(sorted(classes)) and dataset.name.isascii()
+        expected = tuple(sorted(classes, key=photos.natural))
+        assert dataset.classes == expected and dataset.name.isascii()
         places = np.concatenate([dataset.splits[name] for name in reading.SPLITS])
         assert sorted(places) == list(range(len(dataset.images))) and len(
             places

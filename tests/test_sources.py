@@ -3,14 +3,18 @@
 import gzip
 import io
 import pickle
+import shutil
 import tarfile
 import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
 from lab import datasets
-from lab.plumbing import reading, sources
+from lab.plumbing import downloads, reading, sources
 from lab.plumbing.files import LabError, sha256
 
 RNG = np.random.default_rng(0)
@@ -98,6 +102,46 @@ def fashion_files(packed=True):
     }
 
 
+def npz(images, labels, count):
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        x_train=images[:count],
+        y_train=labels[:count, None],
+        x_test=images[count:],
+        y_test=labels[count:, None],
+    )
+    return buffer.getvalue()
+
+
+def fashion_tables(header=True, rows=None):
+    """{file name: content} of the two tables of Kaggle, in another order on demand."""
+    tables = {}
+    for name, places in (("train", np.arange(40)), ("test", np.arange(40, 50))):
+        lines = [",".join(["label", *(f"pixel{i}" for i in range(1, 785))])] * header
+        for i in places[::-1] if rows else places:
+            pixels = FASHION_IMAGES[i].ravel()
+            lines.append(",".join(map(str, [FASHION_LABELS[i], *pixels])))
+        tables[f"fashion-mnist_{name}.csv"] = "\n".join(lines).encode() + b"\n"
+    return tables
+
+
+def png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image.squeeze()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def cifar_pictures(prefix=""):
+    names = datasets.KNOWN["cifar10"].classes
+    return {
+        f"{prefix}{'train' if i < 50 else 'test'}/{names[label]}/{99 - i}.png": png(
+            image
+        )
+        for i, (image, label) in enumerate(zip(CIFAR_IMAGES, CIFAR_LABELS, strict=True))
+    }
+
+
 @pytest.fixture
 def raw(tmp_path, monkeypatch):
     """An empty raw folder and cache; the stand-ins are the published content; no
@@ -108,6 +152,7 @@ def raw(tmp_path, monkeypatch):
         raise LabError("no network")
 
     monkeypatch.setenv("LAB_DATA", str(tmp_path / "raw"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr(reading, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(sources, "fetch", offline)
     monkeypatch.setattr(sources, "kaggle", lambda handle: None)
@@ -149,6 +194,90 @@ SHAPES = {
         lambda: {
             f"FashionMNIST/raw/{k}": v for k, v in fashion_files(packed=False).items()
         },
+    ),
+    "fashion zip of Kaggle": (
+        "fashion_mnist",
+        lambda: {
+            "archive.zip": zipped(fashion_files(packed=False) | {"a.csv": b"label,1\n"})
+        },
+    ),
+    "fashion zip of gz": (
+        "fashion_mnist",
+        lambda: {"Fashion-MNIST.zip": zipped(fashion_files())},
+    ),
+    "fashion tar": (
+        "fashion_mnist",
+        lambda: {"fashion.tgz": tar(fashion_files(packed=False), "data/")},
+    ),
+    "fashion dots": (
+        "fashion_mnist",
+        lambda: {
+            k.replace("-idx", ".idx"): v for k, v in fashion_files(packed=False).items()
+        },
+    ),
+    "fashion a folder a file": (
+        "fashion_mnist",
+        lambda: {f"{k}/{k}": v for k, v in fashion_files(packed=False).items()},
+    ),
+    "fashion unpacked, but called gz": (
+        "fashion_mnist",
+        lambda: {f"{k}.gz": v for k, v in fashion_files(packed=False).items()},
+    ),
+    "fashion beside MNIST": (
+        "fashion_mnist",
+        lambda: (
+            {
+                f"MNIST/raw/{k}": gzip.compress(
+                    idx(np.zeros((9, 28, 28)[: 1 + 2 * (i % 2 < 1)]))
+                )
+                for i, k in enumerate(fashion_files())
+            }
+            | {f"FashionMNIST/raw/{k}": v for k, v in fashion_files().items()}
+        ),
+    ),
+    "fashion npz": (
+        "fashion_mnist",
+        lambda: {"any.npz": npz(FASHION_IMAGES[..., 0], FASHION_LABELS, 40)},
+    ),
+    "fashion csv": ("fashion_mnist", fashion_tables),
+    "fashion csv without header": ("fashion_mnist", lambda: fashion_tables(False)),
+    "fashion csv, each zipped": (
+        "fashion_mnist",
+        lambda: {f"{k}.zip": zipped({k: v}) for k, v in fashion_tables().items()},
+    ),
+    "fashion of Keras": (
+        "fashion_mnist",
+        lambda: {
+            f"../keras/datasets/fashion-mnist/{k}": v
+            for k, v in fashion_files().items()
+        },
+    ),
+    "cifar zip": (
+        "cifar10",
+        lambda: {
+            "archive.zip": zipped(
+                {f"cifar-10-batches-py/{k}": v for k, v in cifar_batches().items()}
+            )
+        },
+    ),
+    "cifar tar, not packed": (
+        "cifar10",
+        lambda: {"cifar-10-python.tar": tar(cifar_batches(), "c/", "w:")},
+    ),
+    "cifar of Keras 2": (
+        "cifar10",
+        lambda: {"cifar-10-batches-py.tar.gz": tar(cifar_batches(True))},
+    ),
+    "cifar of Keras 3": (
+        "cifar10",
+        lambda: {
+            f"cifar-10-batches-py-target/cifar-10-batches-py/{k}": v
+            for k, v in cifar_batches().items()
+        },
+    ),
+    "cifar npz": (
+        "cifar10",
+        lambda: {"cifar10.npz": npz(CIFAR_IMAGES, CIFAR_LABELS, 50)},
     ),
     "cifar python folder": (
         "cifar10",
@@ -200,6 +329,28 @@ SHAPES = {
         "fer2013",
         lambda: {"archive.zip": zipped({"fer2013/fer2013.csv": fer_table()})},
     ),
+    "fer csv.zip": ("fer2013", lambda: {"x.csv.zip": zipped({"x.csv": fer_table()})}),
+    "fer zip called csv": (
+        "fer2013",
+        lambda: {"fer2013.csv": zipped({"fer2013.csv": fer_table()})},
+    ),
+    "fer tar called csv": (
+        "fer2013",
+        lambda: {"fer2013.csv": tar({"fer2013.csv": fer_table()}, mode="w:")},
+    ),
+    "fer zip in zip in tar": (
+        "fer2013",
+        lambda: {
+            "a.tar": tar(
+                {"b.zip": zipped({"c.zip": zipped({"fer2013.csv": fer_table()})})},
+                mode="w:",
+            )
+        },
+    ),
+    "fer beside the challenge's train.csv": (
+        "fer2013",
+        lambda: {"a/train.csv": b"emotion,pixels\n0,1 2\n", "z.csv": fer_table()},
+    ),
     "fer competition": (
         "fer2013",
         lambda: {
@@ -228,6 +379,100 @@ def test_every_shape_gives_the_same_arrays(raw, shape):
         dataset.labels, expected[1]
     )
     assert dataset.images.dtype == np.uint8 and dataset.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_pictures_and_tables_in_another_order_are_put_in_the_published_one(
+    raw, tmp_path, monkeypatch, packed
+):
+    monkeypatch.setattr(reading, "ORDERS", tmp_path / "orders.npz")
+    np.savez(
+        reading.ORDERS,
+        cifar10=reading.by_hash(CIFAR_IMAGES, CIFAR_LABELS),
+        fashion_mnist=reading.by_hash(FASHION_IMAGES, FASHION_LABELS),
+    )
+    pictures, tables = cifar_pictures("cifar10/"), fashion_tables(rows="turned round")
+    put(raw, {"a.zip": zipped(pictures)} if packed else pictures)
+    put(raw, {"b.zip": zipped(tables)} if packed else tables)
+    assert np.array_equal(datasets.load("cifar10").images, CIFAR_IMAGES)
+    assert np.array_equal(datasets.load("fashion_mnist").labels, FASHION_LABELS)
+
+
+def test_what_lies_there_and_cannot_be_used_is_named(raw, capsys):
+    put(raw, cifar_pictures() | {"test/cat/more.png": png(CIFAR_IMAGES[0] // 2)})
+    put(raw, {"cifar-100-python/train": b"x", "old.rar": b"Rar!"})
+    assert not datasets.load("cifar10").available
+    said = capsys.readouterr().out
+    assert "raw holds other images or labels" in said
+    assert "raw holds cifar-100-python, old.rar, test, train" in said
+    table = fashion_tables()["fashion-mnist_train.csv"]
+    put(raw, {"fashion-mnist_train.csv": table})
+    put(raw, {"digit/train.csv": table.splitlines()[0]})
+    assert not datasets.load("fashion_mnist").available
+    said = capsys.readouterr().out
+    assert "test images, test labels missing" in said
+    assert "train.csv holds no row" in said
+    put(raw, {"archive.zip": zipped({"train/disgust/a.jpg": b"x"})})
+    assert not datasets.load("fer2013").available
+    said = capsys.readouterr().out
+    assert "archive.zip cannot be used: its pictures are compressed anew" in said
+
+
+def written(separator, encoding, quote, columns, upper, end, tail):
+    """Return a table of the stand-ins as another program would write it."""
+    cells = [[column.upper() if upper else column for column in columns]]
+    for i in range(30):
+        row = {
+            "emotion": f"{FER_LABELS[i]}",
+            "Usage": FER_USAGES[i],
+            "pixels": " ".join(map(str, FER_IMAGES[i].ravel())),
+            "": f"{i}",
+            "note": f'"a{separator}b"',
+        }
+        cells.append([row[column] for column in columns])
+    lines = [
+        separator.join(f'"{c}"' if quote and c[:1] != '"' else c for c in row)
+        for row in cells
+    ]
+    return (end.join(lines + tail) + end).encode(encoding)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    separator=st.sampled_from(",;\t"),
+    encoding=st.sampled_from(["ascii", "utf-8-sig", "utf-16"]),
+    quote=st.booleans(),
+    columns=st.permutations(["emotion", "Usage", "pixels", "", "note"]),
+    upper=st.booleans(),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    tail=st.lists(
+        st.sampled_from(["", " ", ",,", ";;", "\t\t", "fer/README,a,b", "\0\0", "x"]),
+        max_size=3,
+    ),
+)
+def test_a_table_of_any_program_is_read(
+    separator, encoding, quote, columns, upper, end, tail
+):
+    content = written(separator, encoding, quote, columns, upper, end, tail)
+    images, labels = sources.read_fer2013(io.BytesIO(content))
+    assert np.array_equal(images, FER_IMAGES) and np.array_equal(labels, FER_LABELS)
+
+
+@pytest.mark.parametrize("form", ["{}.0", "[{}]", "word"])
+def test_labels_and_pixels_as_pandas_writes_them(form):
+    rows = ["emotion,pixels,Usage"]
+    for i in range(30):
+        pixels = " ".join(map(str, FER_IMAGES[i].ravel()))
+        label = str(FER_LABELS[i])
+        if form == "[{}]":
+            pixels = '"[' + pixels.replace(" ", ", ") + ']"'
+        elif form == "word":
+            label = sources.FER2013_CLASSES[FER_LABELS[i]].title()
+        else:
+            label = form.format(label)
+        rows.append(f"{label},{pixels},{FER_USAGES[i]}")
+    images, labels = sources.read_fer2013(io.BytesIO("\n".join(rows).encode()))
+    assert np.array_equal(images, FER_IMAGES) and np.array_equal(labels, FER_LABELS)
 
 
 def test_the_cache_is_used_and_rebuilt_when_damaged(raw, monkeypatch):
@@ -267,11 +512,18 @@ def test_other_content_is_refused_with_the_place(raw, capsys):
     "content, reason",
     [
         (fer_table()[:-100], "damaged in line 31"),
-        (b"a,b\n1,2\n", "no columns emotion, Usage and pixels"),
+        (b"a,b\n1,2\n", "fer2013.csv has no column emotion, Usage, pixels"),
+        (b"emotion,pixels\n1,2\n", "fer2013.csv has no column Usage"),
+        (fer_table().replace(b"\n3,", b"\n7,", 1), "has the label 7 in line 5"),
+        (fer_table().replace(b"\n3,", b"\n-1,", 1), "has the label -1 in line 5"),
+        (fer_table().replace(b"\n3,", b"\nx,", 1), "damaged in line 5"),
+        (b"emotion,pixels,Usage\n", "holds no row"),
+        (b"emotion,pixels,Usage\nx,y,z\n", "damaged in line 2"),
         (fer_table().replace(b" 7", b" 777", 1), "damaged in line"),
         (fer_table() + b"3,1 2 x,Training\n", "damaged in line 32"),
-        (b"", "no columns"),
-        (b"\xff\xfe<html>", "no columns"),
+        (b"", "fer2013.csv is empty"),
+        (b"\xff\xfe<html>", "no column"),
+        (b"<html>Kaggle: sign in</html>", "no column"),
     ],
 )
 def test_a_damaged_table_names_the_line(raw, capsys, content, reason):
@@ -291,20 +543,25 @@ def test_a_damaged_container_is_said_and_the_next_one_used(raw):
     assert datasets.load("cifar10").available
 
 
-def test_a_damaged_fashion_file_is_downloaded_again(raw, monkeypatch):
+def test_a_damaged_fashion_file_is_downloaded_beside_it(raw, monkeypatch):
     good = fashion_files()
     put(raw, good | {"train-images-idx3-ubyte.gz": b"<html>"}, "fashion-mnist")
-    fetched = []
+    asked = []
 
-    def fetch(path, urls, *_):
-        fetched.append(path.name)
-        path.write_bytes(good[path.name])
+    def collect(part, url, *_, last):
+        asked.append(url.rpartition("/")[2])
+        part.write_bytes(good[asked[-1]])
 
-    monkeypatch.setattr(sources, "fetch", fetch)
+    monkeypatch.setattr(sources, "fetch", downloads.fetch)
+    monkeypatch.setattr(downloads, "_collect", collect)
     sizes = {name: (len(content), sha256(content)) for name, content in good.items()}
     monkeypatch.setattr(sources, "FASHION_MNIST_FILES", sizes)
-    assert datasets.load("fashion_mnist").available
-    assert fetched == ["train-images-idx3-ubyte.gz"]
+    for _ in range(2):  # without the cache nothing is downloaded a second time
+        assert datasets.load("fashion_mnist").available
+        assert asked == ["train-images-idx3-ubyte.gz"]
+        mine = raw / "fashion-mnist" / asked[0]
+        assert mine.read_bytes() == b"<html>"
+        shutil.rmtree(reading.CACHE)
 
 
 def test_what_is_not_here_is_downloaded_from_several_addresses(raw, monkeypatch):
@@ -313,6 +570,7 @@ def test_what_is_not_here_is_downloaded_from_several_addresses(raw, monkeypatch)
     def fetch(path, urls, size, digest):
         asked.append((path.name, len(urls)))
         path.write_bytes(tar(cifar_batches(), "cifar-10-batches-py/"))
+        return path
 
     monkeypatch.setattr(sources, "fetch", fetch)
     assert datasets.load("cifar10").available
@@ -413,6 +671,14 @@ def test_a_bomb_is_refused(raw, capsys, monkeypatch, name, content):
     assert "unpacks to more than 2 MB" in capsys.readouterr().out
 
 
+def test_a_bomb_of_many_small_files_is_refused(raw, capsys, monkeypatch):
+    monkeypatch.setattr(sources, "LARGEST", 1 << 21)
+    pictures = {f"cat/{i}.png": b"0" * 1_000_000 for i in range(3)}
+    put(raw, {"a.zip": zipped(pictures)})
+    assert not datasets.load("cifar10").available
+    assert "a.zip unpacks to more than 2 MB" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("cut", [1, 10, 100, 1000, -1])
 def test_truncated_archives_are_one_sentence(raw, capsys, cut):
     put(
@@ -432,8 +698,6 @@ def test_truncated_archives_are_one_sentence(raw, capsys, cut):
 
 
 def test_fer2013_as_jpeg_is_a_data_set_of_its_own(raw, capsys):
-    from PIL import Image
-
     for i, usage in enumerate(FER_USAGES * 3):
         emotion = datasets.KNOWN["fer2013"].classes[i % 7]
         path = (

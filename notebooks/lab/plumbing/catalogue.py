@@ -5,7 +5,7 @@ import numpy as np
 from . import sources
 
 
-def digits():
+def digits(known):
     """Yield scikit-learn's 1,797 scanned digits: 0-16 grey levels to 0-255, 8x8 to
     16x16.
     """
@@ -17,7 +17,7 @@ def digits():
         images = np.round(pixels.reshape(-1, 8, 8, 1) * 255 / 16).astype(np.uint8)
         return images.repeat(2, axis=1).repeat(2, axis=2), labels.astype(np.int64)
 
-    yield "scikit-learn", read
+    yield "scikit-learn", read()
 
 
 AGAIN = "3. Run the notebook again."
@@ -93,7 +93,7 @@ FACTS = (
         name="fer2013",
         title="FER2013",
         shape=(48, 48, 1),
-        classes=("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
+        classes=sources.FER2013_CLASSES,
         sha256="dfa10f704ce43176926fa4a1d4ae1249caa95437f8022664b01859e189e13400",
         split_sha256=(
             "3bfd8d9aabd79a36eed4aa10c2b726ffabfac4e51fff64f7abb906a92a643be3"

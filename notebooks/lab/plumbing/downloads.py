@@ -29,20 +29,22 @@ class Refused(Exception):
 
 def fetch(path, urls, size, digest):
     """Download `path`, of `size` bytes and with the SHA-256 `digest`, from the first of
-    `urls` that gives it.
+    `urls` that gives it, and return its path.
 
-    The bytes are collected in `path` + ".part", which a later call goes on from, with
-    any source: all give the same bytes. A source is left after three broken
-    connections, or when it is slow and another one is left.
+    Another file of that name is left alone: the download goes into a folder
+    `downloaded` beside it. The bytes are collected in a hidden file, which a later call
+    goes on from, with any source: all give the same bytes. A source is left after three
+    broken connections, or when it is slow and another one is left.
 
     Where another process is downloading it, wait for that one.
 
     Raises LabError, with the reason of each source, when none gives the right file.
     """
     with alone(relative(path), f"downloading {path.name}"):
-        if path.exists() and sha256(path) == digest:
-            return path
         try:
+            path = _free(path, digest)
+            if path.exists():
+                return path
             path.parent.mkdir(parents=True, exist_ok=True)
             return _fetch(path, urls, size, digest)
         except OSError as error:
@@ -52,8 +54,15 @@ def fetch(path, urls, size, digest):
             ) from None
 
 
+def _free(path, digest):
+    """Return `path`, or where another file has that name, one in `downloaded`."""
+    while path.exists() and not (path.is_file() and sha256(path) == digest):
+        path = path.parent / "downloaded" / path.name
+    return path
+
+
 def _fetch(path, urls, size, digest):
-    part, reasons, line = path.with_name(path.name + ".part"), [], Line()
+    part, reasons, line = path.with_name(f".{path.name}.part"), [], Line()
     for i, url in enumerate(urls):
         try:
             for _ in range(
@@ -61,6 +70,8 @@ def _fetch(path, urls, size, digest):
             ):  # what was there before may be what is wrong
                 _collect(part, url, size, line, last=i + 1 == len(urls))
                 if sha256(part) == digest:
+                    path = _free(path, digest)  # what came there in the meantime
+                    path.parent.mkdir(parents=True, exist_ok=True)
                     os.replace(part, path)
                     line.show(f"{path.name}: {size / 1e6:.1f} MB downloaded", last=True)
                     return path
@@ -124,7 +135,7 @@ def _stream(part, url, size, line, last):
                 rate = (done - first) / max(seconds, 1e-9)
                 if seconds >= shown:
                     line.show(
-                        f"{part.stem}: {done / 1e6:.1f} of {size / 1e6:.1f} MB,"
+                        f"{part.stem[1:]}: {done / 1e6:.1f} of {size / 1e6:.1f} MB,"
                         f" {rate / 1e6:.2f} MB/s, {clock((size - done) / rate)} left"
                     )
                     shown = seconds + 0.5

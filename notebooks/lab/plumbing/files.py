@@ -29,7 +29,20 @@ def relative(path):
     folders.
     """
     path = Path(path)
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
+def located(path):
+    """Return a file or folder that exists, or None.
+
+    `~` is the reader's own folder. A relative path is seen from where Python or the
+    notebook was started, then from the repository.
+    """
+    try:
+        path = Path(path).expanduser()
+        return next((one for one in (path, ROOT / path) if one.exists()), None)
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have
+        return None
 
 
 def sha256(*parts):
@@ -64,7 +77,7 @@ def writing(path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
-        with open(part, "rb") as file:
+        with open(part, "rb+") as file:  # Windows syncs only what may be written
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:

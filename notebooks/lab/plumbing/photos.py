@@ -1,29 +1,53 @@
 """Anybody's own pictures: a folder of class folders becomes a data set."""
 
+import contextlib
 import os
 import re
 import struct
 import time
 import unicodedata
 import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from .files import LabError, sha256
+from .files import LabError, located, sha256
 from .screen import Line, clock
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+with contextlib.suppress(ImportError):  # reads HEIC, where it is installed
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+Image.init()
+FORMATS = [
+    name
+    for name in (
+        *("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"),
+        *("PPM", "JPEG2000", "AVIF", "HEIF"),
+    )
+    if name in Image.OPEN
+]
+RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw")
+BRANDS = {  # in the first bytes of a file, what it is and what reads it
+    b"ftyphei": "a HEIC photograph: `pip install pillow-heif`, or save it as JPEG",
+    b"ftyphev": "a HEIC film or photograph: save it as JPEG",
+    b"ftypmif1": "a HEIC photograph: `pip install pillow-heif`, or save it as JPEG",
+    b"ftypavi": "an AVIF picture: Pillow 11.3 or newer reads it, or save it as JPEG",
+    b"ftypcrx": "a camera's raw file: save it as JPEG",
+    b"ftyp": "a film",
+}
 LARGEST = 100_000_000  # pixels: more is taken for a decompression bomb
 SIZES = range(16, 257)  # pixels a side; the networks pool down to nothing below
-SPLIT_FOLDERS = {
+SPLIT_WORDS = {
     "train": "training",
     "training": "training",
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
+    "dev": "validation",
     "test": "test",
     "testing": "test",
 }
@@ -55,49 +79,122 @@ def legible(name):
     return name.encode("utf-8", "replace").decode()
 
 
+def natural(name):
+    """Return a key that sorts names as people do: 2 before 10, small letters with
+    capitals.
+    """
+    parts = re.split(r"(\d+)", unicodedata.normalize("NFC", name).casefold())
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+
+
+def same(name):
+    """Return what is common to the spellings of a class: capitals, accents that are
+    written in two ways, and spaces around do not tell two classes apart.
+    """
+    return unicodedata.normalize("NFC", name).casefold().strip()
+
+
+def split_of(name):
+    """Return the split that a folder's name speaks of, or None: train, Test_set,
+    seg_train, valdata.
+    """
+    name = re.sub(r"(?<=[a-z])(set|data|images)(?![a-z])", " ", name.lower())
+    said = {SPLIT_WORDS.get(word) for word in re.split(r"[^a-z]+", name)} - {None}
+    return said.pop() if len(said) == 1 else None
+
+
 def listing(folder):
     """Return ([(path, split or None, class)], {path: reason}) of a folder of class
-    folders.
+    folders: what may be a picture, and what is not used.
 
-    Where train/, val/ or test/ folders are there, the class folders are in them. Hidden
-    files are passed over; links to folders are not followed.
+    Split folders may lie above the class folders or in them, and either in folders that
+    hold nothing else. Below a class folder all pictures are its own. Spellings of one
+    class are joined. Hidden files and links to folders are passed over.
     """
-    tops = {entry.name: entry for entry in _folders(folder)}
-    given = {
-        entry: SPLIT_FOLDERS[name.lower()]
-        for name, entry in tops.items()
-        if name.lower() in SPLIT_FOLDERS
-    }
-    if len(given) < len(tops):  # beside other folders "train" may be a class
-        given = {entry: split for entry, split in given.items() if _folders(entry)}
-    if "training" not in given.values():
-        given = {folder: None}
     files, left_out = [], {}
-    for top, split in given.items():
-        for entry in sorted(os.scandir(top), key=lambda entry: entry.name):
-            if entry.is_symlink() and entry.is_dir():
-                left_out[Path(entry)] = "a link to a folder"
-        for kind in _folders(top):
-            for here, folders, names in os.walk(kind):
-                folders[:] = sorted(
-                    name for name in folders if not name.startswith(".")
-                )
-                files += [
-                    (Path(here) / name, split, legible(kind.name))
-                    for name in sorted(names)
-                    if not name.startswith(".")
-                ]
-    return files, left_out
+
+    def walk(here, split=None, kind=None):
+        folders, loose = _entries(here, left_out)
+        given = _split_folders(folders)
+        if kind is not None and "training" not in given.values():
+            given = {}
+        if not given and kind is not None:
+            files.extend((path, split, kind) for path in loose)
+            for entry in folders:
+                walk(entry, split, kind)
+            return
+        left_out.update({path: "in no class folder" for path in loose})
+        if given:
+            for entry in folders:
+                if entry in given:
+                    walk(entry, split or given[entry], kind)
+                else:
+                    leave(entry, f"beside {', '.join(one.name for one in given)}")
+        elif len(folders) == 1 and _entries(folders[0])[0]:  # a wrapper
+            walk(folders[0], split)
+        else:
+            for entry in folders:
+                walk(entry, split, legible(entry.name))
+
+    def leave(here, reason):
+        folders, loose = _entries(here, left_out)
+        left_out.update({path: legible(reason) for path in loose})
+        for entry in folders:
+            leave(entry, reason)
+
+    walk(folder)
+    spelling = {}
+    for _, _, kind in sorted(files, key=lambda one: (one[1] != "training", one[2])):
+        spelling.setdefault(same(kind), kind)
+    return [(path, split, spelling[same(kind)]) for path, split, kind in files], (
+        left_out
+    )
 
 
-def _folders(folder):
-    """Return the folders in a folder, sorted, without hidden ones and links."""
-    return [
-        Path(entry)
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
-        if entry.is_dir(follow_symlinks=False)
-        and not entry.name.startswith((".", "__MACOSX"))
-    ]
+def _entries(folder, links=None):
+    """Return the folders and the files in a folder, sorted, without hidden ones; note
+    in `links` the links to folders, and a folder that cannot be opened.
+    """
+    folders, files = [], []
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: natural(entry.name))
+    except OSError as error:
+        entries = []
+        if links is not None:
+            links[folder] = f"cannot be opened: {error.strerror}"
+    for entry in entries:
+        if entry.name.startswith((".", "__MACOSX")):
+            continue
+        if not entry.is_dir():
+            files.append(Path(entry))
+        elif not entry.is_symlink():
+            folders.append(Path(entry))
+        elif links is not None:
+            links[Path(entry)] = "a link to a folder"
+    return folders, files
+
+
+def _split_folders(folders):
+    """Return {folder: split} of those that are split folders, none where "train" is a
+    class.
+
+    They are where all folders are called so; else where one for training holds folders,
+    and another split, or nothing else with pictures, lies beside it.
+    """
+    given = {one: split_of(one.name) for one in folders if split_of(one.name)}
+    if len(given) == len(folders):
+        return given
+    deep = any(split == "training" and _entries(one)[0] for one, split in given.items())
+    alone = not any(_has_picture(one) for one in folders if one not in given)
+    return given if deep and (alone or len({*given.values()}) > 1) else {}
+
+
+def _has_picture(folder):
+    folders, files = _entries(folder)
+    endings = Image.registered_extensions()
+    return any(path.suffix.lower() in endings for path in files) or any(
+        map(_has_picture, folders)
+    )
 
 
 def read_picture(path, size, grey):
@@ -106,10 +203,7 @@ def read_picture(path, size, grey):
 
     Raises Unreadable with the reason.
     """
-    picture = ImageOps.fit(
-        open_picture(path, size, grey), (size, size), Image.Resampling.LANCZOS
-    )
-    return np.asarray(picture).reshape(size, size, -1)
+    return _fitted(open_picture(path, size, grey), size, grey)
 
 
 def open_picture(path, size, grey):
@@ -123,6 +217,8 @@ def open_picture(path, size, grey):
     try:
         if isinstance(path, Path) and path.stat().st_size == 0:
             raise Unreadable("empty")
+        if isinstance(path, Path) and path.suffix.lower() in RAW:
+            raise Unreadable("a camera's raw file: save it as JPEG")
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
@@ -132,17 +228,9 @@ def open_picture(path, size, grey):
                     raise Unreadable(
                         f"too large: {picture.width:,} × {picture.height:,} pixels"
                     )
-                picture.draft(
-                    "L" if grey else "RGB", (2 * size, 2 * size)
-                )  # JPEG: decoded small
-                smaller = min(picture.size) // (4 * size)
-                if smaller > 1 and picture.mode in ("L", "RGB", "RGBA", "CMYK"):
-                    exif, picture = picture.getexif(), picture.reduce(smaller)
-                    picture.info["exif"] = exif.tobytes()
-                picture = ImageOps.exif_transpose(picture)
-                return _plain(picture).convert("L" if grey else "RGB")
+                return upright(picture, size, grey)
     except Image.UnidentifiedImageError:
-        raise Unreadable("not a picture, or damaged") from None
+        raise Unreadable(_kind(path)) from None
     except FileNotFoundError:
         raise Unreadable("there is no such file") from None
     except Image.DecompressionBombError:
@@ -157,9 +245,41 @@ def open_picture(path, size, grey):
         EOFError,
         ZeroDivisionError,
         OverflowError,
+        RuntimeError,
         struct.error,
     ) as error:
         raise Unreadable(f"damaged: {str(error) or type(error).__name__}") from None
+
+
+def _kind(path):
+    """Return why Pillow does not know a file."""
+    if isinstance(path, Path):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            head = file.read(12)
+            for brand, what in BRANDS.items():
+                if head[4:].startswith(brand):
+                    return what
+    return "not a picture, or damaged"
+
+
+def upright(picture, size, grey):
+    """Return an opened picture as `open_picture` does."""
+    picture.draft("L" if grey else "RGB", (2 * size, 2 * size))  # JPEG: decoded small
+    smaller = min(picture.size) // (4 * size)
+    exif = picture.getexif()
+    if picture.mode in ("P", "PA", "1"):  # their values cannot be averaged
+        smaller, method = smaller // 2, Image.Resampling.NEAREST
+    else:
+        method = Image.Resampling.BOX
+    if smaller > 1:
+        if picture.mode.startswith(("P", "1", "I;")):  # `reduce` does not know these
+            sides = [side // smaller for side in picture.size]
+            picture = picture.resize(sides, method)
+        else:
+            picture = picture.reduce(smaller)
+        picture.info["exif"] = exif.tobytes()
+    picture = ImageOps.exif_transpose(picture)
+    return _plain(picture).convert("L" if grey else "RGB")
 
 
 def _plain(picture):
@@ -189,8 +309,9 @@ def read_folder(folder, size, grey, classes=None):
     size: height and width of the images; grey: one channel instead of three.
     classes: class names in their order, or None for all, sorted.
     Returns (classes, images, labels, split of each image or None, files, {file: reason
-    left out}).
-    Raises LabError where fewer than two classes can be read.
+    left out}, [(class, reason)] of the files of class folders that are left out).
+    Raises LabError where no picture can be read, none is there to train on, and where a
+    class is not in the folder for training.
     """
     if not isinstance(size, int) or size not in SIZES:
         raise LabError(
@@ -198,10 +319,24 @@ def read_folder(folder, size, grey, classes=None):
             f" {SIZES[-1]}."
         )
     files, left_out = listing(folder)
-    names = sorted({kind for _, _, kind in files}) if classes is None else list(classes)
-    files = [one for one in files if one[2] in names]
+    if classes is None:
+        names = sorted({kind for _, _, kind in files}, key=natural)
+    else:
+        names = list(classes)
+        spelling = {same(name): name for name in names}
+        left_out |= {
+            path: f"the class {kind} is not one of {', '.join(names)}"
+            for path, _, kind in files
+            if same(kind) not in spelling
+        }
+        files = [
+            (path, split, spelling[same(kind)])
+            for path, split, kind in files
+            if same(kind) in spelling
+        ]
+    _check_splits(folder, files)
     images = np.empty((len(files), size, size, 1 if grey else 3), np.uint8)
-    kept, line, begin = [], Line(), time.monotonic()
+    kept, refused, line, begin = [], [], Line(), time.monotonic()
 
     def read(i):
         try:
@@ -213,6 +348,7 @@ def read_folder(folder, size, grey, classes=None):
         for i, reason in enumerate(pool.map(read, range(len(files)))):
             if reason:
                 left_out[files[i][0]] = reason
+                refused.append((files[i][2], reason))
             else:
                 images[len(kept)] = images[i]
                 kept.append(files[i])
@@ -225,8 +361,9 @@ def read_folder(folder, size, grey, classes=None):
                 )
     if not kept:
         raise LabError(
-            f"No picture can be read in {folder}: it must hold a folder for each class,"
-            " with pictures in them (jpg, png, webp, bmp, gif or tiff)."
+            f"No picture can be read in {legible(str(folder))}: {_found(left_out)}. It"
+            " must hold a folder for each class, with pictures in them (such as jpg,"
+            " png or webp)."
         )
     labels = np.array([names.index(kind) for _, _, kind in kept], np.int64)
     return (
@@ -236,45 +373,89 @@ def read_folder(folder, size, grey, classes=None):
         [split for _, split, _ in kept],
         [path for path, _, _ in kept],
         left_out,
+        refused,
     )
 
 
-def divide(images, labels, given, classes, seed=0):
+def _found(left_out):
+    """Return in words what lies in a folder without one picture."""
+    if not left_out:
+        return "it is empty"
+    reason, count = Counter(left_out.values()).most_common(1)[0]
+    first = next(path for path, why in left_out.items() if why == reason)
+    return (
+        f"{count} of its {len(left_out)} files are left out, such as"
+        f" {legible(first.parent.name)}/{legible(first.name)}: {reason}"
+    )
+
+
+def _check_splits(folder, files):
+    """Raise LabError where split folders hold none to train on, or classes that the one
+    for training has not.
+    """
+    kinds = {split: {k for _, s, k in files if s == split} for _, split, _ in files}
+    if set(kinds) <= {None} or not files:
+        return
+    training = kinds.pop("training", set()) | kinds.pop(None, set())
+    if not training:
+        raise LabError(
+            f"{legible(str(folder))} has pictures for {' and '.join(sorted(kinds))} and"
+            " none to train on: add a folder train, or give the path of the folder"
+            " that holds the class folders."
+        )
+    for split, there in kinds.items():
+        if strange := sorted(there - training, key=natural):
+            raise LabError(
+                f"In {legible(str(folder))} the {split} folder has classes that the one"
+                f" for training has not: {', '.join(strange[:5])}; that one has"
+                f" {', '.join(sorted(training, key=natural)[:10])}. Give the class"
+                " folders of all splits the same names."
+            )
+
+
+def divide(images, labels, given, classes, refused=(), seed=0):
     """Return the split of each image, or None for one to leave out.
 
     given: the split that the folders say, or None, for each image. What is not given is
         drawn from the rest, stratified by class. Images with the same pixels never
         stand in two splits: where none is given they go together; else a copy gives way
         to the one in test, then in validation.
+    refused: (class, reason) of the files that were left out.
 
     Raises LabError where there are fewer than two classes, or a class has fewer than
     three different images, or none to train on.
     """
     keys = [sha256(image.tobytes()) for image in images]
     order = ("test", "validation", "training", None)
-    split_of, class_of = {}, {}
+    chosen, class_of, why = {}, {}, Counter(refused)
     for key, split, label in zip(keys, given, labels):
-        split_of[key] = min(split, split_of.get(key), key=order.index)
-        class_of.setdefault(key, label)
-    counts = np.bincount(list(class_of.values()), minlength=len(classes))
+        chosen[key] = min(split, chosen.get(key), key=order.index)
+        if class_of.setdefault(key, label) != label:
+            other = classes[class_of[key]]
+            why[classes[label], f"the same pixels as an image of {other}"] += 1
     if len(classes) < 2:
         raise LabError(
-            f"There is one class only ({', '.join(classes)}): two are needed."
+            f"There is one class only ({', '.join(classes)}): two are needed, each a"
+            " folder of pictures."
         )
+    counts = np.bincount(list(class_of.values()), minlength=len(classes))
     if counts.min() < 3:
-        few = ", ".join(
-            f"{classes[i]} ({counts[i]})" for i in np.flatnonzero(counts < 3)
-        )
+        few = []
+        for i in np.flatnonzero(counts < 3):
+            reasons = Counter({r: n for (k, r), n in why.items() if k == classes[i]})
+            said = "".join(f"; {n} × {r}" for r, n in reasons.most_common(1))
+            few.append(f"{classes[i]} ({counts[i]}{said})")
+        more = f", and {len(few) - 10} more" if len(few) > 10 else ""
         raise LabError(
             "Each class needs three different readable images at least; these have"
-            f" fewer: {few}."
+            f" fewer: {', '.join(few[:10])}{more}."
         )
     rng = np.random.default_rng(seed)
     missing = [split for split in ("validation", "test") if split not in given]
     for label in range(len(classes)):
         free = [
             key
-            for key, split in split_of.items()
+            for key, split in chosen.items()
             if split in ("training", None) and class_of[key] == label
         ]
         if len(free) <= len(missing):
@@ -282,15 +463,15 @@ def divide(images, labels, given, classes, seed=0):
                 f"The class {classes[label]} has too few images to train on."
             )
         drawn, count = rng.permutation(len(free)), max(1, round(SHARE * len(free)))
-        split_of |= {free[i]: "training" for i in drawn}
+        chosen |= {free[i]: "training" for i in drawn}
         for k, split in enumerate(missing):
-            split_of |= {free[i]: split for i in drawn[k * count : (k + 1) * count]}
+            chosen |= {free[i]: split for i in drawn[k * count : (k + 1) * count]}
     drawn_too = {"training", None} | set(missing)
     return [
         (
-            split_of[key]
-            if split_of[key] == split
-            or (split in (None, "training") and split_of[key] in drawn_too)
+            chosen[key]
+            if chosen[key] == split
+            or (split in (None, "training") and chosen[key] in drawn_too)
             else None
         )
         for key, split in zip(keys, given)
@@ -298,8 +479,21 @@ def divide(images, labels, given, classes, seed=0):
 
 
 def pictures(source, shape):
-    """Return (names, uint8 images of `shape`) of a file, a folder or an array."""
+    """Return (names, uint8 images of `shape`) of pictures.
+
+    source: the path of a file or of a folder, a picture of Pillow, an array, uint8 (n,
+        height, width, 1 or 3) or one image of it, or a list of these.
+    Raises LabError for anything else, and where no picture can be read.
+    """
     height, width, channels = shape
+    if isinstance(source, (list, tuple)):
+        parts = [pictures(one, shape) for one in source]
+        if not parts:
+            raise LabError("The list of pictures is empty.")
+        names = [name for some, _ in parts for name in some]
+        if len(set(names)) < len(names):
+            names = list(range(len(names)))
+        return names, np.concatenate([images for _, images in parts])
     if isinstance(source, np.ndarray):
         images = source[None] if source.ndim == 3 else source
         if (
@@ -316,23 +510,54 @@ def pictures(source, shape):
             Image.fromarray(image.squeeze(axis=-1) if image.shape[-1] == 1 else image)
             for image in images
         ]
-        resized = [
-            np.asarray(
-                ImageOps.fit(
-                    image.convert("L" if channels == 1 else "RGB"),
-                    (width, height),
-                    Image.Resampling.LANCZOS,
-                )
-            )
-            for image in images
-        ]
-        return list(range(len(images))), np.stack(resized).reshape(-1, *shape)
-    path = Path(source)
+        names, images = (
+            list(range(len(images))),
+            [_fitted(image, height, channels == 1) for image in images],
+        )
+    elif isinstance(source, Image.Image):
+        try:
+            opened = upright(source.copy(), height, channels == 1)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise LabError(f"The picture is damaged: {error}.") from None
+        names, images = [0], [_fitted(opened, height, channels == 1)]
+    else:
+        names, images = _read_files(source, height, channels == 1)
+    return names, np.stack(images)
+
+
+def _fitted(picture, size, grey):
+    """Return the centre square of a picture, scaled, as uint8 (size, size, 1 or 3)."""
+    picture = picture.convert("L" if grey else "RGB")
+    picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+    return np.asarray(picture).reshape(size, size, -1)
+
+
+def _read_files(source, size, grey):
+    """Return (names, images) of a file or of a folder, and print what is left out."""
+    if not isinstance(source, (str, os.PathLike)):
+        raise LabError(
+            f"{type(source).__name__} is no picture: give the path of a file or of a"
+            " folder, a picture of Pillow, an array, or a list of these."
+        )
+    if re.match(r"(?i)[a-z]{2,}:/", str(source)):
+        raise LabError(
+            f"{source} is an address: download the picture, and give the path of the"
+            " file."
+        )
+    path = located(source)
+    if path is None:
+        raise LabError(
+            f"No picture can be read in {legible(str(source))}: there is no such file"
+            " or folder, seen from where this runs or from the repository."
+        )
     files = (
         sorted(
-            one
-            for one in path.rglob("*")
-            if one.is_file() and not one.name.startswith(".")
+            (
+                one
+                for one in path.rglob("*")
+                if one.is_file() and not one.name.startswith(".")
+            ),
+            key=lambda one: natural(str(one)),
         )
         if path.is_dir()
         else [path]
@@ -340,7 +565,7 @@ def pictures(source, shape):
     names, images = [], []
     for file in files:
         try:
-            images.append(read_picture(file, height, channels == 1))
+            images.append(read_picture(file, size, grey))
             names.append(file.name)
         except Unreadable as reason:
             print(f"{legible(str(file))} is left out: {reason}")
@@ -349,4 +574,4 @@ def pictures(source, shape):
             f"No picture can be read in {legible(str(path))}: give a picture"
             " file, a folder of pictures or an array."
         )
-    return names, np.stack(images)
+    return names, images

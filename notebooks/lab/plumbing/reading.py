@@ -1,19 +1,18 @@
 """Images and splits of a data set: from the cache, from its files, or from a folder."""
 
 import json
+import os
 import shutil
-import tarfile
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from . import photos, sources
-from .files import ROOT, LabError, relative, sha256, write, writing
+from .files import ROOT, LabError, located, relative, sha256, write, writing
 
 SPLITS = ("training", "validation", "test")
 CACHE = ROOT / "data" / "cache"
+ORDERS = ROOT / "data" / "splits" / "orders.npz"
 JPEG = "fer2013_jpeg"
 FER2013_PREFIXES = {
     "Training": "training",
@@ -44,40 +43,58 @@ def _published(known):
     """
     reasons = []
     try:
-        for where, read in known.source():
-            try:
-                images, labels = read()
-                if content_hash(images, labels) == known.sha256:
-                    return images, labels
-                reasons.append(
-                    f"{where} holds other images or labels than the published ones"
-                )
-            except sources.Elsewhere:
-                pass
-            except (
-                LabError,
-                ValueError,
-                OSError,
-                EOFError,
-                IndexError,
-                zlib.error,
-                zipfile.BadZipFile,
-                tarfile.TarError,
-            ) as error:
-                reasons.append(f"{where} cannot be used: {error}")
+        for where, found in known.source(known):
+            if isinstance(found, LabError):
+                reasons.append(f"{where} cannot be used: {found}")
+                continue
+            images, labels = in_order(known.name, *found)
+            if content_hash(images, labels) == known.sha256:
+                return images, labels
+            reasons.append(
+                f"{where} holds other images or labels than the published ones"
+            )
     except LabError as error:
         reasons.append(f"it cannot be downloaded ({error})")
-    raise MissingFiles(
-        "; ".join(reasons) or f"its files are not in {relative(sources.raw())}."
-    )
+    raw = sources.raw()
+    reasons = reasons or [f"its files are not in {relative(raw)}"]
+    if raw.is_dir() and (names := sorted(photos.legible(n) for n in os.listdir(raw))):
+        more = " and more" if len(names) > 12 else ""
+        reasons.append(f"{relative(raw)} holds {', '.join(names[:12])}{more}")
+    raise MissingFiles("; ".join(dict.fromkeys(reasons)))
+
+
+def in_order(name, images, labels):
+    """Return images and labels in the published order, where that is stored and has as
+    many; folders of pictures and some tables have another one.
+
+    data/splits/orders.npz holds, for each data set, the published positions of its
+    images, these sorted by the SHA-256 of image and label.
+    """
+    try:
+        with np.load(ORDERS) as stored:
+            positions = stored[name]
+    except (OSError, KeyError, ValueError):
+        return images, labels
+    if len(positions) != len(images):
+        return images, labels
+    order = np.empty(len(images), np.int64)
+    order[positions] = by_hash(images, labels)
+    return images[order], labels[order]
+
+
+def by_hash(images, labels):
+    """Return the positions of images, sorted by the SHA-256 of image and label."""
+    keys = [sha256(i.tobytes(), bytes([label])) for i, label in zip(images, labels)]
+    return np.argsort(keys, kind="stable")
 
 
 def place(name):
-    """Return the folder called `name`, seen from here, from the repository, or from the
-    raw folder; or None.
+    """Return the folder called `name`, or None: it is looked for as all paths are, see
+    `files.located`, then in the raw folder.
     """
-    tops = (Path(), ROOT, sources.raw()) if name else ()
-    return next((top / name for top in tops if (top / name).is_dir()), None)
+    here = located(name) if name else None
+    here = here or (located(sources.raw() / name) if name else None)
+    return here if here and here.is_dir() else None
 
 
 def folder(name, size, grey, official, taken):
@@ -95,7 +112,8 @@ def folder(name, size, grey, official, taken):
     if path is None:
         raise LabError(
             f"There is no folder {name}: give the path of a folder that holds a folder"
-            " of pictures for each class."
+            " of pictures for each class (an archive is unpacked first). A relative"
+            " path is seen from where this runs, then from the repository."
         )
     plain = JPEG if name == JPEG else photos.slug(title)
     plain = f"my-{plain}" if name != JPEG and plain in (*taken, JPEG) else plain
@@ -127,7 +145,7 @@ def _read_folder(path, size, grey, classes):
     """Return (images, labels), what to remember beside them, and the splits of a
     folder.
     """
-    names, images, labels, given, files, left_out = photos.read_folder(
+    names, images, labels, given, files, left_out, refused = photos.read_folder(
         path, size, grey, classes
     )
     prefixes = [file.name.split("_")[0] for file in files]
@@ -141,12 +159,17 @@ def _read_folder(path, size, grey, classes):
         division = "those of the folders" + (
             f", with {' and '.join(drawn)} drawn from training" if drawn else ""
         )
+        for split in ("validation", "test"):
+            there = {label for label, one in zip(labels, given) if one == split}
+            lacking = [name for i, name in enumerate(names) if i not in there]
+            if there and lacking:
+                division += f"; {split} has no {', '.join(lacking[:5])}"
     else:
         division = (
             f"drawn, {1 - 2 * photos.SHARE:.0%} / {photos.SHARE:.0%} /"
             f" {photos.SHARE:.0%} of each class"
         )
-    split = np.array(photos.divide(images, labels, given, names), dtype=object)
+    split = np.array(photos.divide(images, labels, given, names, refused), dtype=object)
     kept = np.flatnonzero([name is not None for name in split])
     left_out |= {
         files[i]: "the same pixels as an image of another split"
@@ -215,7 +238,7 @@ def split_hash(splits):
 def read_splits(known):
     """Return the committed splits of a known data set, from data/splits/.
 
-    They were drawn once by `stratified` and are stored, so that no version of any
+    They were drawn once by `taught.stratified` and are stored, so that no version of any
     library can move an image from one split to another.
     """
     path = ROOT / "data" / "splits" / f"{known.name}.npz"
@@ -230,12 +253,3 @@ def read_splits(known):
             f"git checkout data/splits/{known.name}.npz"
         )
     return splits
-
-
-def stratified(labels, fraction, seed):
-    """Return the positions of `fraction` of each class, drawn at random, ascending."""
-    rng = np.random.default_rng(seed)
-    drawn = [
-        rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)
-    ]
-    return np.sort(np.concatenate([one[: round(fraction * len(one))] for one in drawn]))
