@@ -60,8 +60,7 @@ def test_runs_of_an_older_recipe_or_of_other_images_are_not_mixed_in(
     )
     assert started.finished(replace(digits, sha256="other")) == {}
     assert [
-        run.name
-        for run in headline(tmp_path / "runs" / "digits" / "dense" / "main")[0]
+        run.name for run in headline(tmp_path / "runs" / "digits" / "dense" / "main")[0]
     ] == [new.name]
 
 
