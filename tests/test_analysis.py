@@ -250,7 +250,7 @@ def test_corruptions_by_hand():
 
 def test_what_networks_lose_is_compared_image_by_image():
     class Bright:
-        def predict(self, images, **options):
+        def predict_on_batch(self, images):
             right = images.mean(axis=(1, 2, 3)) < 100
             return np.stack([right, ~right], axis=1).astype("float32")
 
