@@ -293,7 +293,7 @@ def surest(named, split="test", shares=(0.05, 0.25, 0.5, 1)):
     for name, seeds in named.items():
         stored = seeds[0].test() if split == "test" else seeds[0].validation()
         right = coverage(*stored)[1]
-        rows[name.replace("-", " ")] = row = {}
+        rows[name] = row = {}
         for share in shares:
             n = max(1, int(share * len(right)))
             low, high = wilson(right[n - 1], n)

@@ -183,9 +183,9 @@ def doubted(dataset, run, places, others, count=6):
             label, rather = dataset.classes[labels[i]], dataset.classes[other]
             rows.append((images[i], f"label: {label}\nrather: {rather}"))
     caption = (
-        f"{dataset.title}: {len(places)} of {len(labels):,} test labels are doubted,"
-        f" {np.isin(places, known).sum()} of them on the {len(known)} most confident"
-        " errors. These are the first of the others."
+        f"{dataset.title}: {len(places)} of {len(labels):,} test labels are doubted. Of"
+        f" the {len(known)} most confident errors, {np.isin(known, places).sum()} are"
+        " among them. These are the first of the others."
     )
     return beside([rows], count), caption
 
