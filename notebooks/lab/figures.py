@@ -5,9 +5,11 @@ from .drawing.answers import (
     class_scores,
     confusion,
     coverage,
+    doubted,
     examples,
     heat,
     mended,
+    neighbours,
     reliability,
 )
 from .drawing.base import COLOURS, beside, labelled, pairs, photo, show

@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from . import calibration, datasets, figures
+from . import datasets, figures
 from .engine import trained
 from .plumbing.files import ROOT, LabError
 from .plumbing.names import MODEL_TITLES
 from .plumbing.photos import pictures
 from .runs import read
+from .taught import fitted_temperature, tempered
 
 SHOWN = 24  # pictures drawn at most
 
@@ -45,8 +46,8 @@ class Predictor:
     """A stored network that gives calibrated probabilities.
 
     dataset, run: as for `predict`. Called with images, uint8 (n, *shape), it returns
-        probabilities (n, classes), calibrated with the `calibration.temperature` that
-        fits the run's validation images.
+        probabilities (n, classes), calibrated with the `fitted_temperature` of the
+        run's validation images.
     Raises LabError for an unknown data set, and where weights are missing or altered.
     """
 
@@ -61,15 +62,12 @@ class Predictor:
         self.run = run or latest(dataset.name)
         self.classes, self.shape = dataset.classes, dataset.shape
         self.network = trained(self.run, dataset)
-        stored = self.run.predictions
-        self.temperature = calibration.temperature(
-            stored["validation_probabilities"], stored["validation_labels"]
-        )
+        self.temperature = fitted_temperature(*self.run.validation())
 
     def __call__(self, images):
         starts = range(0, len(images), 500)
         parts = [self.network.predict_on_batch(images[i : i + 500]) for i in starts]
-        return calibration.tempered(np.concatenate(parts), self.temperature)
+        return tempered(np.concatenate(parts), self.temperature)
 
 
 def latest(name):

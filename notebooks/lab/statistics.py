@@ -6,6 +6,8 @@ from scipy.stats import t
 
 from .metrics import confusion
 from .taught import (  # noqa: F401
+    f1_interval,
+    f1_scores,
     mcnemar,
     paired_interval,
     pooled_deviation,
@@ -52,42 +54,19 @@ def pooled(study, split="validation"):
     return pooled_deviation([one.values(split, "accuracy") for one in each.values()])
 
 
-def holm(p_values):
-    """Return p-values corrected for being several. Source: S. Holm (1979)."""
-    order = np.argsort(p_values)
-    raised = np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)
-    return np.minimum(np.maximum.accumulate(raised), 1)[np.argsort(order)]
-
-
 def p_text(p):
     """Return a p-value as the tables print it, nothing for NaN."""
     return "" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def paired_t(differences):
-    """Return the two-sided p of Student's paired t-test: may the seeds' differences
-    have the mean zero? NaN for one seed.
-    """
-    n = len(differences)
-    if n < 2:
-        return np.nan
-    mean, error = abs(np.mean(differences)), np.std(differences, ddof=1) / np.sqrt(n)
-    return float(2 * t.sf(mean / error, n - 1)) if error else float(mean == 0)
-
-
-def class_intervals(probabilities, labels, classes, draws=2000, seed=0):
+def class_intervals(probabilities, labels, classes):
     """Return a table of precision, recall and F1 in percent with 95 % intervals, and
     the support, one row a class.
 
-    Precision and recall have `wilson` intervals; that of F1 is from a bootstrap over
-    images: the cells of the confusion matrix drawn anew from their multinomial
-    distribution.
+    Precision and recall have `wilson` intervals, F1 has the `f1_interval`.
     """
     matrix = confusion(probabilities, labels)
-    shares = matrix.ravel() / matrix.sum()
-    drawn = np.random.default_rng(seed).multinomial(matrix.sum(), shares, draws)
-    scores = _f1(drawn.reshape(-1, *matrix.shape))
-    low, high = np.percentile(scores, [2.5, 97.5], axis=0)
+    scores, (low, high) = f1_scores(matrix), f1_interval(matrix)
     rows = {}
     for i, name in enumerate(classes):
         support, right = int(matrix[i].sum()), int(matrix[i, i])
@@ -97,17 +76,25 @@ def class_intervals(probabilities, labels, classes, draws=2000, seed=0):
             row[measure] = "none"
             if of:
                 row[measure] = _between(right / of, *wilson(right / of, of))
-        row["F1"] = _between(_f1(matrix)[i], low[i], high[i])
+        row["F1"] = _between(scores[i], low[i], high[i])
         row["support"] = str(support)
     return pd.DataFrame(rows).T
 
 
-def _f1(matrix):
-    """Return F1 of each class, 2 right / (said + support), of confusion matrices (...,
-    classes, classes).
+def percent(right):
+    """Return the share of true values (n,) in percent with its `wilson` interval, as
+    text.
     """
-    right = np.diagonal(matrix, axis1=-2, axis2=-1)
-    return 2 * right / np.maximum(matrix.sum(axis=-1) + matrix.sum(axis=-2), 1)
+    share = right.mean()
+    return _between(share, *wilson(share, len(right)))
+
+
+def with_interval(differences):
+    """Return the mean of differences (n,) in points with its `paired_interval`, as
+    text.
+    """
+    mean, low, high = paired_interval(0, differences)
+    return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def _between(value, low, high):

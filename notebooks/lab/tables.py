@@ -6,11 +6,20 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from . import metrics
 from .plumbing.fingerprint import architecture
 from .plumbing.records import GONE, setting
 from .recipes import BASE, SELDOM, Recipe
-from .statistics import gain, holm, mcnemar, p_text, paired_t, pooled, worth
-from .taught import prediction_interval
+from .statistics import gain, p_text, pooled, with_interval, worth
+from .taught import (
+    coverage,
+    f1_scores,
+    holm,
+    mcnemar,
+    prediction_interval,
+    welch,
+    wilson,
+)
 
 
 def row(seeds):
@@ -47,6 +56,15 @@ def scores(named):
     first = ("accuracy", "interval", "six views", "not leaked")
     order = [name for name in first if name in table]
     return table[order + [name for name in table if name not in order]].fillna("")
+
+
+def by_title(found, datasets):
+    """Return {"data set: network": Seeds} for {data set's name: {model: Seeds}}."""
+    return {
+        f"{dataset.title}: {seeds.title}": seeds
+        for dataset in datasets
+        for seeds in found[dataset.name].values()
+    }
 
 
 def steps(points, before):
@@ -175,14 +193,29 @@ def _point(seeds, macro_f1):
     return found | {"seconds": f"{seeds.seconds():.0f}"}
 
 
+def pairs(found, datasets):
+    """Return the tables of `compare` of several data sets as one.
+
+    found: {data set's name: {model: Seeds}}.
+    """
+    tables = [pd.DataFrame()]
+    for dataset in datasets:
+        table = compare(found[dataset.name])
+        short = table.index.astype(str).str.replace(
+            r" (convolutions?|CNN)", "", regex=True
+        )
+        tables.append(table.set_axis(f"{dataset.title}: " + short))
+    return pd.concat(tables)
+
+
 def compare(seeds_by_model):
     """Return a table of every network against every later one, on the same test images.
 
     seeds_by_model: {model: Seeds}. b, c and p come from `mcnemar` on the first seeds; g
         is Cohen's effect size c / (b + c) - 1/2; the difference is that of the mean
-        accuracies in points, with the standard deviation of the paired seeds'
-        differences and their p by `paired_t`. Both p are corrected by `holm`. A network
-        is called better where both are below 0.05, with one seed where the first is.
+        accuracies in points; p seeds is that of `welch` on the accuracies of all seeds.
+        Both p are corrected by `holm`. A network is called better where both are below
+        0.05, with one seed where the first is.
     """
     rows, names = [], list(seeds_by_model)
     for i, name in enumerate(names):
@@ -193,7 +226,7 @@ def compare(seeds_by_model):
     table = pd.DataFrame(rows).set_index("pair").rename_axis(None)
     for name in ("p", "p seeds"):
         known = table[name].dropna()
-        p = pd.Series(holm(known), known.index)
+        p = pd.Series(holm(known.to_numpy()), known.index)
         table.loc[p.index[p >= 0.05], "verdict"] = "cannot tell"
         table[name] = p.reindex(table.index).map(p_text)
     return table
@@ -203,24 +236,156 @@ def _pair(before, after):
     """Return the row of two networks, with p not yet corrected."""
     right = [type(seeds)(seeds[:1]).right().astype(bool) for seeds in (before, after)]
     b, c, p = mcnemar(*right)
-    old, new = (
-        {run.record["seed"]: type(seeds)([run]).right().mean() for run in seeds}
-        for seeds in (before, after)
-    )
-    paired = [100 * (new[seed] - old[seed]) for seed in old if seed in new]
-    spread = f" ± {np.std(paired, ddof=1):.1f}" if len(paired) > 1 else ""
+    old, new = ([_accuracy(run) for run in seeds] for seeds in (before, after))
     difference = 100 * gain(before, after)[0]
     verdict = "second better" if difference > 0 else "first better"
     return {
         "pair": f"{before.title}, {after.title}",
         "only first": str(b),
         "only second": str(c),
-        "difference": f"{difference:+.1f}{spread}",
         "g": f"{c / (b + c) - 0.5:+.2f}" if b + c else "",
         "p": p,
-        "p seeds": paired_t(paired),
+        "difference": f"{difference:+.1f}",
+        "p seeds": welch(old, new),
         "verdict": "cannot tell" if (c - b) * difference < 0 else verdict,
     }
+
+
+def _accuracy(run):
+    probabilities, labels = run.test()
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def confusions(seeds_by_model, classes, n=6):
+    """Return a table of the n largest confusions of the first network: the test images
+    under each network, of its first seed.
+    """
+    counts = {
+        seeds.title: metrics.confusion(*seeds[0].test())
+        for seeds in seeds_by_model.values()
+    }
+    rows = {}
+    first = next(iter(counts.values()))
+    for true, said, _ in metrics.largest_confusions(first, classes, n):
+        place = list(classes).index(true), list(classes).index(said)
+        rows[f"{true} taken for {said}"] = {
+            title: str(matrix[place]) for title, matrix in counts.items()
+        }
+    return pd.DataFrame(rows).T
+
+
+def f1(seeds_by_model, classes):
+    """Return F1 of each class, one row, under the first seed of each network."""
+    scores = {
+        seeds.title: f1_scores(metrics.confusion(*seeds[0].test()))
+        for seeds in seeds_by_model.values()
+    }
+    return pd.DataFrame(scores, index=list(classes))
+
+
+def surest(named, split="test", shares=(0.05, 0.25, 0.5, 1)):
+    """Return a table of the accuracy of the surest answers in percent with 95 %
+    intervals, one row a network, by its first seed.
+
+    named: {name: Seeds}; shares: of the images of the split.
+    """
+    rows = {}
+    for name, seeds in named.items():
+        stored = seeds[0].test() if split == "test" else seeds[0].validation()
+        right = coverage(*stored)[1]
+        rows[name] = row = {}
+        for share in shares:
+            n = max(1, int(share * len(right)))
+            low, high = wilson(right[n - 1], n)
+            row[f"surest {share:.0%}" if share < 1 else "all"] = (
+                f"{100 * right[n - 1]:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+            )
+    return pd.DataFrame(rows).T
+
+
+def by_group(right, groups):
+    """Return a table of the accuracy in groups of images, one row a group: value, low
+    and high of its 95 % interval, images.
+
+    right: (n,) bool; groups: {name: (n,) bool}.
+    """
+    rows = {}
+    for name, mine in groups.items():
+        share, n = right[mine].mean(), int(mine.sum())
+        low, high = wilson(share, n)
+        rows[name] = {"value": share, "low": low, "high": high, "images": n}
+    return pd.DataFrame(rows).T.astype({"images": int})
+
+
+def tried(network, images, labels, corruptions, corrupted):
+    """Return a table of bool: which images a network has right, one row an image, one
+    column a (corruption, strength); strength 0 is the untouched image.
+
+    corruptions: {name: (function, its amounts)}; corrupted(images, function, amount)
+        returns changed images.
+    """
+
+    def right(changed):
+        return network.predict_on_batch(changed).argmax(axis=1) == labels
+
+    untouched, columns = right(images), {}
+    for kind, (function, amounts) in corruptions.items():
+        columns[kind, 0] = untouched
+        for strength, amount in enumerate(amounts, start=1):
+            columns[kind, strength] = right(corrupted(images, function, amount))
+    return pd.DataFrame(columns)
+
+
+def withstood(right, title):
+    """Return a table of what networks lose under corruption, one row a network of the
+    data set `title`.
+
+    right: {network: a table of `tried`}. The last column compares the loss with that of
+        the first network, image by image; see `with_interval`.
+    """
+    rows, first = {}, None
+    for name, table in right.items():
+        untouched = table.xs(0, axis=1, level=1).mean(axis=1)
+        spoilt = table.drop(columns=0, level=1).mean(axis=1)
+        lost = untouched - spoilt
+        rows[f"{title}: {name}"] = {
+            "untouched": f"{100 * untouched.mean():.1f}",
+            "corrupted": f"{100 * spoilt.mean():.1f}",
+            "lost": f"{100 * lost.mean():.1f}",
+            "more than the first": "" if first is None else with_interval(lost - first),
+        }
+        first = lost if first is None else first
+    return pd.DataFrame(rows).T
+
+
+def yardsticks(seeds_by_model, majority):
+    """Return a table of how often networks agree with the label and with the
+    annotators' majority of FER2013's test images, in percent.
+
+    majority: (n,) classes, -1 for none, as `audit.majority` returns them; images
+        without one are left out, and in the columns "clean" also those that are in
+        training. "ahead" is by how many points the network agrees with the majority
+        more often than the label itself does; see `with_interval`.
+    """
+    rows = {}
+    for seeds in seeds_by_model.values():
+        kinds = {"": "test_probabilities", ", six views": "test_probabilities_tta"}
+        for kind, key in kinds.items():
+            if key in seeds[0].predictions:
+                said = np.array([run.predictions[key].argmax(axis=1) for run in seeds])
+                rows[seeds.title + kind] = _yardstick(said, majority, seeds[0])
+    return pd.DataFrame(rows).T
+
+
+def _yardstick(said, majority, run):
+    labels, row = run.test()[1], {}
+    clean = ~run.predictions["test_leaked"]
+    ahead = (said == majority).mean(axis=0) - (labels == majority)
+    for name, kept in (("", majority >= 0), (", clean", (majority >= 0) & clean)):
+        row["label" + name] = f"{100 * (said == labels)[:, kept].mean():.1f}"
+        row["majority" + name] = f"{100 * (said == majority)[:, kept].mean():.1f}"
+        row["ahead" + name] = with_interval(ahead[kept])
+    return row
 
 
 def normal(networks, expected):

@@ -3,7 +3,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .base import COLOURS, WIDTH, labelled, panels, picture
+from ..metrics import confident_errors
+from .base import COLOURS, WIDTH, beside, labelled, panels, picture
+
+FEW = 20  # images in a bin, below which its accuracy says little
 
 
 def confusion(matrix, classes, title):
@@ -108,34 +111,39 @@ def class_scores(scores):
 
 
 def reliability(tables):
-    """Accuracy against confidence, a panel a data set, a line before and after
-    temperature scaling.
+    """Accuracy against confidence, a column a data set, a line before and after
+    temperature scaling; below it the number of images in each bin.
 
-    tables: {title: {label: a table of `calibration.reliability`}}; the size of a dot is
-        its share of the images.
+    tables: {title: {label: a table of `taught.reliability`}}. Bins of fewer than `FEW`
+        images are drawn hollow.
     """
-    figure, grid = panels(len(tables), 2.4)
-    for axes, (title, lines) in zip(grid, tables.items()):
+    figure, grid = plt.subplots(
+        2,
+        len(tables),
+        figsize=(WIDTH if len(tables) > 1 else 0.6 * WIDTH, 3.4),
+        height_ratios=(2, 1),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+    )
+    for axes, counts, (title, lines) in zip(*grid, tables.items()):
         axes.plot([0, 100], [0, 100], color="0.7", lw=1)
-        for (label, table), colour in zip(lines.items(), COLOURS):
-            axes.plot(
-                100 * table["confidence"],
-                100 * table["accuracy"],
-                color=colour,
-                lw=1,
-                label=label,
-            )
-            axes.scatter(
-                100 * table["confidence"],
-                100 * table["accuracy"],
-                s=4 + 120 * table["images"] / table["images"].sum(),
-                color=colour,
-            )
+        for marker, colour, (label, table) in zip("os", COLOURS, lines.items()):
+            x, y = 100 * table["confidence"], 100 * table["accuracy"]
+            few = table["images"] < FEW
+            style = {"color": colour, "marker": marker, "ms": 4}
+            axes.plot(x, y, lw=1, label=label, **style)
+            axes.plot(x[few], y[few], ls="", mfc="white", **style)
+            counts.plot(x, table["images"], lw=1, **style)
         axes.set_title(title)
-        axes.set_xlabel("confidence (%)")
         axes.grid(color="0.92")
-    grid[0].set_ylabel("accuracy (%)")
-    grid[0].legend(frameon=False)
+        counts.set_yscale("log")
+        counts.minorticks_off()
+        counts.set_xlabel("confidence (%)")
+        counts.grid(color="0.92")
+    grid[0, 0].set_ylabel("accuracy (%)")
+    grid[1, 0].set_ylabel("images in the bin")
+    grid[0, 0].legend(frameon=False)
     return figure
 
 
@@ -165,24 +173,56 @@ def coverage(lines):
     return figure
 
 
-def heat(images, maps, titles, columns=6):
-    """Images above themselves with a map (height, width, 0 to 1) laid over: yellow
+def neighbours(dataset, run, chosen, places):
+    """Test images, left, and beside each the training images at `places` (n, k), with
+    their classes.
+    """
+    (images, labels), (training, classes) = map(dataset.split, ("test", "training"))
+    said, rows = run.test()[0].argmax(axis=1), []
+    for i, near in zip(chosen, places):
+        row = [(images[i], _is_and_said(dataset, labels[i], said[i]))]
+        row += [(training[j], dataset.classes[classes[j]]) for j in near]
+        rows.append(row)
+    return beside(rows, 1 + places.shape[1])
+
+
+def doubted(dataset, run, places, others, count=6):
+    """Test images with their label and the class that they rather show, the first that
+    are none of the `count` surest errors; and a caption.
+    """
+    (images, labels), (p, _) = dataset.split("test"), run.test()
+    known, rows = confident_errors(p, labels, count), []
+    for i, other in zip(places, others):
+        if i not in known and len(rows) < count:
+            label, rather = dataset.classes[labels[i]], dataset.classes[other]
+            rows.append((images[i], f"label: {label}\nrather: {rather}"))
+    caption = (
+        f"{dataset.title}: {len(places)} of {len(labels):,} test labels are doubted. Of"
+        f" the {len(known)} most confident errors, {np.isin(known, places).sum()} are"
+        " among them. These are the first of the others."
+    )
+    return beside([rows], count), caption
+
+
+def _is_and_said(dataset, label, answer):
+    return f"is: {dataset.classes[label]}\nsaid: {dataset.classes[answer]}"
+
+
+def heat(dataset, run, chosen, maps, columns=6):
+    """Test images above themselves with a map (height, width, 0 to 1) laid over: yellow
     where it is high.
     """
-    rows = -(-len(images) // columns)
+    (images, labels), rows = dataset.split("test"), -(-len(chosen) // columns)
+    said = run.test()[0].argmax(axis=1)
     figure, grid = plt.subplots(
-        2 * rows, columns, figsize=(WIDTH, 2.5 * rows), squeeze=False
+        2 * rows, columns, figsize=(WIDTH, 2.4 * rows), squeeze=False
     )
     for axes in grid.ravel():
         axes.axis("off")
-    for i, (image, one, title) in enumerate(zip(images, maps, titles)):
-        upper, lower = (
-            grid[2 * (i // columns), i % columns],
-            grid[2 * (i // columns) + 1, i % columns],
-        )
-        picture(upper, image, title)
-        picture(lower, image)
-        lower.imshow(
-            one, cmap="cividis", alpha=0.6, vmin=0, vmax=1, interpolation="bilinear"
-        )
+    for place, (i, one) in enumerate(zip(chosen, maps)):
+        row, column = divmod(place, columns)
+        upper, lower = grid[2 * row : 2 * row + 2, column]
+        picture(upper, images[i], _is_and_said(dataset, labels[i], said[i]))
+        picture(lower, images[i])
+        lower.imshow(one, cmap="cividis", alpha=0.6, vmin=0, vmax=1)
     return figure

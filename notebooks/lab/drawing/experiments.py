@@ -131,7 +131,8 @@ def steps(tables, matched=()):
 def shares(lines):
     """Validation accuracy against the share of the training images, a line each.
 
-    lines: {label: {variant: Seeds}}; dots are seeds. Introduced in notebook 03.
+    lines: {label: {variant: Seeds}}; small dots are seeds, numbers are means.
+        Introduced in notebook 03.
     """
     figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
     ticks = set()
@@ -146,6 +147,7 @@ def shares(lines):
         axes.plot(ordered, means, f"-{marker}", ms=4, color=colour, label=label)
         for share, value in values.items():
             axes.plot([share] * len(value), value, ".", ms=3, color=colour, alpha=0.5)
+            _above(axes, f"{value.mean():.1f}", share, value.max(), 7)
         ticks |= set(values)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(ticks), [f"{100 * share:.3g}" for share in sorted(ticks)])
@@ -200,25 +202,23 @@ def shifts(curves):
 
 def robustness(tables, title):
     """Accuracy against the strength of each corruption, a line a network: {label: a
-    table of `robustness.measure`}.
+    table of accuracies, one row a corruption, one column a strength}.
     """
-    kinds = list(next(iter(tables.values())).index)
-    figure, grid = plt.subplots(2, 4, figsize=(WIDTH, 3.1), sharex=True, sharey=True)
+    kinds, strengths = next(iter(tables.values())).axes
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.4), sharex=True, sharey=True)
     for axes, kind in zip(grid.ravel(), kinds):
         for marker, (label, table) in zip("os^D", tables.items()):
-            axes.plot(range(6), 100 * table.loc[kind], f"-{marker}", ms=3, label=label)
+            values = 100 * table.loc[kind]
+            axes.plot(strengths, values, f"-{marker}", ms=3, label=label)
         axes.set_title(kind)
         axes.set_ylim(0, 100)
-        axes.set_xticks(range(6))
+        axes.set_xticks(strengths)
         axes.grid(color="0.92")
-    grid[1, 3].axis("off")
-    grid[1, 3].legend(
-        *grid[0, 0].get_legend_handles_labels(),
-        title=title,
-        frameon=False,
-        loc="center",
-    )
-    grid[0, 3].tick_params(labelbottom=True)
+    for axes in grid.ravel()[len(kinds) :]:
+        axes.axis("off")
+    legend = {"title": title, "frameon": False, "loc": "center"}
+    grid[1, 2].legend(*grid[0, 0].get_legend_handles_labels(), **legend)
+    grid[0, 2].tick_params(labelbottom=True)
     figure.supxlabel("strength", fontsize=9)
     figure.supylabel("accuracy (%)", fontsize=9)
     return figure

@@ -171,3 +171,14 @@ class Lookahead(keras.callbacks.Callback):
             for weight, slow in zip(self.network.weights, self.slow):
                 slow.assign(averaged(slow, weight, keep))
                 weight.assign(slow)
+
+
+def fine_convolution(network, least=8):
+    """Return the last convolution of a network whose maps are `least` places high or
+    more.
+    """
+    return [
+        layer
+        for layer in network.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.output.shape[1] >= least
+    ][-1]

@@ -133,17 +133,6 @@ def apart(function, *arguments, **options):
         np.random.set_state(before[1])
 
 
-def gradient(function, x):
-    """Return the gradient of a scalar function of Keras operations at the array `x`, an
-    array of its shape.
-    """
-    point = keras.ops.convert_to_tensor(x)
-    with tf.GradientTape() as tape:
-        tape.watch(point)
-        value = function(point)
-    return tape.gradient(value, point).numpy()
-
-
 def others(since=None):
     """Return what is needed to ask later, or, asked again with it, the share of the
     machine that other processes used in between, from 0 to 1: None where the system
