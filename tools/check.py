@@ -454,6 +454,8 @@ def check_unread():
     notebook has read.
     """
     homes = places(RUNS, NEXT)
+    if not homes:
+        yield "differs", f"{relative(RUNS)} holds no run: git checkout it"
     known = {DATA / name for name in IN_DATA}
     known |= {DATA / "splits" / f"{name}.npz" for name in SPLITS}
     known |= {home / name for home in homes for name in IN_RUN}
@@ -712,14 +714,16 @@ def items():
         yield f"run {relative(folder)}", check_run, (folder,)
     yield "runs that are alike", check_alike, ()
     yield "what nothing reads in data", check_unread, ()
-    for path in notebooks.paths():
+    written = sorted(GENERATED.glob("[0-9][0-9]_*.json"))
+    books = {notebooks.FOLDER / f"{path.stem}.ipynb" for path in written}
+    for path in sorted({*notebooks.paths(), *books}):
         yield f"outputs of {relative(path)}", check_outputs, (path,)
     for path in sorted(FIGURES.glob("*_confusion_*.csv")):
         yield f"matrix {relative(path)}", check_confusion, (path,)
     yield "what is left in figures and report/generated", check_leftovers, ()
     if (path := DATA / "baselines.json").exists():
         yield relative(path), check_baselines, (path,)
-    for path in sorted(GENERATED.glob("[0-9][0-9]_*.json")):
+    for path in written:
         yield f"numbers in {relative(path)}", check_numbers, (path,)
     yield "numbers and tables in report/generated", check_generated, ()
     yield relative(PDF), check_report, ()
