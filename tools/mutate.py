@@ -92,7 +92,7 @@ def check(copy):
 
 
 def digit(after=""):
-    """Change the first digit that follows a text, in a file or its every copy of it."""
+    """Change the first digit that follows a text."""
 
     def change(path):
         text = path.read_text()
@@ -585,8 +585,11 @@ def main():
         content = {path: path.read_bytes() for path in tracked(copy)}
         before = {*check(copy)}
         for mutations in rounds(copy):
-            for path, _, change, _ in mutations:
-                change(path)
+            for path, name, change, _ in mutations:
+                try:
+                    change(path)
+                except Exception as error:  # the file is another one by now
+                    print(f"{path.name}: {name}: cannot be done ({error})")
             lines = [line for line in check(copy) if line not in before]
             crashed = any("Traceback" in line for line in lines)
             for path, name, _, named in mutations:
