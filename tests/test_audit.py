@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lab import audit, datasets
+from lab import audit, datasets, taught
 from lab.plumbing.files import LabError
 
 
@@ -34,8 +34,9 @@ def test_copies_conflicts_and_blanks_are_counted(pictures):
     pictures[[3, 7]] = pictures[0]
     pictures[5] = pictures[4]
     pictures[6] = 9
-    found = audit.copies(made(pictures, [0, 0, 0, 1, 1, 1, 0, 0], test=[6, 7]))
-    assert found == {
+    one = made(pictures, [0, 0, 0, 1, 1, 1, 0, 0], test=[6, 7])
+    assert taught.groups(pictures).tolist() == [0, 1, 2, 0, 3, 3, 4, 0]
+    assert taught.copies(one.images, one.labels, one.splits) == {
         "groups": 2,
         "images": 5,
         "conflicting": 1,
@@ -43,8 +44,25 @@ def test_copies_conflicts_and_blanks_are_counted(pictures):
         "test": 1,
         "blank": 1,
     }
-    assert audit.leaked(made(pictures, [0] * 8, test=[6, 7])).tolist() == [False, True]
-    assert audit.blank(pictures).tolist() == [6]
+    assert audit.leaked(one).tolist() == [False, True]
+    assert taught.blank(pictures).tolist() == [6]
+    # Image 0 stands in test, too; 3 is its copy; 4 and 5 are one picture and one label.
+    condemned = audit.condemned(one, one.splits["training"])
+    assert np.flatnonzero(condemned).tolist() == [0, 3, 5]
+
+
+@pytest.mark.parametrize(
+    "name, count, fraction",
+    [("fashion_mnist", 60_000, 1 / 6), ("cifar10", 50_000, 0.1)],
+)
+def test_the_stored_validation_splits_are_those_of_the_taught_function(
+    name, count, fraction
+):
+    one = datasets.load(name)
+    if not one.available:
+        pytest.skip(f"the files of {name} are not here")
+    drawn = taught.stratified(one.labels[:count], fraction, seed=0)
+    assert np.array_equal(drawn, one.splits["validation"])
 
 
 def test_near_copies_are_found_though_brighter_or_noisy_and_exact_ones_left_out(

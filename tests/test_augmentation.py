@@ -5,6 +5,7 @@ from hypothesis.extra.numpy import arrays
 
 from lab.methods.augmentation import augment, views
 from lab.plumbing.files import sha256
+from lab.taught import shifted
 
 images = arrays(
     np.uint8,
@@ -60,6 +61,25 @@ def test_settings_of_stored_runs_draw_the_same_images_as_ever(digits):
         sha256(changed.tobytes())
         == "e29be8e27c5ba326e62559734da5fca759499b52dfd1ecd9d5bb0848756b0f89"
     )
+
+
+def test_views_of_stored_runs_are_the_same_as_ever(digits):
+    weighted = [
+        b"%a " % weight + view.tobytes()
+        for kind in (None, "three", "fourteen")
+        for weight, view in views(digits.images[:50], kind)
+    ]
+    assert (
+        sha256(b"".join(weighted))
+        == "8320db1d6d373ba773c09e06c9fad020d42f232496d53dd586365ee0fc54b84f"
+    )
+
+
+def test_a_shift_moves_down_and_right_and_reflects_the_border():
+    image = np.arange(20).reshape(1, 4, 5, 1)
+    moved = shifted(image, 1, -2)[0, :, :, 0]
+    assert (moved[1:, :3] == image[0, :-1, 2:, 0]).all()
+    assert moved[0].tolist() == [7, 8, 9, 8, 7] and moved.shape == (4, 5)
 
 
 @settings(deadline=None)

@@ -122,7 +122,7 @@ def test_questions_have_answers_and_sources_have_links(name):
     assert numbers == [str(i + 1) for i in range(len(numbers))]
     assert numbers == re.findall(r"^\*\*(\d+)\.\*\*", found["Answers"], flags=re.M)
     assert all(
-        line.startswith("- ") and "](https://" in line
+        line.startswith("- ") and "](http" in line
         for line in found["Sources"].strip().splitlines()
     )
 

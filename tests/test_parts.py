@@ -10,15 +10,9 @@ from keras import layers
 from conftest import train
 from lab import augmentation, engine, models, parts, training
 from lab.plumbing.checkpoints import Checkpoints
+from lab.taught import kept_share, whitening_filters
 
 numpy = keras.ops.convert_to_numpy
-
-
-def test_the_triangle_rises_to_its_peak_and_falls_to_zero():
-    rates = [float(parts.Triangle(0.5, 99)(step)) for step in range(99)]
-    assert max(rates) == pytest.approx(0.5) and int(np.argmax(rates)) == 19
-    assert rates[0] == pytest.approx(0.025) and rates[-1] < 0.01
-    assert (np.diff(rates[:20]) > 0).all() and (np.diff(rates[20:]) < 0).all()
 
 
 def test_offsets_move_sixty_four_times_as_far_and_do_not_decay(monkeypatch):
@@ -153,6 +147,23 @@ def test_whitened_patches_are_uncorrelated_and_equally_strong(digits):
     assert np.abs(products - np.diag(np.diag(products))).max() < 0.02
     assert 0.5 < np.diag(products).min() and np.diag(products).max() < 1.01
     assert np.allclose(answers[:, 9:], -answers[:, :9], atol=1e-4)
+
+
+def test_whitening_filters_make_patches_uncorrelated_and_of_strength_one():
+    rng = np.random.default_rng(0)
+    patches = rng.standard_normal((500, 4)) @ rng.standard_normal((4, 4))
+    filters = whitening_filters(patches, constant=0)
+    answers = patches @ filters
+    assert np.allclose(answers.T @ answers / 500, np.eye(4))
+    lengths = np.linalg.norm(filters, axis=0)  # the strongest component comes first
+    assert (np.diff(lengths) > 0).all()
+    largest = filters[np.abs(filters).argmax(axis=0), range(4)]
+    assert (largest > 0).all()
+
+
+def test_the_share_that_lookahead_keeps_grows_to_one():
+    shares = [kept_share(step, steps=20, every=5) for step in (5, 10, 15, 20)]
+    assert shares == pytest.approx([0.95**5 / 64, 0.95**5 / 8, 0.95**5 * 27 / 64, 1])
 
 
 def test_lookahead_averages_all_weights_every_few_steps_and_ends_on_the_average():

@@ -10,12 +10,13 @@ import pytest
 from conftest import ROOT, tool
 from lab import models
 from lab.datasets import KNOWN
-from lab.plan import fits, job_of, matching, plan
+from lab.plan import job_of, plan
 from lab.plumbing.files import LabError
 from lab.plumbing.fingerprint import fingerprint, operations
 from lab.plumbing.names import MODEL_TITLES as MODELS
 from lab.recipes import Job, Recipe, jobs_in, study_jobs
 from lab.runs import read
+from plan import fits, matching
 
 RUNS = ROOT / "data" / "runs"
 

@@ -5,8 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
-from lab import figures
+from lab import audit, datasets, figures
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +55,27 @@ def test_a_title_that_fits_is_not_cut(digits):
         "rather: T-shirt/top",
         "is: a very long name…\nsaid: 1",
     ]
+
+
+def test_the_lines_of_the_channels_differ_without_colour():
+    colours = replace(
+        datasets.KNOWN["cifar10"],
+        images=np.zeros((4, 32, 32, 3), np.uint8),
+        labels=np.zeros(4, int),
+        splits={"training": np.arange(4)},
+    )
+    lines = figures.pixel_histogram([colours]).axes[0].get_lines()
+    grey = [np.dot((0.3, 0.59, 0.11), to_rgb(line.get_color())) for line in lines]
+    assert [line.get_label() for line in lines] == ["red", "green", "blue"]
+    assert np.diff(sorted(grey)).min() > 0.1 and lines[1].get_linestyle() == "--"
+
+
+def test_near_copies_stand_under_their_test_images(digits):
+    found = audit.near_copies(digits)
+    axes = figures.near_pairs(digits, found).axes
+    assert len(axes) == 8 and axes[0].get_title().startswith("test: ")
+    assert axes[4].get_title().endswith(f"{found['correlation'][0]:.3f}")
+    assert np.array_equal(
+        axes[4].images[0].get_array(),
+        digits.split("training")[0][found["training"][0], ..., 0],
+    )

@@ -1,9 +1,14 @@
+import csv
+import io
+import json
 import re
 
 import pytest
 
+import baselines
 import report
 from conftest import ROOT
+from lab.lesson import DATASETS
 from lab.plumbing.files import LabError
 from lab.plumbing.numbers import Number
 
@@ -13,16 +18,21 @@ SOURCES = [
     *sorted((ROOT / "report" / "sections").glob("*.tex")),
 ]
 
+RUNS = ROOT / "data" / "runs"
+RECORDS = sorted(RUNS.glob("*/*/*/seed-*/run.json"))
+
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_no_number_is_typed(path):
     text = re.sub(NAMES, "", path.read_text())
-    text = re.sub(
-        r"\\(result|ref|cite|label|labfigure|labtable|input|documentclass)"
-        r"(\[[^]]*\])?\{[^}]*\}",
-        "",
-        text,
-    )
+    measured = r"\\given\{[^}]*\d\.\d[^}]*\\%|\\given\{[^}]*[a-z]{2}"
+    assert not re.search(measured, text), "\\given is for what we chose"
+    for commands in (
+        r"(?:gain|setlength|renewcommand|labpair\{[\d.]+\})\{[^}]*\}",
+        r"(?:result|given|ref|cite|label|labfigure|labtable|lablayers|input"
+        r"|documentclass)(?:\[[^]]*\])?",
+    ):
+        text = re.sub(rf"\\{commands}\{{[^}}]*\}}", "", text)
     assert not re.search(r"\d+\.\d|\d+\s*(\\,)?\\%|\d{2,}", text), re.findall(
         r".*\d.*", text
     )
@@ -32,10 +42,61 @@ def test_every_key_figure_and_table_of_the_report_exists():
     text = "".join(path.read_text() for path in SOURCES)
     numbers = (ROOT / "report" / "generated" / "numbers.tex").read_text()
     captions = (ROOT / "report" / "generated" / "captions.tex").read_text()
-    for key in re.findall(r"\\result\{([^}]*)\}", text):
+    keys = re.findall(r"\\result\{([^}]*)\}", text)
+    for dataset, networks in re.findall(r"\\gain\{(.*?)\}\{(.*?)\}", text):
+        key = f"{dataset}.gain.{networks}"
+        keys += [f"{key}.points", f"{key}.low.points", f"{key}.high.points"]
+    for key in keys:
         assert f"\\defresult{{{key}}}" in numbers
-    for name in re.findall(r"\\lab(?:figure|table)\{([^}]*)\}", text):
+    shown = re.findall(r"\\lab(?:figure|table|layers)(?:\[[^]]*\])?\{(\w+)\}", text)
+    for pair in re.findall(r"\\labpair\{[^}]*\}\{(\w+)\}\{(\w+)\}", text):
+        shown += pair
+    assert len(shown) == len(set(shown)) > 50
+    for name in shown:
         assert f"\\defcaption{{{name}}}" in captions
+        assert re.search(rf"\\ref\{{(fig|tab):{name}\}}", text), f"{name}: no reference"
+
+
+def test_the_csv_of_runs_has_a_row_for_every_run():
+    rows = list(csv.DictReader(io.StringIO(report.runs_csv(RUNS, DATASETS["full"]))))
+    folders = {path.parent.relative_to(RUNS).as_posix() for path in RECORDS}
+    assert {row["run"] for row in rows} == folders
+    row = next(row for row in rows if row["run"] == "cifar10/improved/main/seed-0")
+    record = json.loads((RUNS / row["run"] / "run.json").read_text())
+    assert float(row["test.accuracy"]) == record["metrics"]["test"]["accuracy"]
+    assert json.loads(row["recipe.augmentation"]) == record["recipe"]["augmentation"]
+
+
+def test_the_table_of_recipes_has_a_column_a_recipe_and_what_each_run_used():
+    table = report.recipes(report.runs_in(RUNS)).set_index("hyper-parameter")
+    sizes = {
+        json.loads(path.read_text())["recipe"]["batch_size"]
+        for path in RECORDS
+        if path.parts[-3] == "main"
+    }
+    assert set(table.loc["batch size"]) == {str(size) for size in sizes}
+    assert ("One convolution", "Two convolutions") in table.columns
+    assert table.loc["shift", ("Improved CNN", "FER2013")] == "4"
+    assert table.loc["shift", ("Dense", "")] == "–"
+
+
+def test_the_table_of_baselines_says_how_they_are_trained():
+    for name, (_, changes, falls) in baselines.BASELINES.items():
+        said = report.BASELINE_RECIPES[name]
+        assert said["batch size"] == str(baselines.BATCH)
+        assert (said["augmentation"] == "none") == (changes is None)
+        rates = baselines.FALLS if falls else baselines.FALLS[-1:]
+        numbers = re.findall(r"\d[\d.e-]*", said["learning rate"])
+        assert {rate for _, rate in rates} <= set(map(float, numbers))
+    assert report.BASELINE_RECIPES.keys() == baselines.BASELINES.keys()
+
+
+def test_a_number_without_a_run_is_no_number_of_a_notebook():
+    numbers = [
+        content["numbers"]
+        for content in report.notebooks_of(ROOT / "report" / "generated").values()
+    ]
+    assert not any(key in found for key in report.FACTS for found in numbers)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,12 @@ import subprocess
 import sys
 from dataclasses import fields, replace
 
+import keras
 import numpy as np
 import pytest
 
 from conftest import train
-from lab import engine, models, runs, tables, training
+from lab import engine, models, parts, runs, tables, taught, training
 from lab.plumbing import fingerprint
 from lab.plumbing.checkpoints import Checkpoints
 from lab.plumbing.files import LabError
@@ -502,3 +503,48 @@ def test_leaked_test_images_are_stored_and_left_out_of_a_second_accuracy(
         != run.record["metrics"]["test"]["accuracy"]
     )
     assert tables.row(Seeds([run]))["not leaked"] == f"{100 * expected:.1f}"
+
+
+def test_the_triangle_rises_to_its_peak_and_falls_to_zero():
+    rates = [float(taught.triangle(step, 0.5, 99)) for step in range(99)]
+    assert max(rates) == pytest.approx(0.5) and int(np.argmax(rates)) == 19
+    assert rates[0] == pytest.approx(0.025) and rates[-1] < 0.01
+    assert (np.diff(rates[:20]) > 0).all() and (np.diff(rates[20:]) < 0).all()
+
+
+@pytest.mark.parametrize("images, size, steps", [(64, 32, 2), (65, 32, 3), (5, 32, 1)])
+def test_an_epoch_has_a_smaller_batch_for_what_is_left(images, size, steps):
+    assert taught.steps_per_epoch(images, size) == steps
+
+
+@pytest.mark.parametrize("schedule", ["constant", "triangle"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "FastOffsetSGD", "Muon"])
+def test_a_recipe_becomes_optimiser_loss_and_schedule(name, schedule, digits):
+    recipe = Recipe(
+        epochs=2,
+        optimizer=name,
+        learning_rate=0.01,
+        schedule=schedule,
+        label_smoothing=0.1,
+    )
+    model = training.build(models.build_dense, digits, recipe, seed=0)
+    training.compile_model(model, recipe, 100)
+    kind = getattr(parts, name, None) or getattr(keras.optimizers, name)
+    assert type(model.optimizer) is kind and model.loss.label_smoothing == 0.1
+    first = 0.01 if schedule == "constant" else float(taught.triangle(0, 0.01, 8))
+    assert float(model.optimizer.learning_rate) == pytest.approx(first)
+
+
+def test_a_loop_of_plain_fit_gives_the_weights_of_the_engine(digits, recipe):
+    recipe = replace(recipe, keep="last_epoch")
+    job = replace(JOB, variant="loop", recipe=recipe, weights=True)
+    (images, labels), targets = digits.split("training"), np.eye(10, dtype="float32")
+    keras.utils.set_random_seed(0)
+    model = models.build_dense(digits.shape, 10)
+    taught.compile_model(model, recipe, len(images), {})
+    for epoch in range(recipe.epochs):
+        fed, order = training.one_epoch(images, recipe, 0, epoch)
+        wanted, size = targets[labels[order]], recipe.batch_size
+        model.fit(fed, wanted, batch_size=size, shuffle=False, verbose=0)
+    for mine, stored in zip(model.get_weights(), engine.fit(job, digits).weights):
+        assert np.array_equal(mine, stored)

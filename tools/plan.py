@@ -3,6 +3,7 @@
 import interrupt  # noqa: F401
 
 import argparse
+import fnmatch
 import itertools
 import json
 import sys
@@ -14,10 +15,10 @@ import numpy as np
 
 from lab import datasets, engine, training
 from lab.lesson import Lesson
-from lab.plan import matching, plan
+from lab.plan import plan
 from lab.plumbing import reading
 from lab.plumbing.backend import batches
-from lab.plumbing.files import write
+from lab.plumbing.files import LabError, write
 from lab.plumbing.fingerprint import operations
 from lab.runs import Seeds, read
 from notebooks import guarded
@@ -28,6 +29,27 @@ BATCH = ROOT / "build" / "retrain.json"  # what is trained again, since when
 # So many images, at least, are timed to estimate a cost; three batches, where that is
 # more.
 TIMED = 2048
+
+
+def matching(jobs, patterns):
+    """Return the jobs whose names fit one of the patterns, in the order of the
+    patterns: "cifar10/improved", "*/main/*".
+
+    Raises LabError for a pattern that fits none.
+    """
+    chosen = {}
+    for pattern in patterns:
+        fitting = {job.name: job for job in jobs if fits(job.name, pattern)}
+        if not fitting:
+            raise LabError(f"No job is called {pattern}: make plan lists them all.")
+        chosen |= fitting
+    return list(chosen.values())
+
+
+def fits(name, pattern):
+    """Return whether a run's name, or the beginning of it, fits a pattern."""
+    pattern = pattern.strip("/")
+    return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f"{pattern}/*")
 
 
 def known(job):

@@ -1,5 +1,7 @@
 """Data sets: images, labels, class names, and three splits that never overlap."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -40,11 +42,11 @@ class Dataset:
     _parts: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
-    def available(self):
+    def available(self) -> bool:
         """Whether the images are here. Without them, finished runs can be read."""
         return self.images is not None
 
-    def split(self, name):
+    def split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return (images, labels) of "training", "validation" or "test", read-only.
 
         A split that lies in one piece is not copied, another one once.
@@ -71,7 +73,7 @@ class Dataset:
             split_sha256=reading.split_hash(splits),
         )
 
-    def subset(self, classes):
+    def subset(self, classes: list[str]) -> Dataset:
         """Return the data set with these classes alone, in this order and renamed."""
         unknown = [name for name in classes if name not in self.classes]
         if unknown or len(set(classes)) < max(2, len(classes)):
@@ -101,7 +103,12 @@ class Dataset:
 KNOWN = {facts["name"]: Dataset(**facts) for facts in catalogue.FACTS}
 
 
-def load(name, classes=None, image_size=64, grey=False):
+def load(
+    name: str,
+    classes: list[str] | None = None,
+    image_size: int = 64,
+    grey: bool = False,
+) -> Dataset:
     """Return a data set: one of `KNOWN`, or a folder of class folders of pictures.
 
     name: "digits", "fashion_mnist", "cifar10", "fer2013", "fer2013_jpeg", or the path

@@ -4,17 +4,20 @@ import time
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Callable
 
 import pandas as pd
 
 from . import datasets, training
+from .datasets import Dataset
 from .plan import job_of
 from .plumbing import storage
-from .plumbing.backend import out_of_memory
+from .plumbing.backend import keras, out_of_memory
 from .plumbing.checkpoints import Checkpoints
 from .plumbing.files import ROOT, LabError, alone, relative
 from .plumbing.fingerprint import PROTOCOL, fingerprint, operations
 from .plumbing.screen import Line
+from .recipes import Job
 from .runs import Run, Seeds, all_metrics, read
 
 
@@ -29,7 +32,13 @@ class Trained:
     classes: tuple
 
 
-def train(jobs, dataset, folder, retrain=False, seeds=None):
+def train(
+    jobs: list[Job],
+    dataset: Dataset,
+    folder: Path | str,
+    retrain: bool = False,
+    seeds: list[Job] | None = None,
+) -> Seeds:
     """Return the Seeds of some jobs on one data set: found, resumed or trained, one
     after the other.
 
@@ -78,7 +87,7 @@ def _train(job, dataset, folder, retrain):
     line.show(run.summary() + ", trained", last=True)
 
 
-def stored(job, dataset, folder):
+def stored(job: Job, dataset: Dataset, folder: Path | str) -> Run | None:
     """Return the finished Run of a job, with all that it asks for, in a folder of runs
     or in `next` beside it; or None.
     """
@@ -87,7 +96,7 @@ def stored(job, dataset, folder):
     return path and read(path)
 
 
-def keep(trained, folder):
+def keep(trained: Trained, folder: Path | str) -> Run:
     """Store what `fit` returns in a folder of runs, delete the checkpoints that it
     needed, and return the Run.
 
@@ -105,7 +114,11 @@ def _checkpoints(mark):
     return Checkpoints(ROOT / "build" / "checkpoints" / mark[:16])
 
 
-def fit(job, dataset=None, tell=lambda text: None):
+def fit(
+    job: Job,
+    dataset: Dataset | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Trained:
     """Train one job and return what it leaves, a `Trained`, for `keep`; training prints
     nothing and writes only checkpoints.
 
@@ -179,14 +192,14 @@ def _fit(job, dataset, tell):
     return Trained(record, history, predictions, weights, dataset.classes)
 
 
-def pflop(network, images, epochs):
+def pflop(network: keras.Model, images: int, epochs: int) -> float:
     """Return what a training costs, in 1e15 operations: forward and, twice as much,
     back, for each image and epoch.
     """
     return round(3 * operations(network) * images * epochs / 1e15, 6)
 
 
-def trained(run, dataset):
+def trained(run: Run, dataset: Dataset) -> keras.Model:
     """Return the network of a stored run, built by the function of its `model` cell,
     with its stored weights.
 

@@ -15,6 +15,7 @@ from .drawing.data import (
     augmented,
     class_balance,
     mean_images,
+    near_pairs,
     pixel_histogram,
     projection,
     sample_grid,
@@ -30,6 +31,14 @@ from .drawing.experiments import (
     shifts,
     steps,
 )
-from .drawing.networks import colour_filters, diagram, feature_maps, maps, weights
-from .drawing.trainings import budget, curves, histories, turns
+from .drawing.networks import (
+    colour_filters,
+    diagram,
+    feature_maps,
+    filters_and_maps,
+    maps,
+    weights,
+    window,
+)
+from .drawing.trainings import budget, curves, histories, history, turns
 from .plumbing.names import MODEL_TITLES

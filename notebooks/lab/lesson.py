@@ -1,12 +1,16 @@
 """One notebook at work: its profile and data sets, the runs that it reads or trains."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from . import datasets, engine, figures, metrics, tables
+from .datasets import Dataset
 from .plan import plan
 from .plumbing import parameters
 from .plumbing.backend import hand_back
@@ -16,8 +20,8 @@ from .plumbing.numbers import numbers_of
 from .plumbing.output import Output
 from .plumbing.screen import clock
 from .plumbing.storage import run_sha256, waiting
-from .recipes import BASE
-from .runs import Seeds, headline
+from .recipes import BASE, Job
+from .runs import Run, Seeds, headline
 
 DATASETS = {"quick": ["digits"], "full": list(DATA_SETS)}  # what "all" means
 QUICK_EPOCHS = 3
@@ -26,15 +30,15 @@ EXPECTED = ROOT / "data" / "expected.json"
 
 
 def start(
-    notebook,
-    profile="full",
-    chosen="all",
-    seeds=(0,),
-    retrain=False,
-    classes="all",
-    image_size=64,
-    grey=False,
-):
+    notebook: str,
+    profile: str = "full",
+    chosen: str | list[str] = "all",
+    seeds: list[int] = (0,),
+    retrain: bool = False,
+    classes: str | list[str] = "all",
+    image_size: int = 64,
+    grey: bool = False,
+) -> Lesson:
     """Return the Lesson of a notebook. Introduced in notebook 01.
 
     notebook: the stem of its file name, such as "02_dense_baseline".
@@ -79,7 +83,7 @@ class Lesson(Output):
             notebook, ROOT / "build" / "-".join(names)[:100] if names else top
         )
 
-    def train(self, jobs, dataset):
+    def train(self, jobs: list[Job], dataset: Dataset) -> Seeds:
         """Return the Seeds of a network on a data set, one run for each of SEEDS:
         loaded, or trained now.
 
@@ -112,7 +116,9 @@ class Lesson(Output):
         again = self.retrain and dataset.available
         return self._note(engine.train(chosen, dataset, self.runs_folder, again))
 
-    def study(self, points, dataset, train):
+    def study(
+        self, points: dict, dataset: Dataset, train: bool | None
+    ) -> dict[str, dict[str, Seeds]]:
         """Return {factor: {point: Seeds}} for {factor: {point: jobs}}, as
         `recipes.study_jobs` makes them.
 
@@ -147,7 +153,9 @@ class Lesson(Output):
             return {}
         return {factor: named for factor, named in found.items() if named}
 
-    def stored(self, points, dataset):
+    def stored(
+        self, points: dict[str, list[Job]], dataset: Dataset
+    ) -> dict[str, Seeds]:
         """Return {point: Seeds} of those of the points {point: jobs} whose runs are all
         finished; nothing is trained.
         """
@@ -160,7 +168,9 @@ class Lesson(Output):
         print(f"{dataset.title}: {len(finished)} of {len(points)} networks are trained")
         return finished
 
-    def finished(self, dataset, names=tuple(MODEL_TITLES)):
+    def finished(
+        self, dataset: Dataset, names: tuple[str, ...] = tuple(MODEL_TITLES)
+    ) -> dict[str, Seeds]:
         """Return {model: Seeds} of the headline runs of a data set, of the models
         `names`, in the order of the story.
 
@@ -211,7 +221,7 @@ class Lesson(Output):
         self.numbers |= numbers_of(seeds)
         return seeds
 
-    def save_confusion(self, run, dataset):
+    def save_confusion(self, run: Run, dataset: Dataset) -> np.ndarray:
         """Write the confusion matrix of a run on the test images: integers as .csv, and
         a picture.
         """
@@ -220,7 +230,8 @@ class Lesson(Output):
         self.save_matrix(matrix, dataset.classes, name)
         title = f"{Seeds([run]).title} on {dataset.title}"
         caption = (
-            f"{title}: counts of test images, colours by the share of the true class."
+            f"{title}: counts of test images. Grey: right answers. Colour of an error:"
+            " its share of the true class."
         )
         largest = metrics.largest_confusions(matrix, dataset.classes, n=1)
         for true, said, count in largest:
@@ -231,13 +242,13 @@ class Lesson(Output):
         return matrix
 
     @staticmethod
-    def normal(networks):
+    def normal(networks: Iterable[Seeds]) -> pd.DataFrame:
         """Return the table of `tables.normal`: is the first run of each of some Seeds
         like the seeds that came with the repository?
         """
         return tables.normal(networks, json.loads(EXPECTED.read_text()))
 
-    def finish(self, hand_back_gpu=False):
+    def finish(self, hand_back_gpu: bool = False) -> None:
         """Write the notebook's numbers and captions, and print the list of all files
         written.
 
@@ -249,7 +260,7 @@ class Lesson(Output):
             hand_back()
 
 
-def adapted(job, dataset, epochs=None):
+def adapted(job: Job, dataset: Dataset, epochs: int | None = None) -> Job:
     """Return the job for a data set that may be another one: at most `epochs`, and
     small batches for few images.
 

@@ -111,84 +111,44 @@ one_conv_recipe = Recipe(
     augmentation={"flip": True},
 )
 two_conv_recipe = one_conv_recipe
+clean_recipe = replace(two_conv_recipe, leave_out="audit")
 
 
-one_conv_jobs = [
-    Job(name, "one_conv", "main", seed, one_conv_recipe, build_one_conv, test=True)
-    for name in DATA_SETS
-    for seed in range(3)
-]
-two_conv_jobs = [
-    Job(
-        name,
-        "two_conv",
-        "main",
-        seed,
-        two_conv_recipe,
-        build_two_conv,
-        test=True,
-        weights=seed == 0,
-    )
-    for name in DATA_SETS
-    for seed in range(3)
-]
-clean_jobs = [
-    Job(
-        "fer2013",
-        "two_conv",
-        "clean",
-        seed,
-        replace(two_conv_recipe, leave_out="audit"),
-        build_two_conv,
-        test=True,
-    )
-    for seed in range(3)
-]
+def jobs_for(dataset, variant, build, recipe, seeds=3, **options):
+    """Return the jobs of a network, one for each seed."""
+    start = dataset, build.__name__.removeprefix("build_"), variant
+    return [Job(*start, seed, recipe, build, **options) for seed in range(seeds)]
 
 
-controlled_recipe = Recipe(
-    epochs=15,
-    batch_size=128,
-    optimizer="Adam",
-    learning_rate=1e-3,
-    schedule="triangle",
-    keep="lowest_validation_loss",
+one_conv_jobs, two_conv_jobs, tested = [], [], {"test": True}
+for name in DATA_SETS:
+    one_conv_jobs += jobs_for(name, "main", build_one_conv, one_conv_recipe, **tested)
+    two_conv_jobs += jobs_for(name, "main", build_two_conv, two_conv_recipe, **tested)
+two_conv_jobs = [replace(job, weights=job.seed == 0) for job in two_conv_jobs]
+clean_jobs = jobs_for("fer2013", "clean", build_two_conv, clean_recipe, **tested)
+
+
+controlled_recipe = replace(
+    one_conv_recipe, batch_size=128, augmentation=None, optimizer_arguments={}
 )
-convolution = {"filters": 32, "units": 128, "dropout": 0.0}
+small = {"filters": 32, "units": 128, "dropout": 0.0}
 steps = {
     "dense": (build_dense, {"units": 128}),
-    "conv": (build_one_conv, convolution | {"pooling": False}),
-    "pool": (build_one_conv, convolution),
-    "norm": (build_one_conv, convolution | {"normalisation": True}),
-    "two-blocks": (build_two_conv, convolution | {"filters": (32, 64)}),
+    "conv": (build_one_conv, small | {"pooling": False}),
+    "pool": (build_one_conv, small),
+    "norm": (build_one_conv, small | {"normalisation": True}),
+    "two-blocks": (build_two_conv, small | {"filters": (32, 64)}),
 }
-matched = {
-    "fashion_mnist": {"dense-parameters": 531, "dense-operations": 5341},
-    "cifar10": {"dense-parameters": 177, "dense-operations": 1989},
-}
-
-
-controlled_jobs = {
-    name: {
-        step: [
-            Job(
-                name,
-                build.__name__.removeprefix("build_"),
-                f"controlled-{step}",
-                seed,
-                replace(controlled_recipe, model_arguments=arguments),
-                build,
-                test=True,
-            )
-            for seed in range(3)
-        ]
-        for step, (build, arguments) in {
-            **steps,
-            **{step: (build_dense, {"units": units}) for step, units in dense.items()},
-        }.items()
-    }
-    for name, dense in matched.items()
-}
+as_large_and_as_costly = {"fashion_mnist": (531, 5341), "cifar10": (177, 1989)}
+controlled_jobs = {}
+for name, (large, costly) in as_large_and_as_costly.items():
+    networks = steps | {"dense-parameters": (build_dense, {"units": large})}
+    networks |= {"dense-operations": (build_dense, {"units": costly})}
+    controlled_jobs[name] = {}
+    for step, (build, arguments) in networks.items():
+        recipe = replace(controlled_recipe, model_arguments=arguments)
+        jobs = jobs_for(name, f"controlled-{step}", build, recipe, test=True)
+        controlled_jobs[name][step] = jobs
 
 
 published_recipe = Recipe(
@@ -200,170 +160,117 @@ published_recipe = Recipe(
     keep="lowest_validation_loss",
     model_arguments={"filters": (32, 64), "units": 256, "dropout": 0.5},
 )
+small = {"units": 128, "dropout": 0.2}
 first_recipe = replace(
-    published_recipe,
-    epochs=10,
-    keep="last_epoch",
-    model_arguments={"units": 128, "dropout": 0.2},
+    published_recipe, epochs=10, keep="last_epoch", model_arguments=small
 )
-second_recipe = replace(
-    first_recipe,
-    model_arguments={"filters": 32, "units": 128, "dropout": 0.2, "pooling": False},
-)
+small = small | {"filters": 32, "pooling": False}
+second_recipe = replace(first_recipe, model_arguments=small)
 published = {
-    "published-dense": ("dense", build_dense, first_recipe, 3),
-    "published-conv-32": ("one_conv", build_one_conv, second_recipe, 3),
-    "published-two-conv": ("two_conv", build_two_conv, published_recipe, 5),
+    "published-dense": (build_dense, first_recipe, 3),
+    "published-conv-32": (build_one_conv, second_recipe, 3),
+    "published-two-conv": (build_two_conv, published_recipe, 5),
 }
-published_jobs = {
-    variant: [
-        Job("fashion_mnist", model, variant, seed, recipe, build, test=True)
-        for seed in range(seeds)
-    ]
-    for variant, (model, build, recipe, seeds) in published.items()
-}
+published_jobs = {}
+for name, network in published.items():
+    published_jobs[name] = jobs_for("fashion_mnist", name, *network, test=True)
 
 
-no_dropout = {"model_arguments": published_recipe.model_arguments | {"dropout": 0.0}}
+no_dropout = published_recipe.model_arguments | {"dropout": 0.0}
 turns = {
-    "overfit-no-dropout": no_dropout,
+    "overfit-no-dropout": {"model_arguments": no_dropout},
     "overfit-mirror": {"augmentation": {"flip": True}},
     "overfit-falling-rate": {"schedule": "triangle"},
     "overfit-quarter": {"subset": 0.25},
 }
-constant_rates = {
-    f"published-two-conv-lr-{v}": {"learning_rate": v} for v in (1e-1, 1e-2, 1e-4)
-}
-overfit_jobs = study_jobs(
-    "fashion_mnist",
-    "two_conv",
-    build_two_conv,
-    published_recipe,
-    {"what moves the turn": turns},
-)
-rate_jobs = study_jobs(
-    "fashion_mnist",
-    "two_conv",
-    build_two_conv,
-    published_recipe,
-    {"learning rate": constant_rates},
-    seeds=3,
-)
+overfit_jobs, rate_jobs = {}, {}
+for name, change in turns.items():
+    recipe = replace(published_recipe, **change)
+    two = jobs_for("fashion_mnist", name, build_two_conv, recipe, seeds=2)
+    overfit_jobs[name] = two
+for rate in (1e-1, 1e-2, 1e-4):
+    recipe = replace(published_recipe, learning_rate=rate)
+    name = f"published-two-conv-lr-{rate}"
+    rate_jobs[name] = jobs_for("fashion_mnist", name, build_two_conv, recipe)
 
 
+middle = {"filters": (32, 64), "dropout": 0.4}
 study_recipe = replace(
-    two_conv_recipe,
-    epochs=5,
-    batch_size=128,
-    model_arguments={"filters": (32, 64), "dropout": 0.4},
+    two_conv_recipe, epochs=5, batch_size=128, model_arguments=middle
 )
+momentum = {"momentum": 0.9, "nesterov": True}
+sgd = {"optimizer": "SGD", "learning_rate": 0.05, "optimizer_arguments": momentum}
+factors = ("learning rate", "batch size", "dropout", "filters")
+study = {factor: {} for factor in factors}
+for rate in (1e-4, 1e-3, 1e-2, 1e-1):
+    study["learning rate"][f"lr-{rate}"] = {"learning_rate": rate}
+for n in (32, 128, 512):
+    study["batch size"][f"batch-{n}"] = {"batch_size": n}
+for rate in (0.0, 0.4, 0.6):
+    changed = {"model_arguments": middle | {"dropout": rate}}
+    study["dropout"][f"dropout-{rate}"] = changed
+for n in (8, 16, 32):
+    changed = {"model_arguments": middle | {"filters": (n, 2 * n)}}
+    study["filters"][f"filters-{n}-{2 * n}"] = changed
+study["optimiser"] = {"optimiser-Adam": {}, "optimiser-SGD": sgd}
+portions = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
+study["training share"] = {f"subset-{part}": {"subset": part} for part in portions}
+study["training share"]["subset-1"] = {}
 
 
-study = {
-    "learning rate": {
-        f"lr-{v}": {"learning_rate": v} for v in (1e-4, 1e-3, 1e-2, 1e-1)
-    },
-    "batch size": {f"batch-{v}": {"batch_size": v} for v in (32, 128, 512)},
-    "dropout": {
-        f"dropout-{v}": {"model_arguments": {"filters": (32, 64), "dropout": v}}
-        for v in (0.0, 0.4, 0.6)
-    },
-    "filters": {
-        f"filters-{v}-{2 * v}": {
-            "model_arguments": {"filters": (v, 2 * v), "dropout": 0.4}
-        }
-        for v in (8, 16, 32)
-    },
-    "optimiser": {
-        "optimiser-Adam": {},
-        "optimiser-SGD": {
-            "optimizer": "SGD",
-            "learning_rate": 0.05,
-            "optimizer_arguments": {"momentum": 0.9, "nesterov": True},
-        },
-    },
-    "training share": (
-        {f"subset-{v}": {"subset": v} for v in (1 / 16, 1 / 8, 1 / 4, 1 / 2)}
-        | {"subset-1": {}}
-    ),
-}
+five = ("study-base", "lr-0.01", "optimiser-SGD", "batch-32", "dropout-0.0")
+more = dict.fromkeys(five, 5) | {f"subset-{part}": 3 for part in portions}
+start = "two_conv", build_two_conv, study_recipe
 rates = {"learning rate": study["learning rate"]}
-
-
-points_with_5_seeds = (
-    "study-base",
-    "lr-0.01",
-    "optimiser-SGD",
-    "batch-32",
-    "dropout-0.0",
-)
-more = {variant: 5 for variant in points_with_5_seeds} | {
-    f"subset-{share}": 3 for share in (1 / 16, 1 / 8, 1 / 4, 1 / 2)
-}
 studies = {
-    "cifar10": study_jobs(
-        "cifar10", "two_conv", build_two_conv, study_recipe, study, more=more
-    ),
-    "fashion_mnist": study_jobs(
-        "fashion_mnist", "two_conv", build_two_conv, study_recipe, rates
-    ),
+    "cifar10": study_jobs("cifar10", *start, study, more=more),
+    "fashion_mnist": study_jobs("fashion_mnist", *start, rates),
 }
-
-
-epochs_jobs = {
-    f"epochs-{n}": [
-        Job(
-            "cifar10",
-            "two_conv",
-            f"epochs-{n}",
-            seed,
-            replace(study_recipe, epochs=n),
-            build_two_conv,
-        )
-        for seed in range(3)
-    ]
-    for n in (2, 5, 15, 40)
-}
-pairs = [
-    (rate, batch)
-    for rate in (3e-4, 1e-3, 3e-3, 1e-2)
-    for batch in (32, 128, 512)
-    if rate != 1e-3 and (rate, batch) != (1e-2, 128)
-]
-pair_jobs = study_jobs(
-    "cifar10",
-    "two_conv",
-    build_two_conv,
-    study_recipe,
-    {
-        "rate and batch": {
-            f"lr-{rate}-batch-{batch}": {"learning_rate": rate, "batch_size": batch}
-            for rate, batch in pairs
-        }
-    },
-)
-equal_steps_jobs = study_jobs(
-    "cifar10",
-    "two_conv",
-    build_two_conv,
-    study_recipe,
-    {
-        "equal steps": {
-            f"subset-{share}-equal-steps": {"subset": share, "epochs": round(5 / share)}
-            for share in (1 / 16, 1 / 8, 1 / 4, 1 / 2)
-        }
-    },
-    seeds=3,
-)
+epochs_jobs, pair_jobs, equal_steps_jobs = {}, {}, {}
+for n in (2, 5, 15, 40):
+    recipe, name = replace(study_recipe, epochs=n), f"epochs-{n}"
+    epochs_jobs[name] = jobs_for("cifar10", name, build_two_conv, recipe)
+for rate in (3e-4, 1e-3, 3e-3, 1e-2):
+    for n in (32, 128, 512):
+        if rate != 1e-3 and (rate, n) != (1e-2, 128):  # these are in the study
+            recipe = replace(study_recipe, learning_rate=rate, batch_size=n)
+            name = f"lr-{rate}-batch-{n}"
+            pair_jobs[name] = jobs_for("cifar10", name, build_two_conv, recipe, seeds=2)
+for part in portions:
+    recipe = replace(study_recipe, subset=part, epochs=round(5 / part))
+    name = f"subset-{part}-equal-steps"
+    equal_steps_jobs[name] = jobs_for("cifar10", name, build_two_conv, recipe)
 
 
 # --- 04_improved_cnn.ipynb ---
+
+
+def whitening_convolution(x, whitening):
+    """A convolution on small patches: each component and its negative."""
+    channels = x.shape[-1]
+    side = 2 if channels == 3 else 3
+    return layers.Conv2D(
+        filters=2 * side * side * channels,
+        kernel_size=side,
+        use_bias=False,
+        trainable=not whitening,
+        name=parts.WHITENING if whitening else "first",
+    )(x)
 
 
 def normalised(x, activation):
     """Batch normalisation without scale, then the activation."""
     x = layers.BatchNormalization(scale=False, momentum=0.6, epsilon=1e-5)(x)
     return layers.Activation(activation)(x)
+
+
+def improved_block(x, width, activation, start):
+    """Two convolutions, each with its normalisation; the maps are halved."""
+    options = {"kernel_size": 3, "padding": "same", "use_bias": False}
+    x = layers.Conv2D(width, **options, kernel_initializer=start)(x)
+    x = normalised(layers.MaxPooling2D(pool_size=2)(x), activation)
+    x = layers.Conv2D(width, **options, kernel_initializer=start)(x)
+    return normalised(x, activation)
 
 
 def build_improved(
@@ -376,30 +283,12 @@ def build_improved(
     dropout=0.0,
 ):
     """A whitening convolution, blocks of two convolutions, the maximum of each map."""
-    side, channels = 2 if input_shape[-1] == 3 else 3, input_shape[-1]
     start = parts.PartialIdentity() if identity else "glorot_uniform"
     inputs = keras.Input(shape=input_shape, dtype="uint8")
     x = layers.Rescaling(scale=4 / 255, offset=-2)(inputs)
-    x = layers.Conv2D(
-        filters=2 * side * side * channels,
-        kernel_size=side,
-        use_bias=False,
-        trainable=not whitening,
-        name=parts.WHITENING if whitening else "first",
-    )(x)
-    x = layers.Activation(activation)(x)
+    x = layers.Activation(activation)(whitening_convolution(x, whitening))
     for width in widths:
-        options = {
-            "filters": width,
-            "kernel_size": 3,
-            "padding": "same",
-            "use_bias": False,
-        }
-        x = layers.Conv2D(**options, kernel_initializer=start)(x)
-        x = normalised(layers.MaxPooling2D(pool_size=2)(x), activation)
-        x = normalised(
-            layers.Conv2D(**options, kernel_initializer=start)(x), activation
-        )
+        x = improved_block(x, width, activation, start)
     x = layers.GlobalMaxPooling2D()(x)
     if dropout:
         x = layers.Dropout(rate=dropout)(x)
@@ -455,167 +344,109 @@ ablation_recipe = Recipe(
 )
 
 
-undone = {
-    "SGD": {
-        "optimizer": "Adam",
-        "learning_rate": 1e-3,
-        "optimizer_arguments": {},
-        "batch_size": 128,
-        "schedule": "constant",
-    },
-    "augmentation": {"augmentation": None},
-    "smoothing": {"label_smoothing": 0.0},
-    "whitening": {"model_arguments": {"whitening": False}},
-    "identity": {"model_arguments": {"identity": False}},
-    "offsets": {"optimizer_arguments": {"offset_factor": 1}},
-    "Lookahead": {"lookahead": None},
+network, sgd = ablation_recipe.model_arguments, ablation_recipe.optimizer_arguments
+adam = {"optimizer": "Adam", "learning_rate": 1e-3, "optimizer_arguments": {}}
+without = {
+    "no-SGD": adam | {"batch_size": 128, "schedule": "constant"},
+    "no-augmentation": {"augmentation": None},
+    "no-smoothing": {"label_smoothing": 0.0},
+    "no-whitening": {"model_arguments": network | {"whitening": False}},
+    "no-identity": {"model_arguments": network | {"identity": False}},
+    "no-offsets": {"optimizer_arguments": sgd | {"offset_factor": 1}},
+    "no-Lookahead": {"lookahead": None},
 }
+neither = {"model_arguments": network | {"whitening": False, "identity": False}}
+fewer = {"no-Lookahead": without["no-Lookahead"]}
+fewer["before-offsets"] = fewer["no-Lookahead"] | without["no-offsets"]
+fewer["before-identity"] = fewer["before-offsets"] | without["no-identity"]
+fewer["before-whitening"] = fewer["before-identity"] | neither
+fewer["before-smoothing"] = fewer["before-whitening"] | without["no-smoothing"]
+fewer["before-augmentation"] = fewer["before-smoothing"] | without["no-augmentation"]
+fewer["before-SGD"] = fewer["before-augmentation"] | without["no-SGD"]
 
 
-def without(recipe, *ideas):
-    """A recipe with these ideas undone, the last of them first."""
-    for idea in reversed(ideas):
-        fields = {
-            name: (
-                getattr(recipe, name) | value
-                if isinstance(value, dict) and value
-                else value
-            )
-            for name, value in undone[idea].items()
-        }
-        recipe = replace(recipe, **fields)
-    return recipe
-
-
-names = list(undone)
-stages = {
-    f"before-{name}": vars(without(ablation_recipe, *names[i:]))
-    for i, name in enumerate(names[:-1])
+others = {
+    "try-ReLU": {"model_arguments": network | {"activation": "relu"}},
+    "try-SiLU": {"model_arguments": network | {"activation": "silu"}},
+    "try-random-flips": {"augmentation": {"flip": True, "shift": 2}},
+    "try-cutout-8": {"augmentation": ablation_recipe.augmentation | {"cutout": 8}},
+    "try-batch-1024": {"batch_size": 1024, "learning_rate": 1.5},
+    "try-widths-32-128-128": {"model_arguments": network | {"widths": (32, 128, 128)}},
 }
-gone = {f"no-{name}": vars(without(ablation_recipe, name)) for name in names}
-network = ablation_recipe.model_arguments
-ablation = {
-    "all": {"all-ideas": {}},
-    "before": stages | {f"no-{names[-1]}": gone[f"no-{names[-1]}"]},
-    "without": gone,
-    "with": {
-        "try-ReLU": {"model_arguments": network | {"activation": "relu"}},
-        "try-SiLU": {"model_arguments": network | {"activation": "silu"}},
-        "try-random-flips": {"augmentation": {"flip": True, "shift": 2}},
-        "try-cutout-8": {
-            "augmentation": {"flip": "alternating", "shift": 2, "cutout": 8}
-        },
-        "try-batch-1024": {"batch_size": 1024, "learning_rate": 1.5},
-        "try-widths-32-128-128": {
-            "model_arguments": network | {"widths": (32, 128, 128)}
-        },
-    },
-}
-
-
-five = (
-    "study-base",
-    "no-smoothing",
-    "no-whitening",
-    "no-identity",
-    "no-augmentation",
-    "try-ReLU",
-    "try-SiLU",
-    "try-cutout-8",
-)
+one_by_one = dict(reversed(fewer.items()))
+ablation = {"all": {"all-ideas": {}}, "before": one_by_one}
+ablation |= {"without": without, "with": others}
+five = ["study-base", "no-smoothing", "no-whitening", "no-identity", "no-augmentation"]
+five += ["try-ReLU", "try-SiLU", "try-cutout-8"]
 ablation_jobs = study_jobs(
     "cifar10",
     "improved",
     build_improved,
     ablation_recipe,
     ablation,
-    more={variant: 5 for variant in five},
+    more=dict.fromkeys(five, 5),
     weights=("study-base", "no-whitening"),
 )
 
 
-study_recipes = {
-    "fashion_mnist": replace(
-        ablation_recipe,
-        epochs=8,
-        label_smoothing=0.1,
-        model_arguments={"widths": (32, 64, 128)},
-    ),
-    "fer2013": replace(
-        ablation_recipe,
-        epochs=16,
-        subset=0.5,
-        label_smoothing=0.1,
-        model_arguments={"widths": (24, 48, 96, 192)},
-        augmentation={"flip": "alternating", "shift": 4},
-    ),
-}
-
-
+clothes_recipe = replace(
+    ablation_recipe,
+    epochs=8,
+    label_smoothing=0.1,
+    model_arguments={"widths": (32, 64, 128)},
+)
+cutout_8 = {"augmentation": clothes_recipe.augmentation | {"cutout": 8}}
+wider = {"model_arguments": {"widths": (48, 96, 192)}}
 smoothing = {
     f"smoothing-{value}": {"label_smoothing": value} for value in (0.0, 0.1, 0.2)
 }
-cutout = {"augmentation": {"flip": "alternating", "shift": 2, "cutout": 8}}
-wider = {"model_arguments": {"widths": (48, 96, 192)}}
-narrow = study_recipes["fer2013"].model_arguments
-choices = {
-    "fashion_mnist": {
-        "smoothing": smoothing,
-        "augmentation": {
-            "change-shift-2": {},
-            "change-none": {"augmentation": None},
-            "change-cutout-8": cutout,
-        },
-        "epochs": {"epochs-8": {}, "epochs-16": {"epochs": 16}},
-        "widths": {"widths-32-64-128": {}, "widths-48-96-192": wider},
+clothes = {
+    "smoothing": smoothing,
+    "augmentation": {
+        "change-shift-2": {},
+        "change-none": {"augmentation": None},
+        "change-cutout-8": cutout_8,
     },
-    "fer2013": {
-        "smoothing": {
-            name: smoothing[name] for name in ("smoothing-0.0", "smoothing-0.1")
-        },
-        "class weights": {
-            "weights-none": {},
-            "weights-balanced": {"class_weight": "balanced"},
-        },
-        "regularisation": {
-            "add-none": {},
-            "add-dropout-0.3": {"model_arguments": narrow | {"dropout": 0.3}},
-            "add-cutout-16": {
-                "augmentation": {"flip": "alternating", "shift": 4, "cutout": 16}
-            },
-        },
-    },
+    "epochs": {"epochs-8": {}, "epochs-16": {"epochs": 16}},
+    "widths": {"widths-32-64-128": {}, "widths-48-96-192": wider},
 }
 
 
-choice_jobs = {
-    name: study_jobs(
-        name,
-        "improved",
-        build_improved,
-        study_recipes[name],
-        factors,
-        weights=("study-base",),
-    )
-    for name, factors in choices.items()
+faces_recipe = replace(
+    ablation_recipe,
+    epochs=16,
+    subset=0.5,
+    label_smoothing=0.1,
+    model_arguments={"widths": (24, 48, 96, 192)},
+    augmentation={"flip": "alternating", "shift": 4},
+)
+drop = {"model_arguments": faces_recipe.model_arguments | {"dropout": 0.3}}
+cut = {"augmentation": faces_recipe.augmentation | {"cutout": 16}}
+balanced = {"class_weight": "balanced"}
+faces = {
+    "smoothing": {"smoothing-0.0": {"label_smoothing": 0.0}, "smoothing-0.1": {}},
+    "class weights": {"weights-none": {}, "weights-balanced": balanced},
+    "regularisation": {"add-none": {}, "add-dropout-0.3": drop, "add-cutout-16": cut},
 }
+base = ("study-base",)
+clothes_jobs = study_jobs(
+    "fashion_mnist", "improved", build_improved, clothes_recipe, clothes, weights=base
+)
+faces_jobs = study_jobs(
+    "fer2013", "improved", build_improved, faces_recipe, faces, weights=base
+)
+choice_jobs = {"fashion_mnist": clothes_jobs, "fer2013": faces_jobs}
 
 
+wide_clothes = {"widths": (64, 128, 256)}
+wide_faces = {"widths": (40, 80, 160, 320)}
 improved_recipes = {
-    "fashion_mnist": replace(
-        study_recipes["fashion_mnist"],
-        epochs=24,
-        model_arguments={"widths": (64, 128, 256)},
-    ),
+    "cifar10": improved_recipe,
+    "fashion_mnist": replace(clothes_recipe, epochs=24, model_arguments=wide_clothes),
     "fer2013": replace(
-        study_recipes["fer2013"],
-        epochs=30,
-        subset=None,
-        model_arguments={"widths": (40, 80, 160, 320)},
+        faces_recipe, epochs=30, subset=None, model_arguments=wide_faces
     ),
 }
-
-
 improved_jobs = [
     Job(
         name,
@@ -627,6 +458,6 @@ improved_jobs = [
         test=True,
         weights=seed == 0,
     )
-    for name, recipe in ({"cifar10": improved_recipe} | improved_recipes).items()
+    for name, recipe in improved_recipes.items()
     for seed in range(3)
 ]

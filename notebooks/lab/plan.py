@@ -1,13 +1,11 @@
 """The one list of all that is trained: the jobs of the notebooks' tagged cells."""
 
-import fnmatch
-
 from . import models
 from .plumbing.files import LabError
 from .recipes import Job, Recipe, jobs_in
 
 
-def plan():
+def plan() -> dict[str, Job]:
     """Return {name: Job} of every job that a `recipe` cell defines, in the order of the
     story.
 
@@ -29,28 +27,7 @@ def plan():
     return found
 
 
-def matching(jobs, patterns):
-    """Return the jobs whose names fit one of the patterns, in the order of the
-    patterns: "cifar10/improved", "*/main/*".
-
-    Raises LabError for a pattern that fits none.
-    """
-    chosen = {}
-    for pattern in patterns:
-        fitting = {job.name: job for job in jobs if fits(job.name, pattern)}
-        if not fitting:
-            raise LabError(f"No job is called {pattern}: make plan lists them all.")
-        chosen |= fitting
-    return list(chosen.values())
-
-
-def fits(name, pattern):
-    """Return whether a run's name, or the beginning of it, fits a pattern."""
-    pattern = pattern.strip("/")
-    return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f"{pattern}/*")
-
-
-def job_of(record):
+def job_of(record: dict) -> Job:
     """Return the Job that a run's record describes, with the function of today that
     builds its network.
 

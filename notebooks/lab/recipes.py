@@ -2,8 +2,10 @@
 run.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field, fields, replace
-from typing import Callable
+from typing import Callable, Iterator
 
 from .methods.checks import check
 from .plumbing.files import LabError
@@ -72,7 +74,7 @@ class Recipe:
         check(self)
 
     @classmethod
-    def of(cls, record):
+    def of(cls, record: dict) -> Recipe:
         """Return the recipe of a run's record, which may have fields that are gone."""
         known = {one.name for one in fields(cls)}
         stored = record["recipe"].items()
@@ -111,19 +113,28 @@ class Job:
             )
 
     @property
-    def name(self):
+    def name(self) -> str:
         """dataset/model/variant/seed-k."""
         return f"{self.dataset}/{self.model}/{self.variant}/seed-{self.seed}"
 
     @property
-    def label(self):
+    def label(self) -> str:
         """The name of the network, with its variant where that is not the headline
         one.
         """
         return self.model if self.variant == "main" else f"{self.model} {self.variant}"
 
 
-def study_jobs(dataset, model, build, base, factors, seeds=2, more=None, weights=()):
+def study_jobs(
+    dataset: str,
+    model: str,
+    build: Callable,
+    base: Recipe,
+    factors: dict[str, dict[str, dict]],
+    seeds: int = 2,
+    more: dict[str, int] | None = None,
+    weights: tuple[str, ...] = (),
+) -> dict[str, dict[str, list[Job]]]:
     """Return {factor: {point: jobs, one a seed}} of recipes that differ from `base` in
     one factor.
 
@@ -156,7 +167,7 @@ def study_jobs(dataset, model, build, base, factors, seeds=2, more=None, weights
     }
 
 
-def jobs_in(value):
+def jobs_in(value: object) -> Iterator[Job]:
     """Yield the jobs in nested lists and dicts."""
     if isinstance(value, Job):
         yield value

@@ -1,5 +1,7 @@
 """What a training run leaves behind, and the seeds of one network."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,25 +27,25 @@ class Run:
     predictions: dict
 
     @property
-    def name(self):
+    def name(self) -> str:
         """dataset/model/variant/seed-k, its place under data/runs."""
         return "/".join(self.path.parts[-4:])
 
     @property
-    def label(self):
+    def label(self) -> str:
         """The model's name, with the variant where that is not the headline one."""
         model, variant = self.record["model"], self.record["variant"]
         return model if variant == "main" else f"{model} {variant}"
 
-    def test(self):
+    def test(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (probabilities, labels) of the test images, in the split's order."""
         return records.answers(self.predictions, "test")
 
-    def validation(self):
+    def validation(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (probabilities, labels) of the validation images."""
         return records.answers(self.predictions, "validation")
 
-    def summary(self):
+    def summary(self) -> str:
         """Return a line: what was trained, how long, when, where and its accuracy."""
         record, found = self.record, self.record["metrics"]
         split = "validation" if "validation" in found else "test"
@@ -75,15 +77,15 @@ class Seeds(tuple):
     """The runs of one network on one data set that differ in their seed alone."""
 
     @property
-    def title(self):
+    def title(self) -> str:
         """The network's name as figures and tables print it."""
         return MODEL_TITLES.get(self[0].record["model"], self[0].record["model"])
 
-    def has(self, split, metric):
+    def has(self, split: str, metric: str) -> bool:
         """Return whether every run has a metric of a split."""
         return all(metric in run.record["metrics"].get(split, {}) for run in self)
 
-    def values(self, split, metric):
+    def values(self, split: str, metric: str) -> np.ndarray:
         """Return a metric of a split, one value for each run.
 
         Of the validation images, those that stand in training, too, are left out.
@@ -92,36 +94,36 @@ class Seeds(tuple):
         name = kept if split == "validation" and self.has(split, kept) else metric
         return np.array([run.record["metrics"][split][name] for run in self])
 
-    def mean(self, split="test", metric="accuracy"):
+    def mean(self, split: str = "test", metric: str = "accuracy") -> float:
         """Return the mean of a metric, such as an accuracy from 0 to 1."""
         return float(self.values(split, metric).mean())
 
-    def deviation(self, split="test", metric="accuracy"):
+    def deviation(self, split: str = "test", metric: str = "accuracy") -> float:
         """Return the standard deviation of a metric between seeds; NaN for one seed."""
         values = self.values(split, metric)
         return float(values.std(ddof=1)) if len(values) > 1 else np.nan
 
-    def percent(self, split="test", metric="accuracy"):
+    def percent(self, split: str = "test", metric: str = "accuracy") -> str:
         """Return the mean in percent as text, with the deviation of several seeds."""
         mean, spread = 100 * self.mean(split, metric), self.deviation(split, metric)
         return f"{mean:.1f}" + (f" ± {100 * spread:.1f}" if len(self) > 1 else "")
 
-    def interval(self):
+    def interval(self) -> tuple[float, float]:
         """Return the 95 % interval of the mean test accuracy, due to the number of test
         images; see `statistics.wilson`.
         """
         return statistics.wilson(self.mean(), len(self[0].predictions["test_labels"]))
 
-    def right(self):
+    def right(self) -> np.ndarray:
         """Return for each test image the share of the runs whose answer is right."""
         tests = [run.test() for run in self]
         return np.mean([p.argmax(axis=1) == labels for p, labels in tests], axis=0)
 
-    def seconds(self):
+    def seconds(self) -> float:
         """Return the mean seconds of training."""
         return float(np.mean([run.record["seconds"]["train"] for run in self]))
 
-    def collapsed(self):
+    def collapsed(self) -> bool:
         """Return whether every training failed so far that its network has one answer
         for all validation images.
         """
@@ -129,7 +131,7 @@ class Seeds(tuple):
         return all(len(np.unique(one)) == 1 for one in answered)
 
 
-def all_metrics(predictions):
+def all_metrics(predictions: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """Return the metrics of each split that was predicted, from the stored arrays.
 
     Where images have the pixels of a training image, the metrics `..._without_leaked`
@@ -160,7 +162,7 @@ def _metrics(predictions, split, chosen):
     return found
 
 
-def read(path):
+def read(path: Path | str) -> Run | None:
     """Return the finished Run stored in the folder `path`, or None where there is none.
 
     Raises LabError when its files do not belong together.
@@ -169,7 +171,7 @@ def read(path):
     return content and Run(Path(path), *content)
 
 
-def headline(folder, dataset=None):
+def headline(folder: Path | str, dataset=None) -> tuple[Seeds, int]:
     """Return (seeds, others): the finished runs in a folder, one a seed, that share the
     newest one's `records.setting`, and how many do not.
 

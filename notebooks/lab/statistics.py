@@ -5,21 +5,22 @@ import pandas as pd
 from scipy.stats import t
 
 from .metrics import confusion
-from .taught import mcnemar, prediction_interval, wilson  # noqa: F401
+from .taught import (  # noqa: F401
+    mcnemar,
+    paired_interval,
+    pooled_deviation,
+    prediction_interval,
+    wilson,
+)
 
 
 def gain(before, after):
     """Return by how much the accuracy of `after` exceeds that of `before`, with its
-    paired 95 % interval.
+    paired 95 % interval, as fractions.
 
-    before, after: Seeds of two networks on the same test images. For each image the
-    share of seeds that are right is compared; the interval is that of the mean
-    difference over images, mean ± 1.96 standard errors. All three are fractions.
+    before, after: Seeds of two networks on the same test images.
     """
-    difference = after.right() - before.right()
-    error = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
-    mean = difference.mean()
-    return float(mean), float(mean - error), float(mean + error)
+    return paired_interval(before.right(), after.right())
 
 
 def worth(before, after, deviation, freedom):
@@ -38,8 +39,8 @@ def worth(before, after, deviation, freedom):
 
 
 def pooled(study, split="validation"):
-    """Return the standard deviation of an accuracy between seeds, over all points of a
-    study, and its degrees of freedom (NaN and 0 where each point has one seed).
+    """Return the `pooled_deviation` of an accuracy between seeds, over all points of a
+    study, and its degrees of freedom.
 
     study: {point: Seeds}, or {factor: {point: Seeds}}. Points that `collapsed` are left
         out, and one that stands in it twice counts once.
@@ -48,10 +49,7 @@ def pooled(study, split="validation"):
     for value in study.values():
         points += value.values() if isinstance(value, dict) else [value]
     each = {id(seeds): seeds for seeds in points if not seeds.collapsed()}
-    values = [seeds.values(split, "accuracy") for seeds in each.values()]
-    freedom = sum(len(one) - 1 for one in values)
-    squares = sum(((one - one.mean()) ** 2).sum() for one in values)
-    return float(np.sqrt(squares / freedom)) if freedom else np.nan, freedom
+    return pooled_deviation([one.values(split, "accuracy") for one in each.values()])
 
 
 def holm(p_values):

@@ -2,10 +2,12 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from . import taught
 from .methods import audit, parts
 from .methods.augmentation import augment, views
 from .plumbing import records
@@ -19,6 +21,10 @@ from .plumbing.backend import (
     warm_up,
 )
 from .plumbing.screen import progress
+from .taught import steps_per_epoch
+
+# The function of notebook 02, which finds the optimisers of `methods.parts`, too.
+compile_model = partial(taught.compile_model, own_optimizers=vars(parts))
 
 CROWDED = 0.1  # share of the machine that others may use before a run says so
 
@@ -35,26 +41,6 @@ def build(function, dataset, recipe, seed=None):
         return function(dataset.shape, len(dataset.classes), **recipe.model_arguments)
 
     return apart(make)
-
-
-def compile_model(model, recipe, images):
-    """Give `model` the recipe's optimiser and loss, for a training split of `images`
-    images.
-    """
-    rate = recipe.learning_rate
-    if recipe.schedule == "triangle":
-        rate = parts.Triangle(rate, steps(recipe, images) * recipe.epochs)
-    where = parts if hasattr(parts, recipe.optimizer) else keras.optimizers
-    kind = getattr(where, recipe.optimizer)
-    optimizer = kind(learning_rate=rate, **recipe.optimizer_arguments)
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    model.compile(optimizer, loss, metrics=["accuracy"])
-    model.optimizer.build(model.trainable_variables)
-
-
-def steps(recipe, images):
-    """Return how many batches an epoch has."""
-    return -(-images // recipe.batch_size)
 
 
 def training_images(dataset, recipe, seed):
@@ -103,7 +89,8 @@ def run_epochs(network, training, dataset, job, checkpoints, tell):
     if recipe.class_weight == "balanced":
         options["class_weight"] = class_weights(labels, len(dataset.classes))
     variables = network.variables + network.optimizer.variables
-    average, per_epoch = None, steps(recipe, len(images))
+    average = None
+    per_epoch = steps_per_epoch(len(images), recipe.batch_size)
     if recipe.lookahead:
         last = per_epoch * recipe.epochs
         average = parts.Lookahead(network, recipe.lookahead, last)

@@ -2,39 +2,53 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 
 from .base import COLOURS, WIDTH, labelled, panels, picture
 
 
 def confusion(matrix, classes, title):
-    """Counts in the cells, colour by the share of the true class. Introduced in
-    notebook 02.
+    """Counts in the cells. Errors are coloured by their share of the true class, from 0
+    to the largest one; the diagonal is grey. Introduced in notebook 02.
     """
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    size = min(WIDTH, 2.2 + 0.4 * len(classes))
+    right = np.eye(len(matrix), dtype=bool)
+    errors = np.where(right, np.nan, shares)
+    size = min(WIDTH, 2.6 + 0.4 * len(classes))
     figure, axes = plt.subplots(figsize=(size, 0.8 * size))
-    sns.heatmap(
-        shares,
-        annot=matrix,
-        fmt="d",
-        cmap="Blues",
-        vmin=0,
-        vmax=100,
-        ax=axes,
-        square=True,
-        annot_kws={"fontsize": 7},
-        linewidths=0.4,
-        xticklabels=classes,
-        yticklabels=classes,
-        cbar_kws={"label": "share of the true class (%)", "shrink": 0.8},
-    )
+    colours = plt.get_cmap("OrRd").with_extremes(bad="0.88")
+    top = max(1, np.nanmax(errors))
+    shown = axes.imshow(errors, cmap=colours, vmin=0, vmax=top)
+    letters = min(8, 100 / len(classes))
+    for (row, column), count in np.ndenumerate(matrix):
+        on_dark = not right[row, column] and errors[row, column] > 0.6 * top
+        colour = "white" if on_dark else "0.55" if count == 0 else "black"
+        weight = "bold" if right[row, column] else "normal"
+        axes.text(
+            column,
+            row,
+            count,
+            ha="center",
+            va="center",
+            color=colour,
+            fontsize=letters,
+            fontweight=weight,
+        )
+    bar = figure.colorbar(shown, ax=axes, shrink=0.8)
+    bar.set_label("errors: share of the true class (%)")
+    bar.outline.set_visible(False)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    plt.setp(axes.get_xticklabels(), rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.tick_params(labelsize=min(8, 160 / len(classes)))
+    edges = np.arange(len(classes) + 1) - 0.5
+    axes.set_xticks(edges, minor=True)
+    axes.set_yticks(edges, minor=True)
+    axes.grid(which="minor", color="white", lw=0.8)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
     axes.set_title(title)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    axes.tick_params(length=0)
-    plt.setp(axes.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
-    plt.setp(axes.get_yticklabels(), rotation=0)
     return figure
 
 

@@ -5,7 +5,13 @@ import numpy as np
 import seaborn as sns
 from sklearn.decomposition import PCA
 
-from .base import COLOURS, WIDTH, panels, picture
+from .base import COLOURS, WIDTH, pairs, panels, picture
+
+CHANNELS = (  # name, colour, dashes, width
+    ("red", COLOURS[3], "-", 2.2),
+    ("green", "#00402b", "--", 1),
+    ("blue", COLOURS[9], "-", 1.2),
+)
 
 
 def sample_grid(dataset, columns=12, seed=0):
@@ -65,28 +71,26 @@ def class_balance(datasets):
 
 def pixel_histogram(datasets):
     """How often each pixel value occurs in the training images, a line a channel.
-    Introduced in notebook 01.
+
+    The lines differ in lightness and dashes, not in hue alone. Introduced in notebook
+    01.
     """
     figure, grid = panels(len(datasets), 2.1)
     for axes, dataset in zip(grid, datasets):
         images, _ = dataset.split("training")
         channels = dataset.shape[-1]
-        for c, (name, colour) in enumerate(
-            zip(("red", "green", "blue"), (COLOURS[3], COLOURS[2], COLOURS[0]))
-        ):
-            if c < channels:
-                shares = (
-                    np.bincount(images[..., c].ravel(), minlength=256)
-                    / images[..., c].size
-                )
-                axes.plot(
-                    100 * shares,
-                    color=colour if channels > 1 else "0.3",
-                    lw=1,
-                    label=name,
-                )
+        for c in range(channels):
+            name, colour, dashes, width = CHANNELS[c]
+            counts = np.bincount(images[..., c].ravel(), minlength=256)
+            axes.plot(
+                100 * counts / counts.sum(),
+                dashes,
+                color=colour if channels > 1 else "0.3",
+                lw=width if channels > 1 else 1,
+                label=name,
+            )
         if channels > 1:
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, handlelength=3)
         axes.set_yscale("log")
         axes.set_ylim(0.05, 100)
         axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
@@ -146,8 +150,8 @@ def projection(datasets, count=2000, seed=0):
             axes.plot(*mine.T, ".", ms=2, alpha=0.4, color=colour)
             axes.plot(
                 *mine.mean(axis=0),
-                "oD^s"[label // len(COLOURS) % 4],
-                ms=7,
+                "os^Dv"[(label + label // len(COLOURS)) % 5],
+                ms=6,
                 mec="black",
                 mew=0.6,
                 color=colour,
@@ -165,6 +169,23 @@ def projection(datasets, count=2000, seed=0):
         axes.set_xlabel("first component")
     grid[0].set_ylabel("second component")
     return figure
+
+
+def near_pairs(dataset, found, count=4):
+    """Some pairs of `methods.audit.near_copies`, the test image above, from the highest
+    correlation to the lowest.
+    """
+    tests, labels = dataset.split("test")
+    trainings, their_labels = dataset.split("training")
+    rows = []
+    for place in np.linspace(0, len(found) - 1, count).astype(int):
+        i, j, correlation = found.iloc[place]
+        i, j = int(i), int(j)
+        above = f"test: {dataset.classes[labels[i]]}"
+        below = f"training: {dataset.classes[their_labels[j]]}"
+        below += f"\ncorrelation {correlation:.3f}"
+        rows.append((tests[i], above, trainings[j], below))
+    return pairs(rows, columns=count)
 
 
 def votes(shares, rows, columns):
@@ -196,7 +217,7 @@ def votes(shares, rows, columns):
 
 def augmented(dataset, augment, columns=10, seed=0):
     """One training image a row, first as it is, then as `augment(images, rng)` changes
-    it.
+    it. Introduced in notebook 04.
     """
     images, labels = dataset.split("training")
     rng = np.random.default_rng(seed)
@@ -205,12 +226,16 @@ def augmented(dataset, augment, columns=10, seed=0):
         for label in (0, len(dataset.classes) // 2, len(dataset.classes) - 1)
     ]
     figure, grid = plt.subplots(
-        len(rows), columns, figsize=(WIDTH, 0.68 * len(rows) + 0.2)
+        len(rows),
+        columns + 1,
+        figsize=(WIDTH, 0.66 * len(rows) + 0.2),
+        width_ratios=[1, 0.3, *[1] * (columns - 1)],
     )
     for line, i in zip(grid, rows):
         changed = augment(np.repeat(images[i : i + 1], columns - 1, axis=0), rng)
-        for axes, image in zip(line, [images[i], *changed]):
+        line[1].axis("off")
+        for axes, image in zip([line[0], *line[2:]], [images[i], *changed]):
             picture(axes, image)
     grid[0, 0].set_title("original", fontsize=8)
-    grid[0, 1].set_title("augmented", fontsize=8)
+    grid[0, 2].set_title("changed at random", fontsize=8, loc="left")
     return figure

@@ -2,9 +2,11 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from scipy.stats import t
 
+from ..statistics import pooled
 from .base import COLOURS, MODEL_TITLES, WIDTH, panels
 
 
@@ -55,24 +57,31 @@ def influence(study, deviation, freedom):
     """Validation accuracy against the values of each factor: a dot a seed, the mean
     with its 95 % interval.
 
-    study: {factor: {variant: Seeds}}; the base is drawn hollow. deviation, freedom: of
-        the seeds, as `statistics.pooled` returns them. Introduced in notebook 03.
+    study: {factor: {variant: Seeds}}; the base is drawn hollow. Trainings that
+        collapsed lie below their panel: an arrow and the accuracy mark them.
+    deviation, freedom: of the seeds, as `statistics.pooled` returns them. Introduced in
+        notebook 03.
     """
-    figure, grid = panels(len(study), 2.1)
+    figure, grid = panels(len(study), 2.2)
     for axes, (factor, points) in zip(grid, study.items()):
-        means = []
+        means = np.full(len(points), np.nan)
         for x, seeds in enumerate(points.values()):
             values = 100 * seeds.values("validation", "accuracy")
-            base = seeds[0].record["variant"] == "study-base"
+            if seeds.collapsed():
+                _below(axes, x, values.mean())
+                continue
             axes.plot([x] * len(values), values, ".", ms=4, color="0.6")
-            half = _half(seeds, deviation, freedom)
+            base = seeds[0].record["variant"] == "study-base"
             hollow = {"mfc": "white"} if base else {}
+            half = _half(seeds, deviation, freedom)
             _mark(axes, x, values.mean(), ms=5, yerr=half, **hollow)
-            means.append(values.mean())
+            means[x] = values.mean()
         values = [name.split("-", 1)[1].replace("-", ", ") for name in points]
         if values[0][0].isdigit():
             axes.plot(means, lw=1, color=COLOURS[0], zorder=1)
-        axes.set_xticks(range(len(points)), values)
+        slanted = {"rotation": 40} if len(values) > 4 else {}
+        axes.set_xticks(range(len(points)), values, **slanted)
+        axes.set_xlim(-0.3, len(points) - 0.7)
         axes.set_xlabel(factor)
         axes.grid(axis="y", color="0.92")
     for axes in grid[::3]:
@@ -80,23 +89,33 @@ def influence(study, deviation, freedom):
     return figure
 
 
-def steps(tables, spreads, matched=()):
+def _below(axes, x, accuracy):
+    """Mark a point that lies below the panel."""
+    bottom = axes.get_xaxis_transform()
+    axes.plot(x, 0.05, "v", ms=6, color=COLOURS[3], transform=bottom, clip_on=False)
+    text = f"{accuracy:.0f} %\nfailed"
+    place = {"ha": "center", "va": "bottom", "fontsize": 7, "transform": bottom}
+    axes.text(x, 0.12, text, color=COLOURS[3], **place)
+
+
+def steps(tables, matched=()):
     """Test accuracy of networks that were trained alike: a dot a seed, the mean with
     its 95 % interval, the parameters.
 
-    tables: {title: {name: Seeds}}, a panel a title; spreads: {title: (deviation,
-        freedom)} of the seeds, as `statistics.pooled` returns them. matched: names that
-        are drawn in another colour. Introduced in notebook 03.
+    tables: {title: {name: Seeds}}, a panel a title; the intervals are of the `pooled`
+        deviation of its seeds. matched: names that are drawn in another colour.
+        Introduced in notebook 03.
     """
     figure, grid = panels(len(tables), 2.8)
     names = list(dict.fromkeys(name for points in tables.values() for name in points))
     for axes, (title, points) in zip(grid, tables.items()):
+        spread = pooled(points, "test")
         for name, seeds in points.items():
             values, row = 100 * seeds.values("test", "accuracy"), names.index(name)
             axes.plot(values, [row] * len(values), ".", ms=4, color="0.6")
             other = name in matched
             style = {"fmt": "s" if other else "o", "colour": COLOURS[other]}
-            _mark(axes, values.mean(), row, xerr=_half(seeds, *spreads[title]), **style)
+            _mark(axes, values.mean(), row, xerr=_half(seeds, *spread), **style)
             thousands = seeds[0].record["parameters"] / 1000
             text = f"{values.mean():.1f} %, {thousands:,.0f} thousand"
             _above(axes, text, values.mean(), row, 7)
@@ -112,21 +131,24 @@ def steps(tables, spreads, matched=()):
 def shares(lines):
     """Validation accuracy against the share of the training images, a line each.
 
-    lines: {label: {share: Seeds}}; dots are seeds. Introduced in notebook 03.
+    lines: {label: {variant: Seeds}}; dots are seeds. Introduced in notebook 03.
     """
     figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
+    ticks = set()
     for marker, colour, (label, points) in zip("os^", COLOURS, lines.items()):
         values = {
-            share: 100 * seeds.values("validation", "accuracy")
-            for share, seeds in sorted(points.items())
+            seeds[0].record["recipe"]["subset"] or 1: 100
+            * seeds.values("validation", "accuracy")
+            for seeds in points.values()
         }
-        means = [value.mean() for value in values.values()]
-        axes.plot(list(values), means, f"-{marker}", ms=4, color=colour, label=label)
+        ordered = sorted(values)
+        means = [values[share].mean() for share in ordered]
+        axes.plot(ordered, means, f"-{marker}", ms=4, color=colour, label=label)
         for share, value in values.items():
             axes.plot([share] * len(value), value, ".", ms=3, color=colour, alpha=0.5)
+        ticks |= set(values)
     axes.set_xscale("log", base=2)
-    ticks = sorted({share for points in lines.values() for share in points})
-    axes.set_xticks(ticks, [f"{100 * share:.3g}" for share in ticks])
+    axes.set_xticks(sorted(ticks), [f"{100 * share:.3g}" for share in sorted(ticks)])
     axes.set_xlabel("share of the training images (%)")
     axes.set_ylabel("validation accuracy (%)")
     axes.grid(color="0.92")
@@ -134,20 +156,27 @@ def shares(lines):
     return figure
 
 
-def heat_map(frame, label):
-    """A table of numbers as a picture, each number in its field. Introduced in notebook
-    03.
+def heat_map(points):
+    """Mean validation accuracy of pairs of learning rate and batch size, each number in
+    its field; rates that have one batch size alone are left out.
+
+    points: {variant: Seeds}. Introduced in notebook 03.
     """
+    frame = pd.DataFrame()
+    for seeds in points.values():
+        recipe, accuracy = seeds[0].record["recipe"], 100 * seeds.mean("validation")
+        frame.loc[recipe["learning_rate"], recipe["batch_size"]] = accuracy
+    frame = frame.dropna(thresh=2).sort_index().sort_index(axis=1)
     figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 2.4))
     sns.heatmap(
-        frame,
+        frame.rename_axis(index="learning rate", columns="batch size"),
         annot=True,
         fmt=".1f",
         cmap="cividis",
         ax=axes,
         annot_kws={"fontsize": 8},
         linewidths=0.4,
-        cbar_kws={"label": label},
+        cbar_kws={"label": "validation accuracy (%)"},
     )
     axes.tick_params(length=0)
     plt.setp(axes.get_yticklabels(), rotation=0)

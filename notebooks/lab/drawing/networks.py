@@ -6,21 +6,29 @@ import numpy as np
 from .base import COLOURS, MODEL_TITLES, WIDTH, labelled, panels, picture
 
 
-def weights(kernels, columns):
-    """Weights (n, height, width) as small pictures: blue positive, red negative, white
-    zero.
+def weights(kernels, columns, name=None):
+    """Weights (n, height, width) as small pictures, each scaled to its largest weight.
+
+    name: what one picture is, such as "filter"; it is written above each with its
+        number.
     """
     rows = -(-len(kernels) // columns)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(WIDTH, 1.05 * rows * WIDTH / columns), squeeze=False
-    )
+    height = (1.05 if name is None else 1.3) * rows * WIDTH / columns + 0.5
+    figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
-    for axes, kernel in zip(grid.ravel(), kernels):
-        limit = np.abs(kernel).max()
-        axes.imshow(
-            kernel, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest"
+    for i, (axes, kernel) in enumerate(zip(grid.ravel(), kernels), start=1):
+        limit = np.abs(kernel).max() or 1
+        shown = axes.imshow(
+            kernel / limit, cmap="RdBu", vmin=-1, vmax=1, interpolation="nearest"
         )
+        if name:
+            axes.set_title(f"{name} {i}", fontsize=7, pad=2)
+    bar = figure.colorbar(
+        shown, ax=grid, orientation="horizontal", aspect=40, shrink=0.5, pad=0.02
+    )
+    bar.set_label("weight, as a share of the largest in its picture", fontsize=8)
+    bar.set_ticks([-1, 0, 1])
     return figure
 
 
@@ -38,21 +46,74 @@ def colour_filters(kernels, columns=12):
     )
 
 
+def window(image, kernel, result, row, column):
+    """A small picture, a filter and what it gives, with their numbers; the window at
+    `row` and `column` and its output are marked. Introduced in notebook 03.
+    """
+    figure, grid = plt.subplots(
+        1, 3, figsize=(WIDTH, 2.3), width_ratios=[len(image), len(kernel), len(result)]
+    )
+    high, wide = kernel.shape
+    boxes = [(row, column, high, wide), None, (row, column, 1, 1)]
+    for axes, values, name, box in zip(
+        grid, (image, kernel, result), ("picture", "filter", "output"), boxes
+    ):
+        axes.imshow(values, cmap="Greys", vmin=-4, vmax=6, interpolation="nearest")
+        for (i, j), value in np.ndenumerate(values):
+            axes.text(j, i, f"{value:g}", ha="center", va="center", fontsize=9)
+        axes.set_title(f"{name}, {values.shape[0]} × {values.shape[1]}")
+        axes.set_xticks(range(values.shape[1]))
+        axes.set_yticks(range(values.shape[0]))
+        axes.tick_params(length=0, labelcolor="0.4")
+        axes.set_xlabel("column")
+        axes.set_ylabel("row")
+        if box:
+            top, left, rows, columns = box
+            place = (left - 0.5, top - 0.5)
+            frame = {"fill": False, "edgecolor": COLOURS[1], "lw": 2.5}
+            axes.add_patch(plt.Rectangle(place, columns, rows, **frame))
+    return figure
+
+
+def filters_and_maps(image, kernels, maps):
+    """Filters (height, width, n) above the feature maps (height, width, n) that they
+    make of an image. Introduced in notebook 03.
+    """
+    count = kernels.shape[-1]
+    figure, grid = plt.subplots(2, count + 1, figsize=(WIDTH, 1.9))
+    for axes in grid.ravel():
+        axes.axis("off")
+    picture(grid[1, 0], image, "image")
+    for i in range(count):
+        limit = np.abs(kernels[..., i]).max()
+        colours = {"cmap": "RdBu", "vmin": -limit, "vmax": limit}
+        grid[0, i + 1].imshow(kernels[..., i], interpolation="nearest", **colours)
+        grid[0, i + 1].set_title(f"filter {i + 1}", fontsize=7)
+        _map(grid[1, i + 1], maps[..., i], f"map {i + 1}")
+    return figure
+
+
 def feature_maps(image, blocks):
     """An image, then a row of feature maps (height, width, maps) a block. Introduced in
     notebook 03.
     """
     columns = 1 + blocks[0].shape[-1]
-    figure, grid = plt.subplots(
-        len(blocks), columns, figsize=(WIDTH, 0.75 * len(blocks)), squeeze=False
-    )
+    size = (WIDTH, 1.2 * WIDTH / columns * len(blocks))
+    figure, grid = plt.subplots(len(blocks), columns, figsize=size, squeeze=False)
+    for axes in grid[:, 0]:
+        axes.axis("off")
+    picture(grid[0, 0], image, "image")
     for number, (line, block) in enumerate(zip(grid, blocks), start=1):
-        picture(line[0], image) if number == 1 else line[0].axis("off")
-        for axes, values in zip(line[1:], np.moveaxis(block, -1, 0)):
-            axes.imshow(values, cmap="viridis", interpolation="nearest")
-            axes.axis("off")
-        line[1].set_title(f"block {number}", fontsize=8)
+        side = f"{block.shape[0]} × {block.shape[1]}"
+        for i, axes in enumerate(line[1:]):
+            _map(axes, block[..., i], f"block {number}, map {i + 1}\n{side}")
     return figure
+
+
+def _map(axes, values, title):
+    axes.imshow(values, cmap="viridis", interpolation="nearest")
+    axes.set_title(title, fontsize=7)
+    axes.axis("off")
 
 
 def maps(places, datasets, found):
@@ -105,74 +166,87 @@ WITHIN = {"BatchNormalization": "normalise", "Dropout": "dropout", "Rescaling": 
 
 def diagram(*networks):
     """Each network from left to right: a box a layer that changes the shape, and below
-    it what keeps the shape.
+    it what keeps the shape; brackets above mark the blocks.
 
     A box is as high as the maps are, and the wider the more maps there are (logarithm);
     what has no height and width any more is a bar, the higher the longer the vector.
     Introduced in notebook 02.
     """
     rows = [
-        (network, steps, part)
+        (network, groups, first)
         for network in networks
-        for steps in [_steps(network)]
-        for part in np.array_split(np.arange(len(steps)), -(-len(steps) // ACROSS))
+        for groups, first in _rows(_blocks(_steps(network)))
     ]
     figure, grid = plt.subplots(
-        len(rows), figsize=(WIDTH, 1.5 * len(rows)), squeeze=False
+        len(rows), figsize=(WIDTH, 1.65 * len(rows)), squeeze=False
     )
-    for axes, (network, steps, part) in zip(grid[:, 0], rows):
-        for place, (name, colour, shape, notes) in enumerate(steps[i] for i in part):
-            flat = len(shape) == 1
-            height = 0.1 + 0.9 * (
-                np.log2(shape[0]) / 16
-                if flat
-                else shape[0] / network.inputs[0].shape[1]
-            )
-            width = 0.1 if flat else 0.1 + 0.07 * np.log2(shape[-1])
-            axes.add_patch(
-                plt.Rectangle(
-                    (place - width / 2, -height / 2),
-                    width,
-                    height,
-                    facecolor=colour,
-                    edgecolor="0.2",
-                    lw=0.6,
-                )
-            )
-            axes.text(
-                place,
-                0.56,
-                "×".join(map(str, shape)),
-                ha="center",
-                va="bottom",
-                fontsize=7,
-            )
-            axes.text(
-                place,
-                -0.56,
-                "\n".join([name, *notes]),
-                ha="center",
-                va="top",
-                fontsize=7,
-            )
-        axes.annotate(
-            "",
-            (len(part) - 0.55, 0),
-            (-0.45, 0),
-            arrowprops={"arrowstyle": "->", "color": "0.5", "lw": 0.8},
-            zorder=0,
-        )
+    for axes, (network, groups, first) in zip(grid[:, 0], rows):
+        side, place = network.inputs[0].shape[1], 0
+        for block, steps in groups:
+            if block:
+                _bracket(axes, place - 0.45, place + len(steps) - 0.55, block)
+            for step in steps:
+                _box(axes, place, side, *step)
+                place += 1
+        arrow = {"arrowstyle": "->", "color": "0.5", "lw": 0.8}
+        axes.annotate("", (place - 0.55, 0), (-0.45, 0), arrowprops=arrow, zorder=0)
         axes.set_xlim(-0.6, ACROSS - 0.4)
-        axes.set_ylim(-1.35, 0.8)
+        axes.set_ylim(-1.35, 1.15)
         axes.axis("off")
-        if part[0] == 0:
-            axes.set_title(
-                f"{MODEL_TITLES.get(network.name, network.name)}:"
-                f" {network.count_params():,} parameters",
-                loc="left",
-                pad=2,
-            )
+        if first:
+            name = MODEL_TITLES.get(network.name, network.name)
+            title = f"{name}: {network.count_params():,} parameters"
+            axes.set_title(title, loc="left", pad=2)
     return figure
+
+
+def _box(axes, place, side, name, colour, shape, notes):
+    flat = len(shape) == 1
+    height = 0.1 + 0.9 * (np.log2(shape[0]) / 16 if flat else shape[0] / side)
+    width = 0.1 if flat else 0.1 + 0.07 * np.log2(shape[-1])
+    corner = (place - width / 2, -height / 2)
+    style = {"facecolor": colour, "edgecolor": "0.2", "lw": 0.6}
+    axes.add_patch(plt.Rectangle(corner, width, height, **style))
+    text = {"ha": "center", "fontsize": 7}
+    axes.text(place, 0.56, "×".join(map(str, shape)), va="bottom", **text)
+    axes.text(place, -0.56, "\n".join([name, *notes]), va="top", **text)
+
+
+def _bracket(axes, left, right, block):
+    axes.plot([left, left, right, right], [0.8, 0.9, 0.9, 0.8], color="0.4", lw=0.8)
+    middle = (left + right) / 2
+    axes.text(middle, 0.92, f"block {block}", ha="center", va="bottom", fontsize=7)
+
+
+def _blocks(steps):
+    """Return (number, steps) groups: a block begins at a convolution that a pooling
+    follows; number 0 is a step outside of all blocks.
+    """
+    groups, number = [], 0
+    kinds = [step[0].split()[0] for step in steps] + [""]
+    for step, kind, following in zip(steps, kinds, kinds[1:]):
+        if kind == "convolve" and following == "max":
+            number += 1
+            groups.append((number, [step]))
+        elif groups and groups[-1][0] and kind in ("convolve", "max"):
+            groups[-1][1].append(step)
+        else:
+            groups.append((0, [step]))
+    return groups
+
+
+def _rows(groups):
+    """Return (groups, whether it is the first row) for each row of `ACROSS` steps; no
+    row ends within a group.
+    """
+    rows, room = [], 0
+    for group in groups:
+        if room < len(group[1]):
+            rows.append(([], not rows))
+            room = ACROSS
+        rows[-1][0].append(group)
+        room -= len(group[1])
+    return rows
 
 
 def _steps(network):

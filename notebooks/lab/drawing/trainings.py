@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .base import MODEL_TITLES, WIDTH, panels
+from .base import COLOURS, MODEL_TITLES, WIDTH, panels
 
 
 def curves(runs, titles):
@@ -42,16 +42,36 @@ def curves(runs, titles):
     return figure
 
 
+def history(fitted):
+    """Loss and accuracy of training and validation after each epoch, from the history
+    that Keras' `fit` returns. Introduced in notebook 03.
+    """
+    figure, grid = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
+    for axes, quantity in zip(grid, ("loss", "accuracy")):
+        epochs = range(1, len(fitted[quantity]) + 1)
+        axes.plot(epochs, fitted[quantity], "-o", ms=3, label="training")
+        axes.plot(epochs, fitted[f"val_{quantity}"], "-s", ms=3, label="validation")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("cross-entropy" if quantity == "loss" else quantity)
+        axes.grid(color="0.92")
+    grid[1].legend(frameon=False)
+    return figure
+
+
 def histories(studies, legend):
     """Validation accuracy after each epoch, a line a point, the mean of its seeds; a
-    panel for each {variant: runs}.
+    panel for each {variant: Seeds}. What failed is named in the legend alone.
 
-    studies: {title: {variant: runs}}; legend: what the variants differ in. Introduced
+    studies: {title: {variant: Seeds}}; legend: what the variants differ in. Introduced
         in notebook 03.
     """
     figure, grid = panels(len(studies), 2.6)
     for axes, (title, points) in zip(grid, studies.items()):
         for marker, (name, runs) in zip("os^Dv", points.items()):
+            if runs.collapsed():
+                failed = f"{name.split('-', 1)[1]} (failed)"
+                axes.plot([], [], f"-{marker}", ms=3, label=failed)
+                continue
             mean = 100 * np.mean(
                 [run.history["validation_accuracy"] for run in runs], axis=0
             )
@@ -102,7 +122,7 @@ def turns(points):
             ls=":",
             label="epoch kept",
         )
-        axes.set_title(title)
+        axes.set_title(title.removeprefix("overfit-"))
         axes.set_ylim(0, 0.7)
         axes.set_xlabel("epoch")
         axes.grid(color="0.92")
@@ -119,56 +139,53 @@ def turns(points):
 
 def budget(runs_by_model, published, title):
     """Test accuracy against training time: our runs, a marker a network, and published
-    results.
+    results, a number each.
 
-    published: (what, accuracy in percent, seconds, hardware) each. Introduced in
+    published: (what, accuracy in percent, seconds, hardware) each. The axis of accuracy
+        is a logarithm of the errors, so that the best networks lie apart. Introduced in
         notebook 04.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.6))
-    for marker, (model, runs) in zip("os^D", runs_by_model.items()):
-        tests = [run.record["metrics"]["test"] for run in runs]
-        seconds = [run.record["seconds"]["train"] for run in runs]
-        (line,) = axes.plot(
-            seconds,
-            [100 * test["accuracy"] for test in tests],
-            marker,
-            ms=5,
-            label=MODEL_TITLES[model],
-        )
-        if "accuracy_tta" in tests[0]:
-            axes.plot(
-                seconds,
-                [100 * test["accuracy_tta"] for test in tests],
-                marker,
-                ms=5,
-                fillstyle="none",
-                color=line.get_color(),
-                label=f"{MODEL_TITLES[model]}, six views",
-            )
-    own = axes.legend(frameon=False, title="this repository", loc="center left")
-    crosses = [
-        axes.plot(
-            seconds,
-            accuracy,
-            linestyle="",
-            marker=f"${i}$",
-            ms=6,
-            color="0.3",
-            label=f"{what}, {hardware}",
-        )[0]
-        for i, (what, accuracy, seconds, hardware) in enumerate(published, start=1)
-    ]
-    if published:
-        axes.legend(
-            handles=crosses,
-            frameon=False,
-            title="published",
-            loc="lower right",
-            fontsize=7,
-        )
-        axes.add_artist(own)
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.2))
+    ticks = [0, 20, 40, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99]
     axes.set_xscale("log")
-    axes.set_xlabel("training time (seconds)")
+    axes.set_yscale("log")
+    axes.set_yticks([100 - tick for tick in ticks], ticks)
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter("{x:g}")
+    drawn, errors = [], []
+    for marker, colour, (model, runs) in zip("os^D", COLOURS, runs_by_model.items()):
+        minutes = [run.record["seconds"]["train"] / 60 for run in runs]
+        measured = [run.record["metrics"]["test"] for run in runs]
+        for metric, ending, fill in (
+            ("accuracy", "", "full"),
+            ("accuracy_tta", ", six views", "none"),
+        ):
+            if metric not in measured[0]:
+                continue
+            wrong = [max(100 - 100 * test[metric], 0.1) for test in measured]
+            style = {"ms": 5, "fillstyle": fill, "color": colour, "ls": ""}
+            label = MODEL_TITLES[model] + ending
+            drawn += axes.plot(minutes, wrong, marker=marker, label=label, **style)
+            errors += wrong
+    places = {"handles": drawn, "frameon": False, "loc": "upper left"}
+    own = axes.legend(**places, bbox_to_anchor=(0, -0.15), title="this repository")
+    numbered = []
+    for i, (what, accuracy, seconds, hardware) in enumerate(published, start=1):
+        place = seconds / 60, 100 - accuracy
+        axes.plot(*place, "x", ms=4, color="0.3")
+        line = {"arrowstyle": "-", "color": "0.6", "lw": 0.6, "shrinkA": 0}
+        box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "0.3", "lw": 0.6}
+        far = {"xytext": (9, -14), "textcoords": "offset points", "bbox": box}
+        axes.annotate(str(i), place, **far, fontsize=7, ha="center", arrowprops=line)
+        label = f"{what}, {hardware}: {accuracy:.1f} %"
+        numbered += axes.plot([], [], marker=f"${i}$", ls="", color="0.3", label=label)
+        errors.append(100 - accuracy)
+    if published:
+        places |= {"handles": numbered, "loc": "upper right", "title": "published"}
+        axes.legend(**places, bbox_to_anchor=(1, -0.15), fontsize=7)
+        axes.add_artist(own)
+    axes.set_ylim(1.15 * max(errors), 0.8 * min(errors))
+    axes.set_xlabel("training time (minutes)")
     axes.set_ylabel(f"test accuracy on {title} (%)")
     axes.grid(color="0.92")
     return figure

@@ -1,12 +1,13 @@
 """What is wrong with a data set: copies, near copies, blank images, doubtful labels."""
 
-import hashlib
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 from ..plumbing import sources
 from ..plumbing.files import LabError, relative
+from ..taught import blank, copied, groups, unit
 
 FER_PLUS = (
     "neutral",
@@ -37,57 +38,12 @@ FER_PLUS_RECIPE = (
 )
 
 
-def groups(images):
-    """Return (n,) integers that are equal for images with exactly the same pixels,
-    numbered from 0.
-    """
-    keys = [hashlib.sha256(image).digest() for image in np.ascontiguousarray(images)]
-    first = {}
-    return np.array([first.setdefault(key, len(first)) for key in keys])
-
-
-def copies(dataset):
-    """Count exact copies: a dict of groups of two images or more, images in them,
-    groups whose labels differ, validation and test images that are also in training,
-    and constant images.
-
-    Introduced in notebook 01.
-    """
-    group = groups(dataset.images)
-    size = np.bincount(group)
-    labels = pd.Series(dataset.labels).groupby(group).nunique().to_numpy()
-    return {
-        "groups": int((size > 1).sum()),
-        "images": int(size[size > 1].sum()),
-        "conflicting": int((labels > 1).sum()),
-        "validation": int(
-            np.isin(
-                group[dataset.splits["validation"]], group[dataset.splits["training"]]
-            ).sum()
-        ),
-        "test": int(
-            np.isin(
-                group[dataset.splits["test"]], group[dataset.splits["training"]]
-            ).sum()
-        ),
-        "blank": len(blank(dataset.images)),
-    }
-
-
-def blank(images):
-    """Return the positions of the images whose pixels are all the same."""
-    flat = images.reshape(len(images), -1)
-    return np.flatnonzero((flat == flat[:, :1]).all(axis=1))
-
-
 def leaked(dataset, split="test", among=("training",)):
     """Return (images of the split,) bool: whether the image has exactly the pixels of
     one in the splits `among`.
     """
-    seen = {image.tobytes() for one in among for image in dataset.split(one)[0]}
-    return np.array(
-        [image.tobytes() in seen for image in dataset.split(split)[0]], bool
-    )
+    seen = chain.from_iterable(dataset.split(one)[0] for one in among)
+    return copied(dataset.split(split)[0], seen)
 
 
 def condemned(dataset, positions):
@@ -119,14 +75,14 @@ def near_copies(dataset, least=0.97):
     correlation, the highest first, without exact copies.
     """
     training, test = (dataset.split(name)[0] for name in ("training", "test"))
-    small_training, small_test = _unit(_small(training)), _unit(_small(test))
+    small_training, small_test = unit(_small(training)), unit(_small(test))
     rows = []
     for begin in range(0, len(test), 500):
         scores = small_test[begin : begin + 500] @ small_training.T
         for i, row in enumerate(scores, start=begin):
             if row.max() >= least:
                 candidates = np.argsort(-row)[:5]
-                full = _unit(training[candidates]) @ _unit(test[i : i + 1])[0]
+                full = unit(training[candidates]) @ unit(test[i : i + 1])[0]
                 j = candidates[full.argmax()]
                 if full.max() >= least and not np.array_equal(training[j], test[i]):
                     rows.append((i, j, float(full.max())))
@@ -150,15 +106,6 @@ def _small(images):
         sums
         / np.outer(np.diff([*rows, height]), np.diff([*columns, width]))[:, :, None]
     )
-
-
-def _unit(images):
-    """Return (n, pixels) float32 with mean 0 and length 1; a constant image becomes
-    zeros.
-    """
-    flat = images.reshape(len(images), -1).astype(np.float32)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
 def fer_plus():

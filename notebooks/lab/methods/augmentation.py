@@ -1,7 +1,11 @@
 """Augmentation: pure NumPy functions from uint8 images to uint8 images."""
 
+from itertools import product
+
 import numpy as np
 from scipy.ndimage import affine_transform
+
+from ..taught import shifted, six_views
 
 # What `augment` can do.
 OPTIONS = ("flip", "shift", "cutout", "erasing", "contrast", "brightness", "noise")
@@ -44,24 +48,12 @@ def augment(
     )
     down, right = rng.integers(-shift, shift + 1, size=(2, n))
     changed = np.empty_like(images)
-    for start in range(0, n, BLOCK):
-        part = slice(start, start + BLOCK)
-        padded = np.pad(
-            images[part],
-            ((0, 0), (shift, shift), (shift, shift), (0, 0)),
-            mode="reflect",
-        )
-        for dy in range(-shift, shift + 1):
-            for dx in range(-shift, shift + 1):
-                window = padded[
-                    :, shift - dy : shift - dy + height, shift - dx : shift - dx + width
-                ]
-                chosen, turned = (
-                    (down[part] == dy) & (right[part] == dx),
-                    mirrored[part],
-                )
-                changed[part][chosen & ~turned] = window[chosen & ~turned]
-                changed[part][chosen & turned] = window[chosen & turned, :, ::-1]
+    for dy, dx, turned in product(*[range(-shift, shift + 1)] * 2, (False, True)):
+        chosen = np.flatnonzero((down == dy) & (right == dx) & (mirrored == turned))
+        for start in range(0, len(chosen), BLOCK):
+            part = chosen[start : start + BLOCK]
+            moved = shifted(images[part], dy, dx)
+            changed[part] = moved[:, :, ::-1] if turned else moved
     if cutout:
         top, left = rng.integers(
             0, [[height - cutout + 1], [width - cutout + 1]], size=(2, n)
@@ -109,30 +101,21 @@ def views(images, kind=None):
     """Return views of `images` with their weights, which sum to 1, for test-time
     augmentation: [(weight, images)].
 
-    None, six views: the images as they are count one half; moved by a pixel along the
-    diagonal, one way and the other, a quarter each; and each is halved with its mirror
-    image. Source: K. Jordan, arXiv 2404.00498. "three": the same without mirror images.
+    None: the six that notebook 04 explains. "three": the same without mirror images.
     "fourteen": the six count three fifths; enlarged by 1.08 and reduced by 0.93, turned
     by 6 degrees one way and the other, each with its mirror image, count a twentieth
     each.
     """
-    height, width = images.shape[1:3]
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
-    moved = [
-        (0.5, images),
-        (0.25, padded[:, :height, :width]),
-        (0.25, padded[:, 2:, 2:]),
-    ]
+    six = six_views(images)
     if kind == "three":
-        return moved
+        return [(2 * weight, view) for weight, view in six[::2]]
     if kind == "fourteen":
         turns = [(1.08, 0), (0.93, 0), (1, 6), (1, -6)]
-        moved = [(0.6 * weight, one) for weight, one in moved] + [
-            (0.1, _turned(images, *turn)) for turn in turns
+        turned = [_turned(images, *turn) for turn in turns]
+        return [(0.6 * weight, view) for weight, view in six] + [
+            (0.05, view) for one in turned for view in (one, one[:, :, ::-1])
         ]
-    return [
-        (weight / 2, view) for weight, one in moved for view in (one, one[:, :, ::-1])
-    ]
+    return six
 
 
 def _turned(images, zoom, degrees):

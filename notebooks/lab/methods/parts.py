@@ -7,30 +7,12 @@ import re
 import numpy as np
 
 from ..plumbing.backend import keras
+from ..taught import averaged, kept_share, whitening_filters
 
 # The name of an offset. TensorFlow hands over its own variables, whose names have a
 # path before it and :0 behind.
 BETA = r"\bbeta(:0)?$"
 WHITENING = "whitening"  # the name of the layer that `whiten` fills
-
-
-@keras.saving.register_keras_serializable("lab")
-class Triangle(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate of a step: from 0 up to `peak` over the first fifth of `steps`,
-    then down to 0.
-
-    Source: L. N. Smith and N. Topin, Super-Convergence, arXiv 1708.07120 (linear form).
-    """
-
-    def __init__(self, peak, steps):
-        self.peak, self.steps = peak, steps
-
-    def __call__(self, step):
-        done = keras.ops.cast(step + 1, "float32") / (self.steps + 1)
-        return self.peak * keras.ops.minimum(done / 0.2, (1 - done) / 0.8)
-
-    def get_config(self):
-        return {"peak": self.peak, "steps": self.steps}
 
 
 @keras.saving.register_keras_serializable("lab")
@@ -122,8 +104,7 @@ def orthogonal(matrix, coefficients, times=3):
 
 @keras.saving.register_keras_serializable("lab")
 class PartialIdentity(keras.initializers.Initializer):
-    """A convolution that begins by handing its input on: the first filters copy one
-    channel each.
+    """Dirac initialisation: the first filters of a convolution copy one channel each.
 
     The others are uniform within ± 1 / sqrt(fan in). Source: as for FastOffsetSGD,
     section 3.2.
@@ -144,15 +125,10 @@ class PartialIdentity(keras.initializers.Initializer):
 
 
 def whiten(network, images, constant=5e-4):
-    """Fill the frozen layer called "whitening": its filters make the values of small
-    patches uncorrelated.
+    """Fill the frozen layer called "whitening" with the filters that make the values of
+    small patches of `images` (uint8) uncorrelated, and with their negatives.
 
-    The filters are the eigenvectors of the covariance of the patches of `images`
-    (uint8, n images), divided by the square root of their eigenvalues, and the
-    negatives of these.
-    constant: is added to each eigenvalue; the larger it is, the less are weak
-        components enlarged.
-    Source: as for FastOffsetSGD, section 3.1, after T. Page and H. Tysoe.
+    constant: see `taught.whitening_filters`.
     """
     layer = network.get_layer(WHITENING)
     side, _, channels, filters = layer.kernel.shape
@@ -162,14 +138,9 @@ def whiten(network, images, constant=5e-4):
     patches = np.lib.stride_tricks.sliding_window_view(
         scaled, (side, side), axis=(1, 2)
     )  # n, h, w, channels, side, side
-    flat = (
-        patches.transpose(0, 1, 2, 4, 5, 3)
-        .reshape(-1, side * side * channels)
-        .astype(np.float32)
-    )
-    values, vectors = np.linalg.eigh((flat.T @ flat / len(flat)).astype(np.float64))
-    vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), range(len(values))])
-    half = (vectors / np.sqrt(values + constant))[:, ::-1][:, : filters // 2]
+    flat = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * channels)
+    found = whitening_filters(flat.astype(np.float32), constant)
+    half = found[:, : filters // 2]
     layer.kernel.assign(
         np.concatenate([half, -half], axis=1).reshape(side, side, channels, filters)
     )
@@ -196,11 +167,7 @@ class Lookahead(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.done = done = self.done + 1
         if done % self.every == 0 or done == self.steps:
-            keep = (
-                0.95**self.every * (done / self.steps) ** 3
-                if done < self.steps
-                else 1.0
-            )
+            keep = kept_share(done, self.steps, self.every)
             for weight, slow in zip(self.network.weights, self.slow):
-                slow.assign(keep * slow + (1 - keep) * weight)
+                slow.assign(averaged(slow, weight, keep))
                 weight.assign(slow)

@@ -5,7 +5,7 @@ import io
 import json
 import textwrap
 
-from ..drawing.base import show
+from ..drawing.base import png, show
 from .files import ROOT, relative, sha256, write, writing
 from .numbers import Number
 
@@ -44,12 +44,13 @@ class Output:
         the caption for the report.
         """
         stem = self.output / "figures" / f"{self.number}_{name}"
-        for ending, metadata in ((".pdf", PLAIN_PDF), (".png", {"Software": None})):
-            with writing(stem.with_suffix(ending)) as part:
-                figure.savefig(part, metadata=metadata)
-            self.files.append(stem.with_suffix(ending))
+        with writing(stem.with_suffix(".pdf")) as part:
+            figure.savefig(part, metadata=PLAIN_PDF)
+        image = png(figure)
+        write(stem.with_suffix(".png"), image)
+        self.files += [stem.with_suffix(".pdf"), stem.with_suffix(".png")]
         self.captions[stem.name] = caption
-        show(figure, caption)
+        show(figure, caption, image)
         print(textwrap.fill(f"Figure: {caption}", 88))
 
     def save_table(self, frame, name, caption):
