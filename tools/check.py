@@ -149,7 +149,8 @@ def stored(folder):
         found = [*check_metrics(run), *check_files(run), *check_place(run)]
         seeds = Seeds([run])
         numbers_of(seeds), setting(run.record), run.summary()
-        report.run_row(run), report.environment_rows(seeds)
+        report.environment_rows(seeds)
+        [*run.record["recipe"].items(), *run.record["seconds"].items()]
     except Exception as error:
         return None, [("differs", f"{name}: {said(error)}")]
     return run, found
@@ -861,7 +862,8 @@ def parser():
 
 def main():
     """Print the table and return the exit status."""
-    runs.read, report.notebooks_of = undamaged, contents
+    runs.read = report.read = undamaged
+    report.notebooks_of = contents
     bad = 0
     for title, check, arguments in items():
         found = findings(title, check, arguments)

@@ -448,7 +448,10 @@ def of_figures(copy):
     yield figures / "more", "an empty folder", folder, "written by no notebook"
     yield generated / "more.tex", "a stray table", becomes("x"), "written by no"
     yield generated / "06_more.json", "more numbers", becomes("{}"), "written by no"
-    for name in ("numbers", "captions", "results", "runs", "environment", "baselines"):
+    path = generated / "runs.csv"
+    run = "fashion_mnist/improved/main/seed-0"
+    yield path, "a digit", digit(f"\n{run},"), f"results give: {run}"
+    for name in ("numbers", "captions", "results", "environment", "baselines"):
         path = generated / f"{name}.tex"
         after = "cifar10" if name in ("numbers", "captions") else "& "
         yield path, "a digit", digit(after), "is not what the results give"
@@ -549,10 +552,10 @@ def shared(where):
         ("numbers.tex", "captions.tex", "MODEL_CARD.md")
     ):
         tags.add("numbers")
-    if where.endswith((".tex", ".bib", ".pdf", "stamp.json")):
+    if where.endswith((".tex", ".bib", ".pdf", "stamp.json", "runs.csv")):
         tags.add("sources")
     if "/main/" in where or where.endswith(
-        ("results.tex", "runs.tex", "baselines.tex", "README.md", "expected.json")
+        ("results.tex", "runs.csv", "baselines.tex", "README.md", "expected.json")
     ):
         tags.add("main")
     return tags
