@@ -149,7 +149,8 @@ def stored(folder):
         found = [*check_metrics(run), *check_files(run), *check_place(run)]
         seeds = Seeds([run])
         numbers_of(seeds), setting(run.record), run.summary()
-        report.run_row(run), report.environment_rows(seeds)
+        report.environment_rows(seeds)
+        [*run.record["recipe"].items(), *run.record["seconds"].items()]
     except Exception as error:
         return None, [("differs", f"{name}: {said(error)}")]
     return run, found
@@ -454,6 +455,8 @@ def check_unread():
     notebook has read.
     """
     homes = places(RUNS, NEXT)
+    if not homes:
+        yield "differs", f"{relative(RUNS)} holds no run: git checkout it"
     known = {DATA / name for name in IN_DATA}
     known |= {DATA / "splits" / f"{name}.npz" for name in SPLITS}
     known |= {home / name for home in homes for name in IN_RUN}
@@ -712,14 +715,16 @@ def items():
         yield f"run {relative(folder)}", check_run, (folder,)
     yield "runs that are alike", check_alike, ()
     yield "what nothing reads in data", check_unread, ()
-    for path in notebooks.paths():
+    written = sorted(GENERATED.glob("[0-9][0-9]_*.json"))
+    books = {notebooks.FOLDER / f"{path.stem}.ipynb" for path in written}
+    for path in sorted({*notebooks.paths(), *books}):
         yield f"outputs of {relative(path)}", check_outputs, (path,)
     for path in sorted(FIGURES.glob("*_confusion_*.csv")):
         yield f"matrix {relative(path)}", check_confusion, (path,)
     yield "what is left in figures and report/generated", check_leftovers, ()
     if (path := DATA / "baselines.json").exists():
         yield relative(path), check_baselines, (path,)
-    for path in sorted(GENERATED.glob("[0-9][0-9]_*.json")):
+    for path in written:
         yield f"numbers in {relative(path)}", check_numbers, (path,)
     yield "numbers and tables in report/generated", check_generated, ()
     yield relative(PDF), check_report, ()
@@ -857,7 +862,8 @@ def parser():
 
 def main():
     """Print the table and return the exit status."""
-    runs.read, report.notebooks_of = undamaged, contents
+    runs.read = report.read = undamaged
+    report.notebooks_of = contents
     bad = 0
     for title, check, arguments in items():
         found = findings(title, check, arguments)
