@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from lab.datasets import KNOWN
+from lab.drawing.tables import hyper_parameters
 from lab.lesson import DATASETS, EXPECTED
 from lab.metrics import by_class
 from lab.plumbing.files import LabError, relative, sha256, write
@@ -23,7 +24,6 @@ from lab.plumbing.output import latex_table
 from lab.plumbing.records import setting
 from lab.prediction import latest
 from lab.runs import headline, read
-from lab.tables import hyper_parameters
 from notebooks import guarded, project
 
 ROOT = Path(__file__).resolve().parents[1]

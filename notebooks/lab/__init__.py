@@ -7,11 +7,11 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from .plumbing.backend import setup_line
-from . import datasets, figures, metrics, models, runs, statistics, tables, taught
-from . import training
+from . import datasets, figures, metrics, models, runs, taught, training
+from .drawing import tables
 from .engine import trained
 from .lesson import start
-from .methods import audit, augmentation, parts
+from .methods import audit, augmentation, parts, statistics
 from .methods.schedule import Schedule
 from .plumbing.files import LabError
 from .plumbing.names import DATA_SETS, MODEL_TITLES

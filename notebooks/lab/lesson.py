@@ -9,18 +9,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from . import datasets, engine, figures, metrics, tables
+from . import datasets, engine, figures, metrics
 from .datasets import Dataset
+from .drawing import tables
 from .plan import plan
 from .plumbing import parameters
 from .plumbing.backend import hand_back
 from .plumbing.files import ROOT, relative
-from .plumbing.names import DATA_SETS, MODEL_TITLES
+from .plumbing.names import BASE, DATA_SETS, MODEL_TITLES
 from .plumbing.numbers import numbers_of
 from .plumbing.output import Output
 from .plumbing.screen import clock
 from .plumbing.storage import run_sha256, waiting
-from .recipes import BASE, Job
+from .recipes import Job
 from .runs import Run, Seeds, headline
 
 DATASETS = {"quick": ["digits"], "full": list(DATA_SETS)}  # what "all" means

@@ -9,10 +9,7 @@ from typing import Callable, Iterator
 
 from .methods.checks import check
 from .plumbing.files import LabError
-
-# Hyper-parameters that tables show where they are set.
-SELDOM = ("fit_on", "leave_out", "views", "whitening_constant")
-BASE = "study-base"  # the variant of a study's point that changes nothing
+from .plumbing.names import BASE
 
 
 @dataclass(frozen=True)

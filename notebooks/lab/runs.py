@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import metrics, statistics
+from . import metrics
 from .plumbing import records, storage
 from .plumbing.files import LabError
 from .plumbing.names import MODEL_TITLES
 from .plumbing.screen import clock
+from .recipes import Recipe
+from .taught import wilson
 
 
 @dataclass
@@ -36,6 +38,11 @@ class Run:
         """The model's name, with the variant where that is not the headline one."""
         model, variant = self.record["model"], self.record["variant"]
         return model if variant == "main" else f"{model} {variant}"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that it was trained with."""
+        return Recipe.of(self.record)
 
     def test(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (probabilities, labels) of the test images, in the split's order."""
@@ -110,9 +117,9 @@ class Seeds(tuple):
 
     def interval(self) -> tuple[float, float]:
         """Return the 95 % interval of the mean test accuracy, due to the number of test
-        images; see `statistics.wilson`.
+        images; see `taught.wilson`.
         """
-        return statistics.wilson(self.mean(), len(self[0].predictions["test_labels"]))
+        return wilson(self.mean(), len(self[0].predictions["test_labels"]))
 
     def right(self) -> np.ndarray:
         """Return for each test image the share of the runs whose answer is right."""

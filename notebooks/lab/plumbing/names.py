@@ -7,3 +7,4 @@ MODEL_TITLES = {
     "two_conv": "Two convolutions",
     "improved": "Improved CNN",
 }
+BASE = "study-base"  # the variant of a study's point that changes nothing

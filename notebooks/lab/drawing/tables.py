@@ -6,20 +6,24 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from . import metrics
-from .plumbing.fingerprint import architecture
-from .plumbing.records import GONE, setting
-from .recipes import BASE, SELDOM, Recipe
-from .statistics import gain, p_text, pooled, with_interval, worth
-from .taught import (
+from ..methods.statistics import gain, p_text, pooled, with_interval, worth
+from ..plumbing.fingerprint import architecture
+from ..plumbing.names import BASE
+from ..plumbing.records import GONE, setting
+from ..taught import (
+    confusion,
     coverage,
     f1_scores,
     holm,
+    largest_confusions,
     mcnemar,
     prediction_interval,
     welch,
     wilson,
 )
+
+# Hyper-parameters that are shown where they are set.
+SELDOM = ("fit_on", "leave_out", "views", "whitening_constant")
 
 
 def row(seeds):
@@ -261,12 +265,11 @@ def confusions(seeds_by_model, classes, n=6):
     under each network, of its first seed.
     """
     counts = {
-        seeds.title: metrics.confusion(*seeds[0].test())
-        for seeds in seeds_by_model.values()
+        seeds.title: confusion(*seeds[0].test()) for seeds in seeds_by_model.values()
     }
     rows = {}
     first = next(iter(counts.values()))
-    for true, said, _ in metrics.largest_confusions(first, classes, n):
+    for true, said, _ in largest_confusions(first, classes, n):
         place = list(classes).index(true), list(classes).index(said)
         rows[f"{true} taken for {said}"] = {
             title: str(matrix[place]) for title, matrix in counts.items()
@@ -277,7 +280,7 @@ def confusions(seeds_by_model, classes, n=6):
 def f1(seeds_by_model, classes):
     """Return F1 of each class, one row, under the first seed of each network."""
     scores = {
-        seeds.title: f1_scores(metrics.confusion(*seeds[0].test()))
+        seeds.title: f1_scores(confusion(*seeds[0].test()))
         for seeds in seeds_by_model.values()
     }
     return pd.DataFrame(scores, index=list(classes))
@@ -423,9 +426,9 @@ def normal(networks, expected):
 
 def hyper_parameters(run):
     """Return the recipe of a run as a table: one row a hyper-parameter, defaults
-    included, but for `recipes.SELDOM`.
+    included, but for `SELDOM`.
     """
-    recipe = asdict(Recipe.of(run.record)) | GONE
+    recipe = asdict(run.recipe) | GONE
     values = {
         name.replace("_", " "): _words(value)
         for name, value in recipe.items()

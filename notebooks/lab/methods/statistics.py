@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from .metrics import confusion
-from .taught import (  # noqa: F401
+from ..taught import (  # noqa: F401
+    confusion,
     f1_interval,
     f1_scores,
     mcnemar,
