@@ -7,7 +7,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from .plumbing.backend import setup_line
-from . import datasets, figures, metrics, models, runs, taught, training
+from . import datasets, drawing as figures, metrics, models, runs, taught, training
 from .drawing import tables
 from .engine import trained
 from .lesson import start

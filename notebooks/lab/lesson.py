@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from . import datasets, engine, figures, metrics
+from . import datasets, engine, metrics
+from . import drawing as figures
 from .datasets import Dataset
 from .drawing import tables
 from .plan import plan

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from . import datasets, figures
+from . import datasets
+from . import drawing as figures
 from .engine import trained
 from .plumbing.files import ROOT, LabError
 from .plumbing.names import MODEL_TITLES

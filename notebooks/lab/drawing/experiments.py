@@ -6,7 +6,7 @@ import pandas as pd
 import seaborn as sns
 from scipy.stats import t
 
-from ..statistics import pooled
+from ..methods.statistics import pooled
 from .base import COLOURS, MODEL_TITLES, WIDTH, panels
 
 
