@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lab import LabError, figures
 from lab.plumbing import photos
+from lab.plumbing.files import located
 from lab.prediction import Predictor
 
 # Pixels of the longer side of the copy in which faces are looked for.
@@ -376,7 +377,7 @@ def look(source, longest=2048):
             )
         path = io.BytesIO(_uploaded() if source == "upload" else _photographed())
     else:
-        path = Path(source)
+        path = located(source) or Path(source)
     try:
         picture = photos.open_picture(path, longest, grey=False)
     except photos.Unreadable as reason:
