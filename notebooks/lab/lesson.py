@@ -167,7 +167,9 @@ class Lesson(Output):
             runs = Seeds(map(self._stored(dataset), jobs))
             if all(runs):
                 finished[name] = self._note(runs)
-        print(f"{dataset.title}: {len(finished)} of {len(points)} networks are trained")
+        line = f"{dataset.title}: {len(finished)} of {len(points)} are trained"
+        rest = "; make retrain RUNS=missing trains the others"
+        print(line + rest * (len(finished) < len(points)))
         return finished
 
     def finished(

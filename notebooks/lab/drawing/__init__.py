@@ -34,7 +34,7 @@ from .experiments import (
     shifts,
     steps,
 )
-from .networks import (
+from .layers import (
     colour_filters,
     diagram,
     feature_maps,

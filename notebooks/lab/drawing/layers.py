@@ -58,9 +58,11 @@ def window(image, kernel, result, row, column):
     for axes, values, name, box in zip(
         grid, (image, kernel, result), ("picture", "filter", "output"), boxes
     ):
-        axes.imshow(values, cmap="Greys", vmin=-4, vmax=6, interpolation="nearest")
+        low, high = min(0, values.min()), values.max()
+        axes.imshow(values, vmin=low, vmax=high, interpolation="nearest")
         for (i, j), value in np.ndenumerate(values):
-            axes.text(j, i, f"{value:g}", ha="center", va="center", fontsize=9)
+            ink = "black" if value > (low + high) / 2 else "white"
+            axes.text(j, i, f"{value:g}", ha="center", va="center", color=ink)
         axes.set_title(f"{name}, {values.shape[0]} × {values.shape[1]}")
         axes.set_xticks(range(values.shape[1]))
         axes.set_yticks(range(values.shape[0]))
