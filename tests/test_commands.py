@@ -170,7 +170,7 @@ def test_check_reminds_of_what_still_has_the_examples_name(monkeypatch):
     }
     monkeypatch.setattr(notebooks, "project", lambda: mine)
     *_, unused = check.reminders()
-    assert "does not show: 01_" in unused and "05_networks" not in unused
+    assert "does not show: 01_" in unused and "01_balance" not in unused
     for changed in mine:
         if changed != "title":
             example = {

@@ -839,13 +839,12 @@ def reminders():
         path.read_text()
         for path in sorted((ROOT / "report" / "sections").glob("*.tex"))
     )
-    shown = set(re.findall(r"\\lab(?:figure|table)\{(\w+)\}", sections))
     written = [
         name
         for content in report.notebooks_of(GENERATED).values()
         for name in content["figures"] | content["tables"]
     ]
-    if unused := [name for name in written if name not in shown]:
+    if unused := [name for name in written if f"{{{name}}}" not in sections]:
         yield f"figures and tables that the report does not show: {', '.join(unused)}"
 
 
