@@ -363,9 +363,11 @@ def need_latex():
         sys.exit(3)
 
 
-def latex(source, pdf, work):
+def latex(source, pdf, work, mark=None):
     """Build `pdf` from `source` with latexmk, in the folder `work`. Raises LabError on
     any defect.
+
+    mark: a hash that the PDF carries as /Sources.
     """
     work.mkdir(parents=True, exist_ok=True)
     command = [
@@ -376,6 +378,8 @@ def latex(source, pdf, work):
         f"-outdir={work}",
         source.name,
     ]
+    if mark:  # -g: latexmk does not see that it has changed
+        command[1:1] = ["-g", f"-usepretex=\\pdfinfo{{/Sources ({mark})}}"]
     done = subprocess.run(
         command,
         cwd=source.parent,
@@ -442,7 +446,8 @@ def build(profile, base):
         for name in ("macros.tex", "short.tex"):
             write(base / "report" / name, (ROOT / "report" / name).read_bytes())
     need_latex()
-    latex(source, pdf, ROOT / "build" / "latex" / base.name)
+    mark = inputs() if base == ROOT else None
+    latex(source, pdf, ROOT / "build" / "latex" / base.name, mark)
     if base == ROOT:
         stamp = {"inputs": inputs(), "pdf": sha256(pdf)}
         write(folder / "stamp.json", json.dumps(stamp, indent=1) + "\n")
