@@ -452,7 +452,7 @@ def check_alike():
 
 def check_unread():
     """Yield each file and folder in data/ that belongs to nothing, and each run that no
-    notebook has read.
+    notebook has read, once all seeds of its network are there.
     """
     homes = places(RUNS, NEXT)
     if not homes:
@@ -473,8 +473,10 @@ def check_unread():
     for path in (ROOT / "build").glob("*/notebooks/*.ipynb"):
         with suppress(LabError):
             read |= {*notebooks.read(path).metadata.get("lab", {}).get("runs", {})}
+    unfinished = {(RUNS / name).parent for name in plan() if not (RUNS / name).exists()}
     for home in places(RUNS):
-        if home.relative_to(RUNS).as_posix() not in read:
+        name = home.relative_to(RUNS).as_posix()
+        if name not in read and home.parent not in unfinished:
             yield (
                 "stale",
                 f"{relative(home)} is read by no notebook (make reproduce), or by none"
