@@ -45,7 +45,12 @@ def test_the_baselines_have_the_published_number_of_parameters(function, paramet
     assert model.output_shape == (None, 10)
 
 
-@pytest.mark.parametrize("name", baselines.BASELINES)
+tutorial, resnet = baselines.BASELINES
+
+
+@pytest.mark.parametrize(
+    "name", [tutorial, pytest.param(resnet, marks=pytest.mark.long)]
+)
 def test_a_baseline_stops_when_its_time_is_over(name):
     rng = np.random.default_rng(0)
     model, epochs, seconds = baselines.train(

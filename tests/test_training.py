@@ -133,7 +133,7 @@ print(run.record["weights_sha256"], history, sep="\\n")
 
 @pytest.mark.parametrize(
     "model, epochs, kills",
-    [("two_conv", 3, 3), pytest.param("improved", 8, 20, marks=pytest.mark.long)],
+    [("two_conv", 3, 1), pytest.param("improved", 8, 20, marks=pytest.mark.long)],
 )
 def test_killed_at_random_moments_a_run_ends_with_the_same_weights_and_history(
     model, epochs, kills, tmp_path
@@ -245,7 +245,6 @@ def test_the_fingerprint_sees_every_field_of_the_recipe(digits, recipe):
         ),
         ("keep", "best", "keep='best'"),
         ("class_weight", "balance", "class_weight='balance'"),
-        ("loss", "mse", "loss='mse'"),
         ("augmentation", {"flip": "alternate"}, "flip='alternate'"),
         ("optimizer", "adam", "no optimizer 'adam'"),
         ("optimizer", "deserialize", "no optimizer"),
@@ -476,8 +475,8 @@ def test_balanced_class_weights_help_a_rare_class(digits, recipe, tmp_path):
         for weight in (None, "balanced")
     ]
     without, with_weights = [
-        run.predictions["validation_probabilities"][
-            run.predictions["validation_labels"] == 0, 0
+        run.predictions["validation_p_label"][
+            run.predictions["validation_labels"] == 0
         ].mean()
         for run in found
     ]
