@@ -72,6 +72,7 @@ SPLITS = {
     "fashion_mnist": "8d0ead1664870a0990aa7601901b7972933fa70373624d1ca4ffb32aa5ef8ecc",
     "cifar10": "ac5d2dd45625e6b1d22e0caefa763f54ce0baea3ec58c0657d342ebfb2023af2",
     "fer2013": "334cfc2b3f959f55f93019910da914396ae3446eec09a89ab5eb216fabf1bb63",
+    "orders": "0e0c98e7b93a435fd6fde30d15f1c9ecd4ce29493c7802e00cf81383cbc6e7e9",
 }
 SIZES = {  # images of the training and of the validation split
     "digits": (1079, 359),
