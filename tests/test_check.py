@@ -251,9 +251,8 @@ def test_check_names_each_of_many_changes_although_some_files_are_damaged(copy):
     mutate.word("the", "thee")(copy / "report" / "sections" / "4_conclusion.tex")
     mutate.digit("<!-- results:start -->")(copy / "README.md")
     mutate.digit('"test_accuracy": 0.')(data / "baselines.json")
-    mutate.word('    """Return', '    """Give')(
-        copy / "notebooks" / "lab" / "taught.py"
-    )
+    taught = copy / "notebooks" / "lab" / "taught.py"
+    mutate.word("Return softmax", "Give softmax")(taught)
     done = tool(copy, "check.py")
     assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
     for named in (

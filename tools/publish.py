@@ -139,10 +139,10 @@ def report_files():
         *sorted((report / "generated").glob("*.tex")),
     ]
     text = "".join(path.read_text() for path in sources)
-    figures = [
-        ROOT / "figures" / f"{name}.pdf"
-        for name in sorted(set(re.findall(r"\\labfigure\{(\w+)\}", text)))
-    ]
+    shown = re.findall(r"\\labfigure(?:\[[^]]*\])?\{(\w+)\}", text)
+    for pair in re.findall(r"\\labpair\{[^}]*\}\{(\w+)\}\{(\w+)\}", text):
+        shown += pair
+    figures = [ROOT / "figures" / f"{name}.pdf" for name in sorted(set(shown))]
     return {str(path.relative_to(report)): path for path in sources} | {
         f"figures/{path.name}": path for path in figures
     }
