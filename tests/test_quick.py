@@ -83,6 +83,7 @@ def test_quick_leaves_everything_outside_build_alone(quick):
             assert path.read_bytes() == (ROOT / name).read_bytes(), name
 
 
+@pytest.mark.long
 def test_one_notebook_alone_in_any_order(copy):
     name = random.choice(NAMES[1:])
     for other in NAMES:
