@@ -118,6 +118,17 @@ def test_contrast_and_brightness_stay_within_what_was_asked(batch, seed):
     assert (np.abs(changed - batch) <= 0.2 * np.abs(batch - mean) + 10.6).all()
 
 
+def test_blur_meets_a_quarter_of_the_images_and_is_as_strong_as_asked():
+    point = np.zeros((4000, 9, 9, 1), np.uint8)
+    point[:, 4, 4] = 255
+    changed = augment(point, np.random.default_rng(0), blur=0.8).astype(float)
+    met = changed[(changed != point).any(axis=(1, 2, 3))][..., 0]
+    assert 0.22 < len(met) / len(point) < 0.28
+    rows = met.sum(axis=2) / met.sum(axis=(1, 2))[:, None]
+    deviation = np.sqrt((rows * (np.arange(9) - 4) ** 2).sum(axis=1))
+    assert 0.75 < deviation.max() < 0.81 and 0.35 < deviation.mean() < 0.5
+
+
 @settings(deadline=None)
 @given(images, st.sampled_from([None, "three", "fourteen"]))
 def test_views_are_images_whose_weights_sum_to_one(batch, kind):

@@ -629,10 +629,11 @@ def test_another_backend_is_one_sentence():
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env=os.environ | {"KERAS_BACKEND": "jax"},
+        env=os.environ | {"KERAS_BACKEND": "torch"},
     )
     assert (
         done.stderr.splitlines()[-1]
-        == "lab.LabError: Keras is set to compute with jax, this project computes"
-        " with TensorFlow alone: unset KERAS_BACKEND and start anew."
+        == "lab.LabError: Keras is set to compute with torch, this project computes"
+        " with TensorFlow: unset KERAS_BACKEND and start anew. (Trainings can also run"
+        " on JAX.)"
     )

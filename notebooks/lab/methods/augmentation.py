@@ -8,7 +8,16 @@ from scipy.ndimage import affine_transform
 from ..taught import shifted, six_views
 
 # What `augment` can do.
-OPTIONS = ("flip", "shift", "cutout", "erasing", "contrast", "brightness", "noise")
+OPTIONS = (
+    "flip",
+    "shift",
+    "cutout",
+    "erasing",
+    "contrast",
+    "brightness",
+    "noise",
+    "blur",
+)
 VIEWS = ("three", "fourteen")  # sets of views besides the six, see `views`
 BLOCK = 1024  # images at a time, so that they stay in the processor's cache
 
@@ -23,6 +32,7 @@ def augment(
     contrast=0,
     brightness=0,
     noise=0,
+    blur=0,
 ):
     """Return a copy of `images` (n, height, width, channels), each changed at random.
 
@@ -39,6 +49,9 @@ def augment(
     brightness: add up to this much, of 255, either way.
     noise: on every second image on average, add normal noise; its deviation, of 255, is
         drawn from 0 to `noise`.
+    blur: on every fourth image on average, mix each pixel with its neighbours, with a
+        deviation drawn from 0 to `blur` pixels (at most 0.8); before contrast and
+        noise.
     rng: a numpy.random.Generator; the same state gives the same images.
     Introduced in notebook 04.
     """
@@ -62,6 +75,8 @@ def augment(
             changed[i, top[i] : top[i] + cutout, left[i] : left[i] + cutout] = 128
     if erasing:
         _erase(changed, rng, *erasing)
+    if blur:
+        _blur(changed, rng, blur)
     if contrast or brightness or noise:
         _light(changed, rng, contrast, brightness, noise)
     return changed
@@ -74,6 +89,24 @@ def _erase(images, rng, smallest, largest):
         top, left = rng.integers(0, np.array(images.shape[1:3]) - sides + 1)
         patch = images[i, top : top + sides[0], left : left + sides[1]]
         patch[...] = rng.integers(0, 256, patch.shape, np.uint8)
+
+
+def _blur(images, rng, largest):
+    """Blur about a quarter of the images along both axes, in place.
+
+    The weights w, 1 - 2 w, w have the variance 2 w.
+    """
+    chosen = np.flatnonzero(rng.random(len(images)) < 0.25)
+    weights = rng.uniform(0, largest, len(chosen)).astype(np.float32) ** 2 / 2
+    for start in range(0, len(chosen), BLOCK):
+        part = slice(start, start + BLOCK)
+        values = images[chosen[part]].astype(np.float32)
+        weight = weights[part, None, None, None]
+        for _ in ("down", "across"):
+            wide = np.pad(values, ((0, 0), (1, 1), (0, 0), (0, 0)), mode="edge")
+            values += weight * (wide[:, :-2] + wide[:, 2:] - 2 * values)
+            values = values.swapaxes(1, 2)
+        images[chosen[part]] = np.rint(values)
 
 
 def _light(images, rng, contrast, brightness, noise):
