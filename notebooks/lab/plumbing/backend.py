@@ -58,6 +58,8 @@ if BACKEND != os.environ["KERAS_BACKEND"]:  # it was imported before this module
 tf = framework if BACKEND == "tensorflow" else None
 if tf:  # many small networks in one process are what notebook 05 wants
     tf.get_logger().setLevel("ERROR")
+else:  # TensorFlow takes the loss from the logits; JAX would cut probabilities at 1e-7
+    keras.config.set_epsilon(1e-30)
 
 
 def accelerator():
