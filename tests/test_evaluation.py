@@ -91,6 +91,8 @@ def made_run(right, n=400, parameters=10, seconds=60):
             "metrics": measured,
             "parameters": parameters,
             "seconds": {"train": seconds},
+            "pflop": 0.0625,
+            "environment": {"device": "a processor"},
         },
         None,
         predictions,
@@ -151,6 +153,7 @@ def point(variant, *accuracies, views=0.0):
                 "metrics": {"validation": one},
                 "parameters": 1234,
                 "seconds": {"train": 61.7},
+                "pflop": 0.0625,
             },
             None,
             predictions,
@@ -328,13 +331,13 @@ def test_ideas_are_compared_with_the_step_before():
     assert table["verdict"].tolist()[:2] == ["", "better"] and table["verdict"].iloc[
         2
     ].startswith("cannot tell, < 1.")
-    assert table["six views"].tolist() == ["", "71.2 ± 0.3", "71.3 ± 0.3"]
-    assert table.columns.tolist()[-2:] == ["parameters", "seconds"] and table.iloc[
+    assert table["views"].tolist() == ["", "71.2 ± 0.3", "71.3 ± 0.3"]
+    assert table.columns.tolist()[-2:] == ["parameters", "PFLOP"] and table.iloc[
         0, -2:
-    ].tolist() == ["1,234", "62"]
+    ].tolist() == ["1,234", "0.062"]
 
 
-def test_six_views_mend_some_images_and_break_others():
+def test_views_mend_some_images_and_break_others():
     alone, views = np.eye(2)[[0, 1, 1, 0]], np.eye(2)[[0, 0, 1, 1]]
     run = Run(
         None,

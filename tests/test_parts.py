@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 from conftest import train
-from lab import augmentation, engine, models, parts, training
+from lab import augmentation, engine, models, parts, taught, training
 from lab.plumbing.checkpoints import Checkpoints
 from lab.taught import kept_share, whitening_filters
 
@@ -48,9 +48,7 @@ def test_newton_schulz_keeps_the_singular_vectors_and_brings_the_values_near_one
     for shape in ((8, 40), (40, 8)):
         matrix = rng.standard_normal(shape)
         left, _, right = np.linalg.svd(matrix, full_matrices=False)
-        made = numpy(
-            parts.orthogonal(keras.ops.convert_to_tensor(matrix), parts.Muon.STEP)
-        )
+        made = numpy(taught.orthogonal(keras.ops.convert_to_tensor(matrix)))
         assert made.shape == shape
         turned = left.T @ made @ right.T  # diagonal where the vectors are the same
         values = np.diag(turned)

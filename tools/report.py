@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from lab.datasets import KNOWN
-from lab.drawing.tables import hyper_parameters
+from lab.drawing.tables import hyper_parameters, minutes
 from lab.lesson import DATASETS, EXPECTED
 from lab.metrics import by_class
 from lab.plumbing.files import LabError, relative, sha256, write
@@ -186,10 +186,11 @@ def result_row(seeds):
         "Seeds": str(len(seeds)),
         "Accuracy": seeds.percent(),
         "Interval": f"{100 * low:.1f} to {100 * high:.1f}",
-        "Six views": f"{100 * seeds.mean('test', 'accuracy_tta'):.1f}" if views else "",
+        "Views": f"{100 * seeds.mean('test', 'accuracy_tta'):.1f}" if views else "",
         "Macro-F1": f"{100 * seeds.mean('test', 'macro_f1'):.1f}",
         "Parameters": f"{record['parameters']:,}",
-        "Minutes": f"{seeds.seconds() / 60:.1f}",
+        "PFLOP": f"{record['pflop']:.2g}",
+        "Minutes": minutes(seeds),
     }
 
 
@@ -467,16 +468,20 @@ def readme(text):
         for runs in groups
         for run in runs
     }
-    hours = sum(runs[0].record["seconds"]["train"] for runs in groups) / 3600
+    slow = [seeds for seeds in groups if "GPU" not in minutes(seeds)]
+    hours = sum(seeds[0].record["seconds"]["train"] for seeds in slow) / 3600
     rows += [
         "",
         (
             "On the test images, accuracies and macro-F1 in percent: with the Wilson"
-            " 95 % interval, and once more as a weighted mean of six views of each"
-            " image where the recipe asks for that; minutes of training on"
-            f" {'; '.join(sorted(devices))}."
+            " 95 % interval, and once more as a weighted mean of several views of each"
+            " image where the recipe asks for that; PFLOP: 1e15 operations of one"
+            f" training; minutes of training on {'; '.join(sorted(devices))}."
         ),
-        f"One seed of each takes {hours:.1f} hours there.",
+        (
+            "GPU: trained on a graphics card that other trainings used at the same"
+            f" time. One seed of each of the others takes {hours:.1f} hours."
+        ),
     ]
     return filled(text, rows)
 

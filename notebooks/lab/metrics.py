@@ -37,7 +37,7 @@ def by_class(probabilities, labels, classes):
 
 
 def mended(run):
-    """Return the positions of the test images that only the mean over six views gets
+    """Return the positions of the test images that only the mean over views gets
     right, and of those that only the image alone does.
     """
     alone, labels = run.test()

@@ -77,7 +77,7 @@ def examples(dataset, run, chosen, columns=6):
 
 def mended(dataset, run, chosen, columns=6):
     """Test images with the true class, what the network said to the image alone, and
-    the six views' probability of the class.
+    the views' probability of the class.
     """
     images, labels = dataset.split("test")
     alone, views = run.test()[0], run.predictions["test_probabilities_tta"]
@@ -87,7 +87,7 @@ def mended(dataset, run, chosen, columns=6):
                 images[i],
                 (
                     f"is: {dataset.classes[labels[i]]}\nalone:"
-                    f" {dataset.classes[alone[i].argmax()]}\nsix views:"
+                    f" {dataset.classes[alone[i].argmax()]}\nviews:"
                     f" {float(views[i, labels[i]]):.0%}"
                 ),
             )

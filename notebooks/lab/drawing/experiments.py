@@ -205,7 +205,7 @@ def robustness(tables, title):
     table of accuracies, one row a corruption, one column a strength}.
     """
     kinds, strengths = next(iter(tables.values())).axes
-    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.4), sharex=True, sharey=True)
+    figure, grid = plt.subplots(2, 4, figsize=(WIDTH, 3.4), sharex=True, sharey=True)
     for axes, kind in zip(grid.ravel(), kinds):
         for marker, (label, table) in zip("os^D", tables.items()):
             values = 100 * table.loc[kind]
@@ -217,8 +217,8 @@ def robustness(tables, title):
     for axes in grid.ravel()[len(kinds) :]:
         axes.axis("off")
     legend = {"title": title, "frameon": False, "loc": "center"}
-    grid[1, 2].legend(*grid[0, 0].get_legend_handles_labels(), **legend)
-    grid[0, 2].tick_params(labelbottom=True)
+    grid[1, 3].legend(*grid[0, 0].get_legend_handles_labels(), **legend)
+    grid[0, 3].tick_params(labelbottom=True)
     figure.supxlabel("strength", fontsize=9)
     figure.supylabel("accuracy (%)", fontsize=9)
     return figure

@@ -40,7 +40,7 @@ def row(seeds):
         "accuracy": seeds.percent(),
         "interval": f"{100 * low:.1f} to {100 * high:.1f}",
     }
-    extra = {"six views": "accuracy_tta", "not leaked": "accuracy_without_leaked"}
+    extra = {"views": "accuracy_tta", "not leaked": "accuracy_without_leaked"}
     for name, metric in extra.items():
         if seeds.has("test", metric):
             found[name] = seeds.percent("test", metric)
@@ -50,14 +50,24 @@ def row(seeds):
     return found | {
         "seeds": str(len(seeds)),
         "parameters": f"{seeds[0].record['parameters']:,}",
-        "minutes": f"{seeds.seconds() / 60:.1f}",
+        "PFLOP": f"{seeds[0].record['pflop']:.2g}",
+        "minutes": minutes(seeds),
     }
+
+
+def minutes(seeds):
+    """Return the mean minutes of a training as text; "GPU" where a graphics card
+    trained it.
+    """
+    device = seeds[0].record["environment"]["device"]
+    card = any(name in device for name in ("NVIDIA", "Tesla", "GPU"))
+    return f"{seeds.seconds() / 60:.1f}" + " (GPU)" * card
 
 
 def scores(named):
     """Return the table of `row` for {name: Seeds}, one row a name."""
     table = pd.DataFrame({name: row(seeds) for name, seeds in named.items()}).T
-    first = ("accuracy", "interval", "six views", "not leaked")
+    first = ("accuracy", "interval", "views", "not leaked")
     order = [name for name in first if name in table]
     return table[order + [name for name in table if name not in order]].fillna("")
 
@@ -180,21 +190,21 @@ def _compared(points, references, study, macro_f1=False):
             "verdict": verdict,
         }
     table = pd.DataFrame(rows).T.fillna("")
-    last = ["parameters", "seconds"]
+    last = ["parameters", "PFLOP"]
     return table[[name for name in table if name not in last] + last]
 
 
 def _point(seeds, macro_f1):
     wanted = {"accuracy": "accuracy"}
     wanted |= {"macro-F1": "macro_f1"} if macro_f1 else {}
-    wanted |= {"six views": "accuracy_tta"}
+    wanted |= {"views": "accuracy_tta"}
     found = {
         name: seeds.percent("validation", metric)
         for name, metric in wanted.items()
         if seeds.has("validation", metric)
     }
     found["parameters"] = f"{seeds[0].record['parameters']:,}"
-    return found | {"seconds": f"{seeds.seconds():.0f}"}
+    return found | {"PFLOP": f"{seeds[0].record['pflop']:.3f}"}
 
 
 def pairs(found, datasets):
@@ -339,26 +349,34 @@ def tried(network, images, labels, corruptions, corrupted):
     return pd.DataFrame(columns)
 
 
-def withstood(right, title):
+def withstood(right, title="", unseen=("occlusion", "JPEG")):
     """Return a table of what networks lose under corruption, one row a network of the
     data set `title`.
 
-    right: {network: a table of `tried`}. The last column compares the loss with that of
-        the first network, image by image; see `with_interval`.
+    right: {network: a table of `tried`}. unseen: the corruptions that no training has;
+        their loss has a column of its own. The last column compares the loss under all
+        with that of the first network, image by image; see `with_interval`.
     """
     rows, first = {}, None
     for name, table in right.items():
         untouched = table.xs(0, axis=1, level=1).mean(axis=1)
-        spoilt = table.drop(columns=0, level=1).mean(axis=1)
-        lost = untouched - spoilt
-        rows[f"{title}: {name}"] = {
+        spoilt = table.drop(columns=0, level=1)
+        lost = untouched - spoilt.mean(axis=1)
+        rows[f"{title}: {name}" if title else name] = {
             "untouched": f"{100 * untouched.mean():.1f}",
-            "corrupted": f"{100 * spoilt.mean():.1f}",
+            "corrupted": f"{100 * spoilt.mean(axis=1).mean():.1f}",
             "lost": f"{100 * lost.mean():.1f}",
+            "lost, unseen": _lost(untouched, spoilt, unseen),
             "more than the first": "" if first is None else with_interval(lost - first),
         }
         first = lost if first is None else first
     return pd.DataFrame(rows).T
+
+
+def _lost(untouched, spoilt, kinds):
+    """Return the points that are lost under some corruptions, as text."""
+    kept = spoilt.loc[:, list(kinds)].mean(axis=1)
+    return f"{100 * (untouched - kept).mean():.1f}"
 
 
 def yardsticks(seeds_by_model, majority):
@@ -372,7 +390,7 @@ def yardsticks(seeds_by_model, majority):
     """
     rows = {}
     for seeds in seeds_by_model.values():
-        kinds = {"": "test_probabilities", ", six views": "test_probabilities_tta"}
+        kinds = {"": "test_probabilities", ", views": "test_probabilities_tta"}
         for kind, key in kinds.items():
             if key in seeds[0].predictions:
                 said = np.array([run.predictions[key].argmax(axis=1) for run in seeds])

@@ -158,7 +158,7 @@ def budget(runs_by_model, published, title):
         measured = [run.record["metrics"]["test"] for run in runs]
         for metric, ending, fill in (
             ("accuracy", "", "full"),
-            ("accuracy_tta", ", six views", "none"),
+            ("accuracy_tta", ", views", "none"),
         ):
             if metric not in measured[0]:
                 continue

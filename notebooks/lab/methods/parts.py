@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from ..plumbing.backend import keras
-from ..taught import averaged, kept_share, whitening_filters
+from ..taught import averaged, kept_share, orthogonal, whitening_filters
 
 # The name of an offset. TensorFlow hands over its own variables, whose names have a
 # path before it and :0 behind.
@@ -51,12 +51,6 @@ class Muon(FastOffsetSGD):
     airbench94_muon.
     """
 
-    STEP = (
-        3.4445,
-        -4.7750,
-        2.0315,
-    )  # of the polynomial that brings singular values near 1
-
     def __init__(
         self, learning_rate, kernel_momentum=0.78, kernel_factor=0.16, **arguments
     ):
@@ -73,7 +67,7 @@ class Muon(FastOffsetSGD):
         )
         self.assign(momentum, self.kernel_momentum * momentum + gradient)
         moved = ops.reshape(gradient + self.kernel_momentum * momentum, (-1, filters))
-        step = ops.reshape(orthogonal(moved, self.STEP), variable.shape)
+        step = ops.reshape(orthogonal(moved), variable.shape)
         kernel = variable * (filters**0.5 / ops.norm(ops.reshape(variable, (-1,))))
         self.assign(
             variable,
@@ -86,20 +80,6 @@ class Muon(FastOffsetSGD):
             "kernel_momentum": self.kernel_momentum,
             "kernel_factor": self.kernel_factor,
         }
-
-
-def orthogonal(matrix, coefficients, times=3):
-    """Return a matrix with the singular vectors of `matrix` (rows, columns) and
-    singular values near 1 (Newton-Schulz).
-    """
-    a, b, c = coefficients
-    x = matrix / (keras.ops.norm(matrix) + 1e-7)
-    wide = x.shape[0] <= x.shape[1]
-    x = x if wide else keras.ops.transpose(x)
-    for _ in range(times):
-        square = x @ keras.ops.transpose(x)
-        x = a * x + (b * square + c * square @ square) @ x
-    return x if wide else keras.ops.transpose(x)
 
 
 @keras.saving.register_keras_serializable("lab")
