@@ -6,7 +6,7 @@ import base64
 import importlib
 import io
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,19 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lab import LabError, figures
 from lab.plumbing import photos
-from lab.plumbing.files import located
+from lab.plumbing.files import located, relative, sha256
 from lab.prediction import Predictor
 
-# Pixels of the longer side of the copy in which faces are looked for.
-PHOTO, VIDEO = (1280, 640)
-SMALLEST = 40  # pixels of the smallest face in that copy
-# The side of a FER2013 picture in found squares, the median of 300 validation images.
-MARGINS = {"opencv": 1.03, "scikit-image": 1.12}
+# The face detector YuNet: W. Wu, H. Peng and S. Yu (2023), of OpenCV's model zoo; MIT
+# licence, see LICENSE-yunet.txt.
+YUNET = Path(__file__).with_name("face_detection_yunet_2023mar.onnx")
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+LONGEST = 640  # pixels of the longer side of the copy in which faces are looked for
+CERTAIN = 0.7  # the detector's score from which on something is a face
+# FER2013's frame around a face that YuNet finds, the median of 600 validation images:
+# its side in sides of a square of equal area, and by how much of it it lies higher.
+SIDE, HIGHER = 1.085, 0.007
+WHOLE = 256  # a square picture up to this size without a found face is taken as a face
 # The sides of a photo's face, in the same unit: no detector frames it exactly as
 # FER2013 does, so the answers are averaged.
 SIDES = (0.9, 1.0, 1.1)
@@ -36,7 +41,8 @@ MEANING = (
 @dataclass
 class Face:
     """A face in a picture: its square (left, top, side in pixels), calibrated
-    probabilities, and the label shown.
+    probabilities, and the label shown; whole: no face was found in the small picture,
+    and all of it was classified.
     """
 
     left: int
@@ -44,104 +50,56 @@ class Face:
     side: int
     probabilities: np.ndarray
     label: str
+    whole: bool = False
 
 
 def detector():
-    """Return a function from a grey picture, uint8 (height, width), to an array (n, 3):
+    """Return a function from a picture, uint8 (height, width, 3), to an array (n, 3):
     left, top, side of faces, framed as in FER2013.
 
-    It is OpenCV's cascade where OpenCV is installed with one (version 4), else
-    scikit-image's. OpenCV's also looks for heads that lean to a side, where no upright
-    one is found.
-    Sources: P. Viola and M. Jones (2001); T. Ojala and others (2002) for scikit-image's
-    patterns.
-    Raises LabError where neither is there.
+    doubled: look for smaller faces, too, in a copy of twice the size.
+    Raises LabError where OpenCV or the detector's weights are not there.
     """
-    for found in (_opencv(), _scikit_image()):
-        if found:
-            return found
-    raise LabError(
-        "No face detector is installed: pip install 'opencv-python-headless<5', or pip"
-        " install scikit-image."
-    )
-
-
-def _opencv():
     try:
         import cv2
 
-        folder = Path(cv2.data.haarcascades)
-        cascades = [
-            cv2.CascadeClassifier(str(folder / f"haarcascade_frontalface_{name}.xml"))
-            for name in ("default", "alt")
-        ]
-    except (ImportError, AttributeError, SystemError):
-        return None
-    if any(cascade.empty() for cascade in cascades):
-        return None
-
-    def search(grey, cascade, neighbours, lean):
-        turn = cv2.getRotationMatrix2D((grey.shape[1] / 2, grey.shape[0] / 2), lean, 1)
-        upright = (
-            cv2.warpAffine(
-                grey, turn, grey.shape[::-1], borderMode=cv2.BORDER_REPLICATE
-            )
-            if lean
-            else grey
+        create = cv2.FaceDetectorYN.create
+    except (ImportError, AttributeError):
+        raise LabError(
+            "Faces are found with OpenCV, which is missing or too old: pip install"
+            " 'opencv-python-headless>=4.10'"
+        ) from None
+    if not YUNET.exists() or sha256(YUNET) != YUNET_SHA256:
+        raise LabError(
+            f"{relative(YUNET)} is missing or altered: git checkout {relative(YUNET)}"
         )
-        found = cascade.detectMultiScale(
-            upright,
-            scaleFactor=1.1,
-            minNeighbors=neighbours,
-            minSize=(SMALLEST, SMALLEST),
-        )
-        found, back = (
-            np.array(found, dtype=float).reshape(-1, 4)[:, :3],
-            cv2.invertAffineTransform(turn),
-        )
-        halves = found[:, 2:] / 2
-        centres = (found[:, :2] + halves) @ back[:, :2].T + back[:, 2]
-        return np.hstack([centres - halves, 2 * halves])
+    weights, none = np.fromfile(YUNET, np.uint8), np.empty(0, np.uint8)
+    network = create("onnx", weights, none, (LONGEST, LONGEST), CERTAIN, 0.3, 5000)
 
-    def detect(grey):
-        default, alt = cascades
-        for attempt in (
-            (default, 4, 0),
-            (alt, 2, 0),
-            (alt, 3, 20),
-            (alt, 3, -20),
-        ):  # each where those before find nothing
-            found = search(grey, *attempt)
-            if len(found):
-                break
-        return _framed(found, MARGINS["opencv"])
+    def search(image, longest):
+        size = np.array(image.shape[1::-1])
+        scale = longest / size.max()
+        small = np.maximum(1, np.round(size * scale)).astype(int)
+        if small.min() < 20:  # too narrow for a face
+            return np.empty((0, 4))
+        how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
+        copy = np.asarray(Image.fromarray(image).resize(small, how))
+        network.setInputSize(tuple(map(int, small)))
+        found = network.detect(np.ascontiguousarray(copy[..., ::-1]))[1]
+        found = np.empty((0, 15)) if found is None else found
+        left, top, width, height = found[:, :4].T / scale
+        side = SIDE * np.sqrt(width * height)
+        across, down = left + width / 2, top + height / 2 - HIGHER * side
+        return np.stack([across - side / 2, down - side / 2, side, found[:, -1]], 1)
 
-    return detect
-
-
-def _scikit_image():
-    try:
-        from skimage import data, feature
-
-        cascade = feature.Cascade(data.lbp_frontal_face_cascade_filename())
-    except (ImportError, AttributeError, OSError):
-        return None
-
-    def detect(grey):
-        largest = min(grey.shape)
-        if largest < SMALLEST:
-            return np.empty((0, 3))
-        found = cascade.detect_multi_scale(
-            grey,
-            scale_factor=1.2,
-            step_ratio=1,
-            min_size=(SMALLEST, SMALLEST),
-            max_size=(largest, largest),
-        )
-        squares = np.array(
-            [(one["c"], one["r"], one["width"]) for one in found], dtype=float
-        ).reshape(-1, 3)
-        return _framed(squares, MARGINS["scikit-image"])
+    def detect(image, doubled=False):
+        first = min(LONGEST, max(image.shape[:2]))
+        found = [search(image, n) for n in ([first, 2 * first] if doubled else [first])]
+        kept = []
+        for *square, _ in sorted(np.concatenate(found), key=lambda one: -one[3]):
+            if all(overlap(square, other) < 0.3 for other in kept):
+                kept.append(square)
+        return np.array(kept).reshape(-1, 3)
 
     return detect
 
@@ -160,45 +118,31 @@ class Watcher:
 
     predict: a `lab.prediction.Predictor` of a network trained on FER2013.
     confidence: below this probability the label is "not sure".
-    every: in a video, faces are looked for in every so many frames; between, they are
-        followed.
     smoothing: the share of the earlier probabilities of the same face that is kept in
         each frame of a video.
+    faces: those of the last frame; empty before a video.
     """
 
-    def __init__(self, predict, confidence=0.5, every=5, smoothing=0.7):
+    def __init__(self, predict, confidence=0.5, smoothing=0.7):
         self.predict, self.detect = predict, detector()
-        self.confidence, self.every, self.smoothing = confidence, every, smoothing
-        self.frame, self.faces, self.grey = 0, [], None
+        self.confidence, self.smoothing, self.faces = confidence, smoothing, []
 
     def picture(self, image):
         """Return the faces of a picture by itself: uint8 (height, width, 3)."""
-        self.frame, self.faces = 0, []
-        found = self.next(image, PHOTO, SIDES)
-        self.frame, self.faces = 0, []  # a video that follows has nothing to do with it
+        self.faces = []
+        found = self._named(image, self.detect(image, doubled=True), SIDES)
+        height, width = image.shape[:2]
+        if not found and max(height, width) <= min(WHOLE, 1.2 * min(height, width)):
+            side = min(height, width)
+            square = np.array([[(width - side) / 2, (height - side) / 2, side]])
+            found = [
+                replace(face, whole=True) for face in self._named(image, square, (1.0,))
+            ]
         return found
 
-    def next(self, image, longest=VIDEO, sides=(1.0,)):
+    def next(self, image):
         """Return the faces of the next frame of a video: uint8 (height, width, 3)."""
-        grey, scale = _small(image, longest)
-        if self.frame % self.every == 0:
-            squares = self.detect(grey)
-        else:
-            squares = np.array(
-                [
-                    _follow(
-                        self.grey,
-                        grey,
-                        np.round(np.array([f.left, f.top, f.side]) / scale).astype(int),
-                    )
-                    for f in self.faces
-                ]
-            )
-        squares = np.round(squares * scale).astype(int).reshape(-1, 3)
-        self.frame, self.grey = self.frame + 1, grey
-        self.faces = self._named(
-            image, squares[np.argsort(-squares[:, 2], kind="stable")], sides
-        )
+        self.faces = self._named(image, self.detect(image), (1.0,))
         return self.faces
 
     def _named(self, image, squares, sides):
@@ -210,6 +154,8 @@ class Watcher:
         """
         if not len(squares):
             return []
+        squares = np.round(squares).astype(int)
+        squares = squares[np.argsort(-squares[:, 2], kind="stable")]
         framed = np.round(
             [_framed(square[None], side)[0] for square in squares for side in sides]
         ).astype(int)
@@ -245,59 +191,6 @@ class Watcher:
             )
             faces.append(Face(*map(int, square), probabilities, label))
         return faces
-
-
-def _small(image, longest):
-    """Return a grey copy whose longer side is at most `longest` pixels, and by how much
-    it is smaller.
-    """
-    scale = max(1.0, max(image.shape[:2]) / longest)
-    size = [
-        max(1, round(length / scale)) for length in (image.shape[1], image.shape[0])
-    ]
-    return (
-        np.asarray(
-            Image.fromarray(image)
-            .convert("L")
-            .resize(size, Image.Resampling.BOX if scale > 1 else None)
-        ),
-        scale,
-    )
-
-
-def _follow(before, after, square):
-    """Return the square moved to where, close by, the new frame looks most like the old
-    one within it.
-    """
-    left, top, side = square
-    reach, step = max(1, side // 8), max(1, side // 32)
-    height, width = before.shape
-    y, bottom, x, end = (
-        max(top, 0),
-        min(top + side, height),
-        max(left, 0),
-        min(left + side, width),
-    )  # its part in the picture
-    inside, best = before[y:bottom:step, x:end:step].astype(int), None
-    for down in range(-reach, reach + 1, step):
-        for right in range(-reach, reach + 1, step):
-            if (
-                inside.size
-                and 0 <= y + down
-                and bottom + down <= height
-                and 0 <= x + right
-                and end + right <= width
-            ):
-                there = after[
-                    y + down : bottom + down : step, x + right : end + right : step
-                ]
-                distance = (
-                    np.abs(there - inside).mean()
-                    + 0.01 * (abs(down) + abs(right)) / side
-                )
-                if best is None or distance < best[0]:
-                    best = distance, right, down
-    return square if best is None else np.array([left + best[1], top + best[2], side])
 
 
 def overlap(one, other):
@@ -386,11 +279,12 @@ def look(source, longest=2048):
     image, watcher = np.asarray(picture), Watcher(Predictor("fer2013"))
     found = watcher.picture(image)
     figures.show(figures.photo(annotated(image, found)))
-    print(
-        MEANING
-        if found
-        else "No face was found: it must look into the camera, and be lit."
-    )
+    if not found:
+        print("No face was found: it must look into the camera, and be lit.")
+    elif found[0].whole:
+        print(f"No face was found: the whole small picture was classified. {MEANING}")
+    else:
+        print(MEANING)
     answers = [
         [face.label, *(f"{p:.0%}" for p in face.probabilities)] for face in found
     ]

@@ -1,4 +1,4 @@
-"""Faces are found, followed and named; bad input gets one sentence."""
+"""Faces are found and named; bad input gets one sentence."""
 
 import base64
 import csv
@@ -47,40 +47,58 @@ class Constant:
         return np.tile(np.array(self.answers.pop(0)), (len(images), 1))
 
 
-@pytest.mark.parametrize("make", [faces._opencv, faces._scikit_image])
-def test_each_detector_frames_the_face_as_in_fer2013(make, portrait):
-    found = make()(np.asarray(Image.fromarray(portrait).convert("L")))
-    assert max(faces.overlap(square, FACE) for square in found) > 0.75
+def test_the_detector_frames_the_face_as_in_fer2013(portrait):
+    for doubled in (False, True):
+        found = faces.detector()(portrait, doubled)
+        assert len(found) == 1 and faces.overlap(found[0], FACE) > 0.75
 
 
 @pytest.mark.parametrize("lean", [-30, -20, 20, 30])
 def test_a_head_that_leans_is_found(lean, portrait):
     left, top, side = FACE
     centre = (left + side / 2, top + side / 2)
-    leaning = (
-        Image.fromarray(portrait)
-        .convert("L")
-        .rotate(lean, center=centre, resample=Image.Resampling.BILINEAR)
-    )
-    assert (
-        max(
-            faces.overlap(square, FACE)
-            for square in faces._opencv()(np.asarray(leaning))
-        )
-        > 0.5
-    )
+    how = {"center": centre, "resample": Image.Resampling.BILINEAR}
+    leaning = np.asarray(Image.fromarray(portrait).rotate(lean, **how))
+    [square] = faces.detector()(leaning)
+    assert faces.overlap(square, FACE) > 0.5
 
 
-def test_without_opencvs_cascade_the_other_detector_is_used_without_both_a_sentence(
+def test_smaller_faces_are_found_in_a_doubled_copy(portrait):
+    scene = np.full((480, 640, 3), 128, np.uint8)
+    left, top, side = (round(number * 40 / FACE[2]) for number in FACE)
+    size = round(512 * 40 / FACE[2])
+    small = Image.fromarray(portrait).resize((size, size), Image.Resampling.BOX)
+    scene[100 : 100 + size, 200 : 200 + size] = np.asarray(small)
+    found = faces.detector()(scene, doubled=True)
+    assert max(faces.overlap(one, (200 + left, 100 + top, side)) for one in found) > 0.5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 700), (48, 48), (640, 480)])
+def test_where_there_is_no_face_none_is_found(size):
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    assert faces.detector()(noise, doubled=True).shape == (0, 3)
+
+
+def test_without_opencv_or_with_other_weights_there_is_a_sentence(
     monkeypatch, tmp_path
 ):
-    assert "opencv" in faces.detector().__qualname__
-    monkeypatch.setattr(cv2.data, "haarcascades", str(tmp_path))  # as in OpenCV 5
-    assert "scikit" in faces.detector().__qualname__
+    other = tmp_path / "weights.onnx"
+    other.write_bytes(faces.YUNET.read_bytes()[:-1] + b"x")
+    with monkeypatch.context() as patched:
+        patched.setattr(faces, "YUNET", other)
+        with pytest.raises(LabError, match="weights.onnx is missing or altered"):
+            faces.detector()
     monkeypatch.setitem(sys.modules, "cv2", None)
-    monkeypatch.setitem(sys.modules, "skimage", None)
-    with pytest.raises(LabError, match="No face detector is installed: pip install"):
+    with pytest.raises(LabError, match="missing or too old: pip install"):
         faces.detector()
+
+
+def test_a_small_picture_without_a_found_face_is_classified_whole(predictor, capsys):
+    dark = np.zeros((48, 48, 3), np.uint8)
+    [face] = faces.Watcher(predictor).picture(dark)
+    assert (face.left, face.top, face.side, face.whole) == (0, 0, 48, True)
+    assert "the whole picture was classified" in demo.named([face])
+    assert not faces.Watcher(predictor).picture(np.zeros((48, 90, 3), np.uint8))
 
 
 def test_a_smiling_face_is_happy(portrait, predictor):
@@ -102,44 +120,14 @@ def test_a_crop_holds_the_pixels_of_the_square_and_repeats_the_edges(left, top, 
         ).all()
 
 
-@given(st.integers(-9, 9), st.integers(-9, 9))
-def test_between_detections_a_face_is_followed(down, right):
-    before = (
-        np.random.default_rng(0)
-        .integers(0, 256, (30, 40))
-        .repeat(8, axis=0)
-        .repeat(8, axis=1)
-        .astype(np.uint8)
-    )
-    after = np.roll(before, (down, right), axis=(0, 1))
-    left, top, side = faces._follow(before, after, np.array([100, 80, 96]))
-    assert side == 96 and abs(left - 100 - right) <= 3 and abs(top - 80 - down) <= 3
-
-
-@pytest.mark.parametrize("corner", [(-10, 80), (100, -10), (230, 80), (100, 150)])
-def test_a_face_over_the_edge_is_followed_into_the_picture(corner):
-    before = (
-        np.random.default_rng(0)
-        .integers(0, 256, (30, 40))
-        .repeat(8, axis=0)
-        .repeat(8, axis=1)
-        .astype(np.uint8)
-    )
-    right, down = 6 * np.sign([130 - corner[0], 60 - corner[1]])
-    left, top, _ = faces._follow(
-        before, np.roll(before, (down, right), axis=(0, 1)), np.array([*corner, 96])
-    )
-    assert abs(left - corner[0] - right) <= 3 and abs(top - corner[1] - down) <= 3
-
-
 def test_probabilities_are_smoothed_over_time_and_an_unsure_answer_is_said_to_be(
     monkeypatch,
 ):
     monkeypatch.setattr(
-        faces, "detector", lambda: lambda grey: np.array([[10.0, 10, 20]])
+        faces, "detector", lambda: lambda *_, **__: np.array([[10.0, 10, 20]])
     )
     watcher = faces.Watcher(
-        Constant([1.0, 0, 0], [0, 1.0, 0], [0.4, 0.3, 0.3]), every=1, smoothing=0.5
+        Constant([1.0, 0, 0], [0, 1.0, 0], [0.4, 0.3, 0.3]), smoothing=0.5
     )
     image = np.zeros((64, 64, 3), np.uint8)
     assert [
@@ -149,19 +137,6 @@ def test_probabilities_are_smoothed_over_time_and_an_unsure_answer_is_said_to_be
     assert (
         watcher.picture(image)[0].label == faces.UNSURE
     )  # and a picture by itself forgets what was before
-
-
-def test_what_a_tracked_face_costs_is_no_detection(monkeypatch):
-    calls = []
-    monkeypatch.setattr(
-        faces,
-        "detector",
-        lambda: lambda grey: calls.append(1) or np.array([[10.0, 10, 20]]),
-    )
-    watcher = faces.Watcher(Constant(*[[1.0, 0, 0]] * 11), every=5)
-    for _ in range(11):
-        watcher.next(np.zeros((64, 64, 3), np.uint8))
-    assert len(calls) == 3
 
 
 def video(path, pictures):
@@ -315,7 +290,7 @@ def test_look_draws_and_tells_about_a_photo(portrait, tmp_path, capsys):
         Predictor("fer2013").classes
     )
     assert faces.MEANING in capsys.readouterr().out
-    Image.new("RGB", (50, 40)).save(tmp_path / "nobody.png")
+    Image.new("RGB", (50, 30)).save(tmp_path / "nobody.png")
     assert (
         look(tmp_path / "nobody.png").empty
         and "No face was found" in capsys.readouterr().out

@@ -73,7 +73,7 @@ def frames(source):
         import cv2
     except ImportError:
         raise LabError(
-            "Videos and cameras need OpenCV: pip install 'opencv-python-headless<5'"
+            "Videos and cameras need OpenCV: pip install opencv-python-headless"
         ) from None
     camera = isinstance(source, int)
     video = cv2.VideoCapture(source if camera else str(source))
@@ -105,7 +105,7 @@ def watch(source, name, target, watcher, line):
     import cv2
 
     found, writer, count, start = [], None, 0, time.perf_counter()
-    watcher.frame, watcher.faces = 0, []
+    watcher.faces = []
     with writing(target) as unfinished:
         try:
             for rate, frame in frames(source):
@@ -125,7 +125,7 @@ def watch(source, name, target, watcher, line):
                 gone = time.perf_counter() - start
                 line.show(
                     f"{name}: frame {count}, {clock(gone)}, {count / gone:.0f} frames a"
-                    f" second, {len(seen)} faces"
+                    f" second, faces: {len(seen)}"
                 )
         except KeyboardInterrupt:
             # A camera ends so; a video's copy would be cut off.
@@ -194,7 +194,7 @@ def annotate(path, output, camera=None):
         except KeyboardInterrupt:
             left_out.append(f"{name} is left out, and what would follow: interrupted")
             break
-    line.show(f"{written} of {len(files)} done, {len(found)} faces", last=True)
+    line.show(f"{written} of {len(files)} done, faces: {len(found)}", last=True)
     print("\n".join(left_out), end="\n" * bool(left_out))
     if not written:
         raise LabError(
@@ -280,10 +280,7 @@ def look(image, title, confidence, watcher, live):
         watcher.confidence = confidence
         found = watcher.next(image) if live else watcher.picture(image)
         probabilities = found[0].probabilities if found else None
-        shown, said = (
-            faces.annotated(image, found),
-            ", ".join(face.label for face in found) or "no face found",
-        )
+        shown, said = (faces.annotated(image, found), named(found))
     seconds = time.perf_counter() - start
     bars = (
         None
@@ -296,6 +293,17 @@ def look(image, title, confidence, watcher, live):
         f"{said} ({1000 * seconds:.0f} ms a picture, {1 / seconds:.0f} a second)",
         watcher,
     )
+
+
+def named(found):
+    """Return what was seen in a few words: the labels, of the largest face first."""
+    if not found:
+        return "no face found"
+    if found[0].whole:
+        return f"{found[0].label} (no face found, the whole picture was classified)"
+    labels = [face.label for face in found]
+    more = f" and {len(labels) - 5} more faces" if len(labels) > 5 else ""
+    return ", ".join(labels[:5]) + more
 
 
 def parser():
