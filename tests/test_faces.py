@@ -254,33 +254,61 @@ def test_the_page_offers_every_stored_network_and_is_for_this_machine_alone():
         built.close()
 
 
-@pytest.mark.long
-def test_fer2013_pictures_pasted_and_found_in_larger_ones_lose_at_most_three_points(
-    predictor,
-):
+def pasted(image, place=(200, 140, 160)):
+    """A FER2013 picture in a grey frame of 640 x 480 pixels."""
+    scene, (left, top, side) = np.full((480, 640, 3), 128, np.uint8), place
+    larger = np.asarray(Image.fromarray(image[..., 0]).resize((side, side)))
+    scene[top : top + side, left : left + side] = larger[..., None]
+    return scene
+
+
+def there(squares, place=(200, 140, 160)):
+    """Those of the squares that lie where the picture was pasted."""
+    return [one for one in squares if faces.overlap(one, place) > 0.2]
+
+
+def real(name):
     from lab import datasets
 
-    dataset = datasets.load("fer2013")
+    dataset = datasets.load(name)
     if not dataset.available:
-        pytest.skip("FER2013 is not here")
-    images, labels = (part[:1000] for part in dataset.split("test"))
-    watcher, right, found = faces.Watcher(predictor), [], []
+        pytest.skip(f"{dataset.title} is not here")
+    return dataset
+
+
+@pytest.mark.long
+def test_fer2013_pictures_found_in_larger_ones_lose_at_most_four_and_a_half_points(
+    predictor,
+):
+    images, labels = (part[:600] for part in real("fer2013").split("test"))
+    watcher, right = faces.Watcher(predictor), []
     for image, label in zip(images, labels, strict=True):
-        scene = np.full((480, 640, 3), 128, np.uint8)
-        scene[140:300, 200:360] = np.asarray(
-            Image.fromarray(image[..., 0]).resize((160, 160))
-        )[..., None]
-        near = [
-            face
-            for face in watcher.picture(scene)
-            if faces.overlap((face.left, face.top, face.side), (200, 140, 160)) > 0.2
-        ]
-        found.append(bool(near))
+        seen = watcher.picture(pasted(image))
+        near = [face for face in seen if there([(face.left, face.top, face.side)])]
         right.append(bool(near) and near[0].probabilities.argmax() == label)
-    found = np.array(found)
     direct = predictor(images).argmax(axis=1) == labels
-    assert found.mean() > 0.85  # some of FER2013's faces are turned away or covered
-    assert np.mean(np.array(right)[found]) > direct[found].mean() - 0.03
+    assert np.mean(right) > direct.mean() - 0.045  # a face that is missed is an error
+
+
+@pytest.mark.long
+def test_of_pictures_without_a_face_at_most_two_in_a_hundred_have_one():
+    detect, found = faces.detector(), 0
+    for image in real("cifar10").split("test")[0][:200]:
+        scene = np.full((480, 640, 3), 128, np.uint8)
+        scene[:, 80:560] = np.asarray(Image.fromarray(image).resize((480, 480)))
+        found += len(detect(scene, doubled=True)) > 0
+    assert found <= 4
+
+
+@pytest.mark.long
+def test_found_faces_are_framed_as_fer2013_frames_them():
+    images, detect = real("fer2013").split("validation")[0], faces.detector()
+    some = np.random.default_rng(0).permutation(len(images))[:200]
+    found = [there(detect(pasted(images[i]), doubled=True)) for i in some]
+    left, top, side = np.median([near[0] for near in found if near], axis=0)
+    assert side == pytest.approx(160, abs=3)
+    assert left + side / 2 == pytest.approx(280, abs=3)
+    assert top + side / 2 == pytest.approx(220, abs=3)
 
 
 def test_look_draws_and_tells_about_a_photo(portrait, tmp_path, capsys):
