@@ -365,6 +365,7 @@ fewer["before-augmentation"] = fewer["before-smoothing"] | without["no-augmentat
 fewer["before-SGD"] = fewer["before-augmentation"] | without["no-SGD"]
 
 
+harder = {"noise": 12, "contrast": 0.5, "brightness": 30, "blur": 0.8}
 others = {
     "try-ReLU": {"model_arguments": network | {"activation": "relu"}},
     "try-SiLU": {"model_arguments": network | {"activation": "silu"}},
@@ -372,41 +373,21 @@ others = {
     "try-cutout-8": {"augmentation": ablation_recipe.augmentation | {"cutout": 8}},
     "try-batch-1024": {"batch_size": 1024, "learning_rate": 1.5},
     "try-widths-32-128-128": {"model_arguments": network | {"widths": (32, 128, 128)}},
+    "robust-muon": {"optimizer": "Muon"},
 }
+changed = ablation_recipe.augmentation | harder
+others["robust-mixture"] = others["robust-muon"] | {"augmentation": changed}
 one_by_one = dict(reversed(fewer.items()))
 ablation = {"all": {"all-ideas": {}}, "before": one_by_one}
 ablation |= {"without": without, "with": others}
-five = ["study-base", "no-smoothing", "no-whitening", "no-identity", "no-augmentation"]
-five += ["try-ReLU", "try-SiLU", "try-cutout-8"]
+five = ["study-base", "try-ReLU", "try-SiLU", "try-cutout-8", "no-smoothing"]
+five += ["no-whitening", "no-identity", "no-augmentation"]
+start = "cifar10", "improved", build_improved, ablation_recipe
 ablation_jobs = study_jobs(
-    "cifar10",
-    "improved",
-    build_improved,
-    ablation_recipe,
+    *start,
     ablation,
     more=dict.fromkeys(five, 5),
-    weights=("study-base", "no-whitening"),
-)
-
-
-harder = {"noise": 12, "contrast": 0.5, "brightness": 30, "blur": 0.8}
-changes = {name: {name: harder[name]} for name in ("noise", "blur")}
-changes["contrast"] = {"contrast": 0.5, "brightness": 30}
-changes |= {"erasing": {"erasing": (4, 10)}, "mixture": harder}
-muon, moved = {"optimizer": "Muon"}, ablation_recipe.augmentation
-robust = {"robust-muon": muon}
-robust["robust-whitening-0.05"] = muon | {"whitening_constant": 0.05}
-for name, change in changes.items():
-    robust[f"robust-{name}"] = muon | {"augmentation": moved | change}
-robust_jobs = study_jobs(
-    "cifar10",
-    "improved",
-    build_improved,
-    ablation_recipe,
-    {"all": {"all-ideas": {}}, "and": robust},
-    seeds=1,
-    more={"study-base": 5, "robust-muon": 2, "robust-mixture": 2},
-    weights=("study-base", *robust),
+    weights=("study-base", "no-whitening", "robust-muon", "robust-mixture"),
 )
 
 
@@ -460,19 +441,13 @@ choice_jobs = {"fashion_mnist": clothes_jobs, "fer2013": faces_jobs}
 
 
 wide_clothes = {"widths": (64, 128, 256)}
-faces_augmentation = faces_recipe.augmentation | harder
+wide_faces = {"widths": (48, 96, 192, 384)}
+noisy = {"optimizer": "Muon", "augmentation": faces_recipe.augmentation | harder}
+noisy |= {"epochs": 45, "subset": None, "views": "fourteen"}
 improved_recipes = {
     "cifar10": improved_recipe,
     "fashion_mnist": replace(clothes_recipe, epochs=24, model_arguments=wide_clothes),
-    "fer2013": replace(
-        faces_recipe,
-        epochs=45,
-        subset=None,
-        model_arguments={"widths": (48, 96, 192, 384)},
-        optimizer="Muon",
-        augmentation=faces_augmentation,
-        views="fourteen",
-    ),
+    "fer2013": replace(faces_recipe, model_arguments=wide_faces, **noisy),
 }
 improved_jobs = [
     Job(
@@ -488,26 +463,3 @@ improved_jobs = [
     for name, recipe in improved_recipes.items()
     for seed in range(3)
 ]
-
-
-longer = {"optimizer": "Muon"}
-clothes_trial = longer | {"epochs": 59, "views": "three"}
-clothes_trial["augmentation"] = {"flip": False, "shift": 2, "erasing": (6, 12)}
-trial_bases = {
-    "cifar10": replace(improved_recipe, epochs=28, **longer),
-    "fashion_mnist": replace(improved_recipes["fashion_mnist"], **clothes_trial),
-    "fer2013": improved_recipes["fer2013"],
-}
-covered = {"trial-mixture-erasing": {"erasing": (4, 10)}}
-covered["trial-cutout"] = {"cutout": 12, "shift": 3}
-covered["trial-strong"] = {"erasing": (8, 16), "shift": 4}
-more_erasing = {"trial-mixture-erasing": {"erasing": (6, 16)}}
-trials = {"cifar10": covered, "fashion_mnist": {"trial-mixture": {}}}
-trial_jobs = {}
-for name, changes in (trials | {"fer2013": more_erasing}).items():
-    trial_jobs[name] = {}
-    for variant, change in changes.items():
-        base = trial_bases[name]
-        recipe = replace(base, augmentation=base.augmentation | harder | change)
-        job = Job(name, "improved", variant, 0, recipe, build_improved)
-        trial_jobs[name][variant] = [job]
