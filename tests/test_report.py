@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -133,3 +134,17 @@ def test_an_unknown_key_stops_the_build(tmp_path):
     with pytest.raises(LabError, match="Unknown result 'no.such.key'"):
         report.latex(tmp_path / "wrong.tex", tmp_path / "wrong.pdf", tmp_path / "work")
     assert not (tmp_path / "wrong.pdf").exists()
+
+
+def test_runs_of_another_environment_have_a_row_of_their_own():
+    def run(name, device):
+        facts = dict.fromkeys(("python", "keras", "backend", "backend_version"), "1")
+        facts |= {"device": device, "threads": 2, "precision": "float32"}
+        return SimpleNamespace(name=name, record={"environment": facts})
+
+    same = [run(f"a/dense/main/seed-{i}", "one") for i in range(3)]
+    assert [row["Runs"] for row in report.environment_rows(same)] == ["all"]
+    other = [run(f"a/improved/main/seed-{i}", "card") for i in range(2)]
+    rows = report.environment_rows([*other, *same])
+    assert [row["Runs"] for row in rows] == ["all others", "a/improved"]
+    assert [row["Device, CPU threads"] for row in rows] == ["one, 2", "card, 2"]

@@ -308,25 +308,26 @@ def cell(value):
 
 
 def environment_rows(runs):
-    """Return the rows of the table of environments: one for all, or one for each run
-    where they differ.
+    """Return the rows of the table of environments: one for each environment, the one
+    with the most runs first.
     """
-    rows = []
+    groups = {}
     for run in runs:
         facts = run.record["environment"]
         device = f"{facts['device']}, {facts['threads']}".replace("(R)", "")
-        rows.append(
-            {
-                "Runs": run.name.replace("/main/", "/"),
-                "Device, CPU threads": device,
-                "Python": facts["python"],
-                "Keras": facts["keras"],
-                "Back end": f"{facts['backend']} {facts['backend_version']}",
-                "Precision": facts["precision"],
-            }
-        )
-    if all(row | {"Runs": ""} == rows[0] | {"Runs": ""} for row in rows):
-        return [rows[0] | {"Runs": "all"}]
+        row = {
+            "Device, CPU threads": device,
+            "Python": facts["python"],
+            "Keras": facts["keras"],
+            "Back end": f"{facts['backend']} {facts['backend_version']}",
+            "Precision": facts["precision"],
+        }
+        groups.setdefault(tuple(row.items()), []).append(run.name)
+    most, *rest = sorted(groups.items(), key=lambda group: -len(group[1]))
+    rows = [{"Runs": "all others" if rest else "all", **dict(most[0])}]
+    for row, names in rest:
+        networks = dict.fromkeys("/".join(name.split("/")[:2]) for name in names)
+        rows.append({"Runs": ", ".join(networks), **dict(row)})
     return rows
 
 
