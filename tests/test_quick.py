@@ -56,7 +56,7 @@ def test_quick_trains_in_at_most_three_epochs_and_learns(quick):
     assert len(headline) == 4 and all(
         record["metrics"]["test"]["accuracy"] > 0.5 for record in headline
     )
-    assert len(records) == 10 and all(
+    assert len(records) == 12 and all(
         "test" not in record["metrics"] for record in records if record not in headline
     )
 
