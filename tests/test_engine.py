@@ -629,11 +629,10 @@ def test_another_backend_is_one_sentence():
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env=os.environ | {"KERAS_BACKEND": "torch"},
+        env=os.environ | {"KERAS_BACKEND": "jax"},
     )
     assert (
         done.stderr.splitlines()[-1]
-        == "lab.LabError: Keras is set to compute with torch, this project computes"
-        " with TensorFlow: unset KERAS_BACKEND and start anew. (Trainings can also run"
-        " on JAX.)"
+        == "lab.LabError: Keras is set to compute with jax, this project computes"
+        " with TensorFlow alone: unset KERAS_BACKEND and start anew."
     )

@@ -349,7 +349,7 @@ def tried(network, images, labels, corruptions, corrupted):
     return pd.DataFrame(columns)
 
 
-def withstood(right, title="", unseen=("occlusion", "JPEG")):
+def withstood(right, title, unseen=("occlusion", "JPEG")):
     """Return a table of what networks lose under corruption, one row a network of the
     data set `title`.
 
@@ -362,7 +362,7 @@ def withstood(right, title="", unseen=("occlusion", "JPEG")):
         untouched = table.xs(0, axis=1, level=1).mean(axis=1)
         spoilt = table.drop(columns=0, level=1)
         lost = untouched - spoilt.mean(axis=1)
-        rows[f"{title}: {name}" if title else name] = {
+        rows[f"{title}: {name}"] = {
             "untouched": f"{100 * untouched.mean():.1f}",
             "corrupted": f"{100 * spoilt.mean(axis=1).mean():.1f}",
             "lost": f"{100 * lost.mean():.1f}",

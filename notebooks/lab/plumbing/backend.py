@@ -1,5 +1,5 @@
-"""Keras and TensorFlow, or JAX for trainings: imported quietly, fed with arrays, asked
-what they compute on.
+"""Keras and TensorFlow: imported quietly, fed with arrays, asked what they compute
+on.
 """
 
 import importlib
@@ -38,35 +38,27 @@ def _quiet():
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 MEND = "install what requirements.txt lists: pip install -r requirements.txt"
 OTHER = (
-    "Keras is set to compute with {}, this project computes with TensorFlow: unset"
-    " KERAS_BACKEND and start anew. (Trainings can also run on JAX.)"
+    "Keras is set to compute with {}, this project computes with TensorFlow alone:"
+    " unset KERAS_BACKEND and start anew."
 )
-if os.environ.setdefault("KERAS_BACKEND", "tensorflow") not in ("tensorflow", "jax"):
+if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
     raise LabError(OTHER.format(os.environ["KERAS_BACKEND"]))
 try:
     with _quiet():
         import keras
-
-        framework = importlib.import_module(os.environ["KERAS_BACKEND"])
+        import tensorflow as tf
 except ImportError as error:
     raise LabError(f"Keras or TensorFlow is not installed ({error}): {MEND}") from None
 if int(keras.__version__.split(".")[0]) < 3:
     raise LabError(f"Keras {keras.__version__} is too old, Keras 3 is needed: {MEND}")
-BACKEND = keras.config.backend()
-if BACKEND != os.environ["KERAS_BACKEND"]:  # it was imported before this module
-    raise LabError(OTHER.format(BACKEND))
-tf = framework if BACKEND == "tensorflow" else None
-if tf:  # many small networks in one process are what notebook 05 wants
-    tf.get_logger().setLevel("ERROR")
-else:  # TensorFlow takes the loss from the logits; JAX would cut probabilities at 1e-7
-    keras.config.set_epsilon(1e-30)
+if keras.config.backend() != "tensorflow":  # it was imported before this module
+    raise LabError(OTHER.format(keras.config.backend()))
+# Many small networks in one process are what notebook 05 wants.
+tf.get_logger().setLevel("ERROR")
 
 
 def accelerator():
     """Return the name of the graphics card that Keras computes on, or None."""
-    if BACKEND == "jax":
-        first = framework.devices()[0]
-        return first.device_kind if first.platform == "gpu" else None
     cards = tf.config.list_physical_devices("GPU")
     return (
         cards
@@ -97,8 +89,6 @@ def batches(size, x, y=None):
     up to a minute, and at the end of each call TensorFlow waits for it; a Dataset
     without autotuning ends at once.
     """
-    if BACKEND == "jax":
-        return {"x": x, "batch_size": size} | ({} if y is None else {"y": y})
     options = tf.data.Options()
     options.autotune.enabled = False
     with tf.device("CPU:0"):  # or a graphics card holds the whole array
@@ -202,8 +192,8 @@ def environment(precision="float32"):
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,
-        "backend": BACKEND,
-        "backend_version": framework.__version__,
+        "backend": "tensorflow",
+        "backend_version": tf.__version__,
         "device": accelerator() or processor(),
         "threads": threads,
         "precision": precision,
@@ -211,13 +201,7 @@ def environment(precision="float32"):
 
 
 def setup_line():
-    """Return one line for the Setup cell: versions, device, profile.
-
-    Raises LabError where Keras computes with another framework than TensorFlow, which
-    the notebooks need.
-    """
-    if BACKEND != "tensorflow":
-        raise LabError(OTHER.format(BACKEND))
+    """Return one line for the Setup cell: versions, device, profile."""
     facts, profile = environment(), os.environ.get("LAB_PROFILE")
     return (
         f"Python {facts['python']} · TensorFlow {facts['backend_version']} · Keras"
