@@ -31,7 +31,7 @@ try:
     from lab.plumbing.names import DATA_SETS
     from lab.plumbing.numbers import FORMS, Number, numbers_of
     from lab.plumbing.output import confusion_csv
-    from lab.plumbing.records import hashed, setting
+    from lab.plumbing.records import all_metrics, hashed, setting
     from lab.runs import Seeds, headline
 except Exception as broken:  # a module that somebody changed
     place = traceback.extract_tb(broken.__traceback__)[-1].filename
@@ -220,7 +220,8 @@ def stamps():
 
 def check_metrics(run):
     """Yield each metric of a run that does not follow from its stored predictions."""
-    computed, recorded = runs.all_metrics(run.predictions), run.record["metrics"]
+    computed = all_metrics(run.predictions, metrics.measure)
+    recorded = run.record["metrics"]
     for split in sorted({*computed, *recorded}):
         due, given = computed.get(split, {}), recorded.get(split, {})
         for metric in sorted({*due, *given}):

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lab.metrics import measure
+from lab.plumbing import records
 from lab.plumbing.files import sha256
-from lab.runs import all_metrics
 from notebooks import guarded
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -187,9 +188,10 @@ def predictions(alter):
             arrays = dict(stored)
         alter(arrays)
         np.savez_compressed(path, **arrays)
-        record(predictions_sha256=sha256(path), metrics=all_metrics(arrays))(
-            path.with_name("run.json")
-        )
+        record(
+            predictions_sha256=sha256(path),
+            metrics=records.all_metrics(arrays, measure),
+        )(path.with_name("run.json"))
 
     return change
 

@@ -90,14 +90,9 @@ class Dataset:
         )
         if not self.available:
             return renamed
-        places = np.full(len(self.classes), -1)
-        places[[self.classes.index(name) for name in classes]] = np.arange(len(classes))
-        kept = np.flatnonzero(places[self.labels] >= 0)
-        splits = {
-            name: np.searchsorted(kept, np.intersect1d(kept, chosen))
-            for name, chosen in self.splits.items()
-        }
-        return renamed.filled(self.images[kept], places[self.labels[kept]], splits)
+        wanted = [self.classes.index(name) for name in classes]
+        kept, labels, splits = reading.of_classes(wanted, self.labels, self.splits)
+        return renamed.filled(self.images[kept], labels, splits)
 
 
 KNOWN = {facts["name"]: Dataset(**facts) for facts in catalogue.FACTS}

@@ -10,15 +10,16 @@ import pandas as pd
 
 from . import datasets, training
 from .datasets import Dataset
+from .metrics import measure
 from .plan import job_of
-from .plumbing import storage
-from .plumbing.backend import keras, out_of_memory
+from .plumbing import records, storage
+from .plumbing.backend import enough_memory, keras
 from .plumbing.checkpoints import Checkpoints
 from .plumbing.files import ROOT, LabError, alone, relative
 from .plumbing.fingerprint import PROTOCOL, fingerprint, operations
 from .plumbing.screen import Line
 from .recipes import Job
-from .runs import Run, Seeds, all_metrics, read
+from .runs import Run, Seeds, read
 
 
 @dataclass
@@ -143,7 +144,11 @@ def _fit(job, dataset, tell):
             " train it are not here."
         )
     mark, recipe, commit = fingerprint(job, dataset), job.recipe, storage.git_commit()
-    try:
+    with enough_memory(
+        f"Not enough memory for {job.model} on {dataset.title} with a batch size of"
+        f" {recipe.batch_size}: set batch_size={max(1, recipe.batch_size // 2)} in its"
+        " recipe, restart the kernel, and run again."
+    ):
         network = training.build(job.build, dataset, recipe, job.seed)
         images, labels = training.training_images(dataset, recipe, job.seed)
         training.whiten(network, images, dataset, recipe)
@@ -152,14 +157,6 @@ def _fit(job, dataset, tell):
         )
         start = time.perf_counter()
         predictions = training.predict(network, (images, labels), dataset, job)
-    except Exception as error:
-        if not out_of_memory(error):
-            raise
-        raise LabError(
-            f"Not enough memory for {job.model} on {dataset.title} with a batch size of"
-            f" {recipe.batch_size}: set batch_size={max(1, recipe.batch_size // 2)} in"
-            " its recipe, restart the kernel, and run again."
-        ) from None
     history = pd.DataFrame(state["history"], columns=list(state["history"][0]))
     epochs, (*earlier, facts) = len(history), state["environments"]
     record = {
@@ -183,7 +180,7 @@ def _fit(job, dataset, tell):
         },
         "shared_machine": state["shared"],
         "environment": facts | ({"earlier": earlier} if earlier else {}),
-        "metrics": all_metrics(predictions),
+        "metrics": records.all_metrics(predictions, measure),
         "weights_sha256": storage.weights_sha256(network),
         "git_commit": commit,
         "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -215,4 +212,4 @@ def trained(run: Run, dataset: Dataset) -> keras.Model:
             " run make sync, or train it again."
         )
     network = training.build(job.build, dataset, job.recipe)
-    return run.load_weights(network, dataset.classes)
+    return storage.load_weights(run.path, record, network, dataset.classes)

@@ -20,6 +20,7 @@ from .plumbing.files import ROOT, relative
 from .plumbing.names import BASE, DATA_SETS, MODEL_TITLES
 from .plumbing.numbers import numbers_of
 from .plumbing.output import Output
+from .plumbing.parameters import adapted
 from .plumbing.screen import clock
 from .plumbing.storage import run_sha256, waiting
 from .recipes import Job
@@ -233,14 +234,7 @@ class Lesson(Output):
         matrix = metrics.confusion(*run.test())
         self.save_matrix(matrix, dataset.classes, name)
         title = f"{Seeds([run]).title} on {dataset.title}"
-        caption = (
-            f"{title}: counts of test images. Grey: right answers. Colour of an error:"
-            " its share of the true class."
-        )
-        largest = metrics.largest_confusions(matrix, dataset.classes, n=1)
-        for true, said, count in largest:
-            error = f"takes {true} for {said}, {count} times."
-            caption += f" The most frequent error {error}"
+        caption = figures.confusion_caption(matrix, dataset.classes, title)
         picture = figures.confusion(matrix, dataset.classes, title)
         self.save_figure(picture, name, caption)
         return matrix
@@ -262,26 +256,3 @@ class Lesson(Output):
         super().finish([dataset.name for dataset in self.datasets], self.profile)
         if hand_back_gpu:
             hand_back()
-
-
-def adapted(job: Job, dataset: Dataset, epochs: int | None = None) -> Job:
-    """Return the job for a data set that may be another one: at most `epochs`, and
-    small batches for few images.
-
-    Batches are halved until an epoch has 16 of them, down to 16 images; the learning
-    rate of SGD with them.
-    """
-    recipe, batch = job.recipe, job.recipe.batch_size
-    images = len(dataset.splits["training"]) if dataset.available else np.inf
-    while batch > 16 and batch * 16 > images:
-        batch //= 2
-    rate = recipe.learning_rate
-    if recipe.optimizer.endswith("SGD"):
-        rate *= batch / recipe.batch_size
-    recipe = replace(
-        recipe,
-        epochs=min(recipe.epochs, epochs or recipe.epochs),
-        batch_size=batch,
-        learning_rate=rate,
-    )
-    return replace(job, dataset=dataset.name, recipe=recipe)

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ..metrics import confident_errors
+from ..taught import confident_errors, largest_confusions
 from .base import COLOURS, WIDTH, beside, labelled, panels, picture
 
 FEW = 20  # images in a bin, below which its accuracy says little
@@ -53,6 +53,17 @@ def confusion(matrix, classes, title):
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     return figure
+
+
+def confusion_caption(matrix, classes, title):
+    """Return the caption of `confusion`, which names the most frequent error."""
+    caption = (
+        f"{title}: counts of test images. Grey: right answers. Colour of an error: its"
+        " share of the true class."
+    )
+    for true, said, count in largest_confusions(matrix, classes, n=1):
+        caption += f" The most frequent error takes {true} for {said}, {count} times."
+    return caption
 
 
 def examples(dataset, run, chosen, columns=6):

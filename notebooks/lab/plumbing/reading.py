@@ -253,3 +253,17 @@ def read_splits(known):
             f"git checkout data/splits/{known.name}.npz"
         )
     return splits
+
+
+def of_classes(wanted, labels, splits):
+    """Return the positions of the images of the classes `wanted`, their labels as
+    positions in `wanted`, and the splits that they make.
+    """
+    places = np.full(max(*wanted, *labels) + 1, -1)
+    places[wanted] = np.arange(len(wanted))
+    kept = np.flatnonzero(places[labels] >= 0)
+    parts = {
+        name: np.searchsorted(kept, np.intersect1d(kept, part))
+        for name, part in splits.items()
+    }
+    return kept, places[labels[kept]], parts

@@ -62,3 +62,38 @@ def setting(record):
     names = ("parameters", "data_sha256", "split_sha256")
     common = [hashed(record["recipe"]), *(record[name] for name in names)]
     return sha256(json.dumps(common, sort_keys=True))
+
+
+def all_metrics(predictions, measure):
+    """Return the metrics of each split that was predicted, from the stored arrays.
+
+    measure: the function `metrics.measure`.
+
+    Where images have the pixels of a training image, the metrics `..._without_leaked`
+    leave them out.
+    """
+    found = {}
+    if "training_right" in predictions:
+        found["training"] = {"accuracy": float(predictions["training_right"].mean())}
+    for split in ("validation", "test"):
+        if f"{split}_labels" not in predictions:
+            continue
+        found[split] = _metrics(predictions, split, measure, slice(None))
+        if f"{split}_leaked" in predictions:
+            clean = _metrics(
+                predictions, split, measure, ~predictions[f"{split}_leaked"]
+            )
+            for name in ("accuracy", "macro_f1", "accuracy_tta"):
+                if name in clean:
+                    found[split][f"{name}_without_leaked"] = clean[name]
+    return found
+
+
+def _metrics(predictions, split, measure, chosen):
+    probabilities, labels = answers(predictions, split)
+    found = measure(probabilities[chosen], labels[chosen])
+    if {f"{split}_probabilities_tta", f"{split}_answer_tta"} & set(predictions):
+        views, labels = answers(predictions, split, "_tta")
+        tta = measure(views[chosen], labels[chosen])
+        found["accuracy_tta"] = tta["accuracy"]
+    return found
