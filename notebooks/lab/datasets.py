@@ -54,10 +54,10 @@ class Dataset:
         if not self.available:
             raise LabError(f"The images of {self.title} are not here.\n{self.recipe}")
         if name not in self._parts:
-            chosen = self.splits[name]
-            if len(chosen) and len(chosen) == chosen[-1] - chosen[0] + 1:
-                chosen = slice(chosen[0], chosen[-1] + 1)
-            self._parts[name] = self.images[chosen], self.labels[chosen]
+            positions = self.splits[name]
+            if len(positions) and len(positions) == positions[-1] - positions[0] + 1:
+                positions = slice(positions[0], positions[-1] + 1)
+            self._parts[name] = self.images[positions], self.labels[positions]
             for part in self._parts[name]:
                 part.flags.writeable = False
         return self._parts[name]

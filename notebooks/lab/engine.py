@@ -58,17 +58,17 @@ def train(
     for job in jobs:
         _train(job, dataset, folder, retrain)
     wanted, folder = [*(seeds or []), *jobs], Path(folder)
-    found = {job.name: stored(job, dataset, folder) for job in wanted}
+    runs = {job.name: stored(job, dataset, folder) for job in wanted}
     elsewhere = [
-        name for name, run in found.items() if run and run.path != folder / name
+        name for name, run in runs.items() if run and run.path != folder / name
     ]
-    if all(found.values()) and elsewhere:
+    if all(runs.values()) and elsewhere:
         what = f"move {relative(folder / jobs[0].name)}"
         with alone(what, f"{jobs[0].label} on {dataset.title}"):
             for job in wanted:
                 storage.move(stored(job, dataset, folder).path, folder / job.name)
-        found = {job.name: read(folder / job.name) for job in wanted}
-    return Seeds(found[job.name] for job in jobs)
+        runs = {job.name: read(folder / job.name) for job in wanted}
+    return Seeds(runs[job.name] for job in jobs)
 
 
 def _train(job, dataset, folder, retrain):

@@ -35,7 +35,7 @@ EXPECTED = ROOT / "data" / "expected.json"
 def start(
     notebook: str,
     profile: str = "full",
-    chosen: str | list[str] = "all",
+    names: str | list[str] = "all",
     seeds: list[int] = (0,),
     retrain: bool = False,
     classes: str | list[str] = "all",
@@ -46,7 +46,7 @@ def start(
 
     notebook: the stem of its file name, such as "02_dense_baseline".
     profile: "quick" or "full"; the environment variable LAB_PROFILE wins.
-    chosen: "all" data sets of the profile, or a list of names and of paths of folders.
+    names: "all" data sets of the profile, or a list of names and of paths of folders.
     seeds: one training run for each; in the quick profile only the first.
     retrain: train again although finished runs are there.
     classes: "all", or a list of the classes to keep.
@@ -55,11 +55,11 @@ def start(
     """
     profile = parameters.profile(profile, DATASETS)
     parameters.check_seeds(seeds)
-    names = parameters.names(chosen, DATASETS[profile])
+    names = parameters.names(names, DATASETS[profile])
     pd.set_option("display.max_colwidth", 120)
     kept = parameters.names(classes, None)
-    found = [datasets.load(name, kept, image_size, grey) for name in names]
-    lesson = Lesson(notebook, profile, found, list(seeds), retrain)
+    data_sets = [datasets.load(name, kept, image_size, grey) for name in names]
+    lesson = Lesson(notebook, profile, data_sets, list(seeds), retrain)
     titles = ", ".join(dataset.title for dataset in lesson.datasets)
     ours = lesson.output == ROOT
     where = "figures/ and report/generated/" if ours else relative(lesson.output)
@@ -70,17 +70,17 @@ def start(
 class Lesson(Output):
     """What a notebook reads and writes. Everything it saves is listed by `finish`."""
 
-    def __init__(self, notebook, profile, chosen, seeds, retrain):
-        self.profile, self.datasets, self.retrain = profile, chosen, retrain
+    def __init__(self, notebook, profile, data_sets, seeds, retrain):
+        self.profile, self.datasets, self.retrain = profile, data_sets, retrain
         quick = profile == "quick"
         self.seeds = seeds[:1] if quick else seeds
         self.epochs = QUICK_EPOCHS if quick else None
         top = ROOT / "build" / "quick" if quick else ROOT
         self.runs_folder = top / "runs" if quick else top / "data" / "runs"
         # What is committed is replaced by all of it, or not at all.
-        missing = [dataset.name for dataset in chosen if not dataset.available]
-        names = ["quick"] * quick + [dataset.name for dataset in chosen]
-        if [dataset.name for dataset in chosen] == DATASETS[profile]:
+        missing = [dataset.name for dataset in data_sets if not dataset.available]
+        names = ["quick"] * quick + [dataset.name for dataset in data_sets]
+        if [dataset.name for dataset in data_sets] == DATASETS[profile]:
             names = ["without", *missing] if missing else []
         super().__init__(
             notebook, ROOT / "build" / "-".join(names)[:100] if names else top
@@ -99,25 +99,25 @@ class Lesson(Output):
         own = dataset.name if dataset.name in {job.dataset for job in jobs} else None
         mine = [job for job in jobs if job.dataset == (own or jobs[0].dataset)]
         known = {job.seed: job for job in mine}
-        chosen = [
+        jobs = [
             known.get(seed) or replace(mine[0], seed=seed, weights=False)
             for seed in self.seeds
         ]
-        chosen = [adapted(job, dataset, self.epochs) for job in chosen]
-        ready = [run for run in map(self._stored(dataset), chosen) if run]
+        jobs = [adapted(job, dataset, self.epochs) for job in jobs]
+        ready = [run for run in map(self._stored(dataset), jobs) if run]
         aside = waiting(self.runs_folder)
         waits = any(run.path.is_relative_to(aside) for run in ready)
-        if waits and len(ready) < len(chosen) and not self.retrain:
+        if waits and len(ready) < len(jobs) and not self.retrain:
             print(
-                f"{chosen[0].label} on {dataset.title}: {len(ready)} of {len(chosen)}"
+                f"{jobs[0].label} on {dataset.title}: {len(ready)} of {len(jobs)}"
                 " seeds of a new recipe are trained; these runs are of the recipe"
                 " before. make retrain RUNS=missing, or RETRAIN = True, trains the"
                 " others."
             )
-            folder = self.runs_folder / dataset.name / chosen[0].model / "main"
+            folder = self.runs_folder / dataset.name / jobs[0].model / "main"
             return self._note(headline(folder, dataset)[0])
         again = self.retrain and dataset.available
-        return self._note(engine.train(chosen, dataset, self.runs_folder, again))
+        return self._note(engine.train(jobs, dataset, self.runs_folder, again))
 
     def study(
         self, points: dict, dataset: Dataset, train: bool | None
@@ -144,7 +144,7 @@ class Lesson(Output):
             trainer = "an earlier notebook trains" if train is None else trainer
             line += f"; {missing} point{'s' * (missing != 1)} left out, which {trainer}"
         print(line)
-        found = {
+        factors = {
             factor: {
                 name: self._note(seeds[jobs[0].variant])
                 for name, jobs in named.items()
@@ -154,7 +154,7 @@ class Lesson(Output):
         }
         if not seeds.get(BASE, True):
             return {}
-        return {factor: named for factor, named in found.items() if named}
+        return {factor: named for factor, named in factors.items() if named}
 
     def stored(
         self, points: dict[str, list[Job]], dataset: Dataset
@@ -183,7 +183,7 @@ class Lesson(Output):
         images than those that are here, and of another recipe than the newest run, are
         left out.
         """
-        found = {}
+        networks = {}
         for model in names:
             folder = self.runs_folder / dataset.name / model / "main"
             seeds, others = headline(folder, dataset)
@@ -197,13 +197,13 @@ class Lesson(Output):
                 main = [job for job in every if job.variant == "main"]
                 seeds = self.train(main, dataset)
             if seeds:
-                found[model] = self._note(seeds)
-        if not found:
+                networks[model] = self._note(seeds)
+        if not networks:
             print(
                 f"No network has a finished run on {dataset.title} yet: run notebooks"
                 " 02 to 04 first."
             )
-        return found
+        return networks
 
     def _stored(self, dataset):
         return lambda job: engine.stored(job, dataset, self.runs_folder)

@@ -110,7 +110,7 @@ class Seeds(tuple):
         for all validation images.
         """
         answered = [run.validation()[0].argmax(axis=1) for run in self]
-        return all(len(np.unique(one)) == 1 for one in answered)
+        return all(len(np.unique(answers)) == 1 for answers in answered)
 
 
 def read(path: Path | str) -> Run | None:
@@ -129,19 +129,19 @@ def headline(folder: Path | str, dataset=None) -> tuple[Seeds, int]:
     dataset: where its images are here, runs on other images or other splits are among
         the others.
     """
-    found = [run for run in map(read, sorted(Path(folder).glob("seed-*"))) if run]
-    fitting = found
+    runs = [run for run in map(read, sorted(Path(folder).glob("seed-*"))) if run]
+    fitting = runs
     if dataset and dataset.available:
         here = dataset.sha256, dataset.split_sha256
         fitting = [
             run
-            for run in found
+            for run in runs
             if (run.record["data_sha256"], run.record["split_sha256"]) == here
         ]
     if not fitting:
-        return Seeds(), len(found)
-    newest = max((run.record for run in fitting), key=lambda one: one["finished_at"])
+        return Seeds(), len(runs)
+    newest = max(fitting, key=lambda run: run.record["finished_at"]).record
     alike = [
         run for run in fitting if records.setting(run.record) == records.setting(newest)
     ]
-    return Seeds(alike), len(found) - len(alike)
+    return Seeds(alike), len(runs) - len(alike)

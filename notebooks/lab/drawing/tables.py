@@ -36,18 +36,18 @@ def row(seeds):
     augmentation.
     """
     low, high = seeds.interval()
-    found = {
+    cells = {
         "accuracy": seeds.percent(),
         "interval": f"{100 * low:.1f} to {100 * high:.1f}",
     }
     extra = {"views": "accuracy_tta", "not leaked": "accuracy_without_leaked"}
     for name, metric in extra.items():
         if seeds.has("test", metric):
-            found[name] = seeds.percent("test", metric)
+            cells[name] = seeds.percent("test", metric)
     classes = {"balanced": "balanced_accuracy", "macro-F1": "macro_f1"}
     for name, metric in classes.items():
-        found[name] = f"{100 * seeds.mean('test', metric):.1f}"
-    return found | {
+        cells[name] = f"{100 * seeds.mean('test', metric):.1f}"
+    return cells | {
         "seeds": str(len(seeds)),
         "parameters": f"{seeds[0].record['parameters']:,}",
         "PFLOP": f"{seeds[0].record['pflop']:.2g}",
@@ -72,12 +72,12 @@ def scores(named):
     return table[order + [name for name in table if name not in order]].fillna("")
 
 
-def by_title(found, datasets):
+def by_title(finished, datasets):
     """Return {"data set: network": Seeds} for {data set's name: {model: Seeds}}."""
     return {
         f"{dataset.title}: {seeds.title}": seeds
         for dataset in datasets
-        for seeds in found[dataset.name].values()
+        for seeds in finished[dataset.name].values()
     }
 
 
@@ -104,8 +104,8 @@ def steps(points, before):
             "TFLOP": f"{1000 * record['pflop']:.3g}",
         }
         if before.get(name) in points:
-            found = worth(points[before[name]], seeds, *spread)
-            value, low, high = (100 * number for number in found)
+            fractions = worth(points[before[name]], seeds, *spread)
+            value, low, high = (100 * number for number in fractions)
             rows[name]["compared with"] = before[name]
             rows[name]["worth"] = f"{value:+.1f}"
             rows[name]["interval"] = f"{low:+.1f} to {high:+.1f}"
@@ -150,7 +150,9 @@ def against_base(study, macro_f1=False):
         for factor, points in study.items()
         for name, seeds in points.items()
     }
-    base = next(one for one in points.values() if one[0].record["variant"] == BASE)
+    base = next(
+        seeds for seeds in points.values() if seeds[0].record["variant"] == BASE
+    )
     others = {name: seeds for name, seeds in points.items() if seeds is not base}
     references = [base] * len(others)
     return _compared({"base": base} | others, references, study, macro_f1)
@@ -198,23 +200,23 @@ def _point(seeds, macro_f1):
     wanted = {"accuracy": "accuracy"}
     wanted |= {"macro-F1": "macro_f1"} if macro_f1 else {}
     wanted |= {"views": "accuracy_tta"}
-    found = {
+    cells = {
         name: seeds.percent("validation", metric)
         for name, metric in wanted.items()
         if seeds.has("validation", metric)
     }
-    found["parameters"] = f"{seeds[0].record['parameters']:,}"
-    return found | {"PFLOP": f"{seeds[0].record['pflop']:.3f}"}
+    cells["parameters"] = f"{seeds[0].record['parameters']:,}"
+    return cells | {"PFLOP": f"{seeds[0].record['pflop']:.3f}"}
 
 
-def pairs(found, datasets):
+def pairs(finished, datasets):
     """Return the tables of `compare` of several data sets as one.
 
-    found: {data set's name: {model: Seeds}}.
+    finished: {data set's name: {model: Seeds}}.
     """
     tables = [pd.DataFrame()]
     for dataset in datasets:
-        table = compare(found[dataset.name])
+        table = compare(finished[dataset.name])
         short = table.index.astype(str).str.replace(
             r" (convolutions?|CNN)", "", regex=True
         )
@@ -279,9 +281,9 @@ def confusions(seeds_by_model, classes, n=6):
     }
     rows = {}
     first = next(iter(counts.values()))
-    for true, said, _ in largest_confusions(first, classes, n):
-        place = list(classes).index(true), list(classes).index(said)
-        rows[f"{true} taken for {said}"] = {
+    for true, answer, _ in largest_confusions(first, classes, n):
+        place = list(classes).index(true), list(classes).index(answer)
+        rows[f"{true} taken for {answer}"] = {
             title: str(matrix[place]) for title, matrix in counts.items()
         }
     return pd.DataFrame(rows).T
@@ -393,18 +395,20 @@ def yardsticks(seeds_by_model, majority):
         kinds = {"": "test_probabilities", ", views": "test_probabilities_tta"}
         for kind, key in kinds.items():
             if key in seeds[0].predictions:
-                said = np.array([run.predictions[key].argmax(axis=1) for run in seeds])
-                rows[seeds.title + kind] = _yardstick(said, majority, seeds[0])
+                answers = np.array(
+                    [run.predictions[key].argmax(axis=1) for run in seeds]
+                )
+                rows[seeds.title + kind] = _yardstick(answers, majority, seeds[0])
     return pd.DataFrame(rows).T
 
 
-def _yardstick(said, majority, run):
+def _yardstick(answers, majority, run):
     labels, row = run.test()[1], {}
     clean = ~run.predictions["test_leaked"]
-    ahead = (said == majority).mean(axis=0) - (labels == majority)
+    ahead = (answers == majority).mean(axis=0) - (labels == majority)
     for name, kept in (("", majority >= 0), (", clean", (majority >= 0) & clean)):
-        row["label" + name] = f"{100 * (said == labels)[:, kept].mean():.1f}"
-        row["majority" + name] = f"{100 * (said == majority)[:, kept].mean():.1f}"
+        row["label" + name] = f"{100 * (answers == labels)[:, kept].mean():.1f}"
+        row["majority" + name] = f"{100 * (answers == majority)[:, kept].mean():.1f}"
         row["ahead" + name] = with_interval(ahead[kept])
     return row
 
@@ -475,11 +479,11 @@ def layer_table(model):
 def _words(value):
     """Return a setting as a reader writes it."""
     if isinstance(value, dict):
-        named = {key.replace("_", " "): _words(one) for key, one in value.items()}
-        return ", ".join(f"{key}: {one}" for key, one in named.items()) or "none"
+        named = {key.replace("_", " "): _words(part) for key, part in value.items()}
+        return ", ".join(f"{key}: {part}" for key, part in named.items()) or "none"
     if isinstance(value, (list, tuple)):
         # An initialiser without arguments is its name.
-        return " × ".join(str(one) for one in value if one != {})
+        return " × ".join(str(part) for part in value if part != {})
     if isinstance(value, float):
         return f"{value:.4g}"
     words = {"None": "none", "True": "yes", "False": "no"}

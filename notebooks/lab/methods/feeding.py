@@ -11,20 +11,20 @@ def training_images(dataset, recipe, seed):
     """Return the images and labels that a recipe trains on: of the training split, or
     of what it asks for instead.
     """
-    chosen = dataset.splits["training"]
+    positions = dataset.splits["training"]
     if recipe.fit_on:
-        chosen = np.concatenate([chosen, dataset.splits["validation"]])
+        positions = np.concatenate([positions, dataset.splits["validation"]])
     if recipe.leave_out:
-        chosen = chosen[~audit.condemned(dataset, chosen)]
+        positions = positions[~audit.condemned(dataset, positions)]
     if recipe.subset is not None:
-        labels, every = dataset.labels[chosen], np.arange(len(chosen))
+        labels, every = dataset.labels[positions], np.arange(len(positions))
         kept, _ = train_test_split(
             every, train_size=recipe.subset, stratify=labels, random_state=seed
         )
-        chosen = chosen[kept]
-    if np.array_equal(chosen, dataset.splits["training"]):
+        positions = positions[kept]
+    if np.array_equal(positions, dataset.splits["training"]):
         return dataset.split("training")
-    return dataset.images[chosen], dataset.labels[chosen]
+    return dataset.images[positions], dataset.labels[positions]
 
 
 def whiten(network, images, dataset, recipe):

@@ -88,7 +88,7 @@ def load_weights(path, record, model, classes):
             f"The answers of {name} are {', '.join(order)}, in this order, and not"
             f" {', '.join(classes)}."
         )
-    if [one.shape for one in kept] != [tuple(w.shape) for w in model.weights]:
+    if [w.shape for w in kept] != [tuple(w.shape) for w in model.weights]:
         raise LabError(
             f"The weights of {name} do not fit the network, which has changed since:"
             " train it again."
