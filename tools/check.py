@@ -56,6 +56,7 @@ IN_DATA = {
 }
 # Tags of cells, and the modules in which they are gathered.
 GATHERED = {"model": "models", "recipe": "models", "taught": "taught"}
+FACES = 80  # pictures of FER2013 that may be shown: nobody asked these people
 SHOWN = 5  # lines of a generated file that differ
 IN_RUN = {"run.json", "history.csv", "predictions.npz", "weights.npz"}
 # SHA-256 of the files in data/splits.
@@ -680,6 +681,21 @@ def check_baselines(path):
                 )
 
 
+def shown_faces():
+    """Return the positions of the pictures of FER2013 that the notebooks show."""
+    return {face for book in contents(GENERATED).values() for face in book["faces"]}
+
+
+def check_faces():
+    """Yield whether more pictures of FER2013 are shown than may be."""
+    if (count := len(shown_faces())) > FACES:
+        yield (
+            "differs",
+            f"{count} pictures of FER2013 are shown, at most {FACES} may be: draw fewer"
+            " in the notebooks",
+        )
+
+
 def items():
     """Yield (title, function, arguments) of everything that is checked."""
     yield "what the notebooks share", check_shared, ()
@@ -701,6 +717,7 @@ def items():
     for path in written:
         yield f"numbers in {relative(path)}", check_numbers, (path,)
     yield "numbers and tables in report/generated", check_generated, ()
+    yield "pictures of FER2013 that are shown", check_faces, ()
     yield relative(PDF), check_report, ()
     yield "README.md", check_page, (ROOT / "README.md", report.readme)
     card = report.MODEL_CARD
@@ -786,7 +803,7 @@ def levels():
 
 def reminders():
     """Yield a sentence for each entry of pyproject.toml that still has the example's
-    value, one on jobs without a run, and one on unused figures.
+    value, and one each on faces, on jobs without a run, and on unused figures.
     """
     about = notebooks.project()
     for name, example in (
@@ -799,6 +816,11 @@ def reminders():
                 f"pyproject.toml still has the example's {name}, {about[name]}: see"
                 " README.md, Adapt it to your coursework"
             )
+    if shown := shown_faces():
+        yield (
+            f"{len(shown)} pictures of FER2013 are shown, of at most {FACES}; their"
+            ' positions are listed under "faces" in report/generated'
+        )
     missing = [
         name
         for name in plan()

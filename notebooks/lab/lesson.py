@@ -253,6 +253,6 @@ class Lesson(Output):
         hand_back_gpu: in Colab, give the runtime back afterwards; what was not
             downloaded is lost.
         """
-        super().finish([dataset.name for dataset in self.datasets], self.profile)
+        super().finish(self.datasets, self.profile)
         if hand_back_gpu:
             hand_back()

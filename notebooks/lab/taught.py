@@ -339,7 +339,7 @@ def coverage(probabilities, labels):
 def threshold(probabilities, labels, accuracy=0.95):
     """Return the lowest confidence from which on this share of the answers is right."""
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    enough = [one for one in np.unique(sure) if right[sure >= one].mean() >= accuracy]
+    enough = [p for p in np.unique(sure) if right[sure >= p].mean() >= accuracy]
     return float(min(enough, default=np.inf))
 
 

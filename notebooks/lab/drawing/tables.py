@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from ..methods.statistics import gain, p_text, pooled, with_interval, worth
+from ..methods.statistics import gain, p_text, percent, pooled, with_interval, worth
 from ..plumbing.fingerprint import architecture
 from ..plumbing.names import BASE
 from ..plumbing.records import GONE, setting
@@ -379,6 +379,25 @@ def _lost(untouched, spoilt, kinds):
     """Return the points that are lost under some corruptions, as text."""
     kept = spoilt.loc[:, list(kinds)].mean(axis=1)
     return f"{100 * (untouched - kept).mean():.1f}"
+
+
+def every_seed(seeds, classes, contradicted):
+    """Return a table, one row a class and one for all: the test images, the share that
+    every seed has wrong, and the shares of contradicted labels among these and among
+    the others.
+
+    contradicted: (n,) whether people's votes contradict the label of a test image.
+    """
+    labels, wrong, rows = seeds[0].test()[1], seeds.right() == 0, {}
+    groups = {name: labels == i for i, name in enumerate(classes)}
+    for name, mine in (groups | {"all": labels >= 0}).items():
+        rows[name] = {
+            "images": f"{mine.sum():,}",
+            "every seed wrong": percent(wrong[mine]),
+            "contradicted": percent(contradicted[mine & wrong]),
+            "contradicted, others": percent(contradicted[mine & ~wrong]),
+        }
+    return pd.DataFrame(rows).T
 
 
 def yardsticks(seeds_by_model, majority):

@@ -5,7 +5,7 @@ import io
 import json
 import textwrap
 
-from ..drawing.base import png, show
+from ..drawing.base import DRAWN, png, show
 from .files import ROOT, relative, sha256, write, writing
 from .numbers import Number
 
@@ -76,12 +76,14 @@ class Output:
     def finish(self, datasets, profile):
         """Write the notebook's numbers and captions, and print the list of all files.
 
-        datasets: the names of those that it used.
+        datasets: those that it used. Of FER2013 the positions of the pictures that were
+            drawn are listed: few may be, because nobody asked these people.
         """
         path = self.output / "report" / "generated" / f"{self.notebook}.json"
         numbers = dict(sorted(self.numbers.items()))
         content = {
-            "datasets": datasets,
+            "datasets": [dataset.name for dataset in datasets],
+            "faces": [place for dataset in datasets for place in faces(dataset)],
             "numbers": {key: number.value for key, number in numbers.items()},
             "forms": {key: number.form for key, number in numbers.items()},
             "figures": self.captions,
@@ -98,6 +100,18 @@ class Output:
         write(path, json.dumps(trace, indent=1))
         for file in self.files:
             print(relative(file))
+
+
+def faces(dataset):
+    """Return the positions of the images of FER2013 that were drawn; of equal images
+    the first.
+    """
+    if dataset.name != "fer2013" or not dataset.available:
+        return []
+    places = {}
+    for place, image in enumerate(dataset.images):
+        places.setdefault(sha256(image), place)
+    return sorted(places[digest] for digest in DRAWN & set(places))
 
 
 def latex_table(cells):
