@@ -5,6 +5,7 @@ from ..plumbing.names import MODEL_TITLES
 from .answers import (
     class_scores,
     confusion,
+    confusion_caption,
     coverage,
     doubted,
     examples,
