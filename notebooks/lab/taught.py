@@ -307,8 +307,8 @@ def fitted_temperature(probabilities, labels):
         p = tempered(probabilities, np.exp(log_temperature))
         return -np.log(np.maximum(p[np.arange(len(p)), labels], 1e-6)).mean()
 
-    found = optimize.minimize_scalar(log_loss, bounds=(-3, 3), method="bounded")
-    return float(np.exp(found.x))
+    best = optimize.minimize_scalar(log_loss, bounds=(-3, 3), method="bounded")
+    return float(np.exp(best.x))
 
 
 def reliability(probabilities, labels, bins=10):
@@ -387,8 +387,8 @@ def doubtful(probabilities, labels):
     reached = np.where(p >= usual, p, 0)
     other = reached.argmax(axis=1)
     margin = reached[rows, other] - p[rows, labels]
-    found = np.flatnonzero((reached[rows, other] > 0) & (other != labels))
-    order = found[np.argsort(-margin[found], kind="stable")]
+    doubts = np.flatnonzero((reached[rows, other] > 0) & (other != labels))
+    order = doubts[np.argsort(-margin[doubts], kind="stable")]
     return order, other[order]
 
 
