@@ -25,13 +25,13 @@ try:
     import report
     import words
     from lab import datasets, metrics, runs, statistics
+    from lab.drawing.output import confusion_csv
     from lab.lesson import EXPECTED
     from lab.plan import job_of, plan
     from lab.plumbing.files import LabError, relative, sha256
     from lab.plumbing.fingerprint import PROTOCOL, fingerprint, operations
     from lab.plumbing.names import DATA_SETS
     from lab.plumbing.numbers import Number, numbers_of
-    from lab.plumbing.output import confusion_csv
     from lab.plumbing.records import all_metrics, hashed, setting
     from lab.runs import Seeds, headline
 except Exception as broken:  # a module that somebody changed

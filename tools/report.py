@@ -14,13 +14,13 @@ from pathlib import Path
 import pandas as pd
 
 from lab.datasets import KNOWN
+from lab.drawing.output import latex_table
 from lab.drawing.tables import hyper_parameters, minutes
 from lab.lesson import DATASETS, EXPECTED
 from lab.metrics import by_class
 from lab.plumbing.files import LabError, relative, sha256, write
 from lab.plumbing.names import MODEL_TITLES
 from lab.plumbing.numbers import Number
-from lab.plumbing.output import latex_table
 from lab.plumbing.records import setting
 from lab.prediction import latest
 from lab.runs import headline, read

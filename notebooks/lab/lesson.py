@@ -13,13 +13,13 @@ from . import datasets, engine, metrics
 from . import drawing as figures
 from .datasets import Dataset
 from .drawing import tables
+from .drawing.output import Output
 from .plan import plan
 from .plumbing import parameters
 from .plumbing.backend import hand_back
 from .plumbing.files import ROOT, relative
 from .plumbing.names import BASE, DATA_SETS, MODEL_TITLES
 from .plumbing.numbers import numbers_of
-from .plumbing.output import Output
 from .plumbing.parameters import adapted
 from .plumbing.screen import clock
 from .plumbing.storage import run_sha256, waiting

@@ -5,9 +5,9 @@ import io
 import json
 import textwrap
 
-from ..drawing.base import DRAWN, png, show
-from .files import ROOT, relative, sha256, write, writing
-from .numbers import Number
+from ..plumbing.files import ROOT, relative, sha256, write, writing
+from ..plumbing.numbers import Number
+from .base import DRAWN, png, show
 
 # An unchanged figure is an unchanged file.
 PLAIN_PDF = {"CreationDate": None, "Creator": None, "Producer": None}
