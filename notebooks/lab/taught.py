@@ -66,8 +66,8 @@ def copies(images, labels, splits):
 def copied(images, others):
     """Return (n,) bool: whether an image has the pixels of one of the others."""
     known = {image.tobytes() for image in others}
-    found = [image.tobytes() in known for image in images]
-    return np.array(found, dtype=bool)
+    seen = [image.tobytes() in known for image in images]
+    return np.array(seen, dtype=bool)
 
 
 def unit(images):
