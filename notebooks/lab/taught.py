@@ -237,8 +237,8 @@ def six_views(images):
     """Return [(weight, images)]: unmoved and moved by a pixel, each mirrored, too."""
     moved = [images, shifted(images, 1, 1), shifted(images, -1, -1)]
     views = []
-    for weight, one in zip((1 / 4, 1 / 8, 1 / 8), moved):
-        views += [(weight, one), (weight, one[:, :, ::-1])]
+    for weight, batch in zip((1 / 4, 1 / 8, 1 / 8), moved):
+        views += [(weight, batch), (weight, batch[:, :, ::-1])]
     return views
 
 
