@@ -472,14 +472,15 @@ def readme(text):
     rows += [
         "",
         (
-            "On the test images, accuracies and macro-F1 in percent: with the Wilson"
-            " 95 % interval, and once more as a weighted mean of several views of each"
-            " image where the recipe asks for that; PFLOP: 1e15 operations of one"
-            f" training; minutes of training on {'; '.join(sorted(devices))}."
+            "Accuracy and macro-F1 on the test images are in percent. *Interval* is"
+            " Wilson's 95 % interval. *Views* is the accuracy with a weighted mean over"
+            " several views of each image, where the recipe has views. A PFLOP is 1e15"
+            " operations; the column counts one training. *Minutes* are those of one"
+            f" training on {'; '.join(sorted(devices))}."
         ),
         (
-            "GPU: trained on a graphics card that other trainings used at the same"
-            f" time. One seed of each of the others takes {hours:.1f} hours."
+            "GPU: the graphics card also did other trainings at the same time. To train"
+            f" one seed of each other network takes {hours:.1f} hours in total."
         ),
     ]
     return filled(text, rows)
@@ -522,10 +523,10 @@ def model_card(text):
         (
             f"{MODEL_TITLES[run.record['model']]}, run `{run.name}`: accuracy"
             f" {100 * metrics['accuracy']:.1f} % on PrivateTest,"
-            f" {100 * metrics['accuracy_without_leaked']:.1f} % without pictures that"
-            f" are also in training, macro-F1 {metrics['macro_f1']:.2f}. FER2013's"
-            " label is the most frequent of ten later votes for"
-            f" {100 * votes['fer2013.fer_plus.agreement']:.0f} % of the pictures."
+            f" {100 * metrics['accuracy_without_leaked']:.1f} % without the pictures"
+            f" that are also in training, macro-F1 {metrics['macro_f1']:.2f}. On"
+            f" {100 * votes['fer2013.fer_plus.agreement']:.0f} % of the pictures of"
+            " FER2013, the label is also the most frequent of the ten votes of FER+."
         ),
     ]
     return filled(text, rows)
