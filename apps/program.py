@@ -8,18 +8,19 @@ import os
 import signal
 import sys
 
-STOPPED = "\nStopped."
+STDERR = os.dup(2)  # libraries redirect the other while they are loaded
+
+
+def leave(*_):
+    """End the program at once, with one line: libraries that are being loaded would
+    make other errors of Ctrl-C, and loaded ones take seconds to go.
+    """
+    os.write(STDERR, b"\nStopped.\n")
+    os._exit(130)
 
 
 def load(name):
-    """Import a module that takes seconds. Ctrl-C ends the program at once meanwhile:
-    the libraries would turn it into other errors.
-    """
-
-    def leave(*_):
-        os.write(2, f"{STOPPED}\n".encode())
-        os._exit(130)
-
+    """Import a module that takes seconds; Ctrl-C ends the program meanwhile."""
     before = signal.signal(signal.SIGINT, leave)
     try:
         return importlib.import_module(name)
@@ -34,8 +35,7 @@ def guarded(function, *arguments):
     try:
         return function(*arguments)
     except KeyboardInterrupt:
-        print(STOPPED, file=sys.stderr)
-        sys.exit(130)
+        leave()
     except Exception as error:
         from lab import LabError
 

@@ -131,10 +131,9 @@ class Handler(BaseHTTPRequestHandler):
         request = Request(query, self.rfile, int(length))
         route = self.server.routes.get((self.command, url.path))
         try:
-            if route is None:
+            answer, status = _heard(route, request) if route else (None, 404)
+            if answer is None:
                 answer, status = {"error": "There is no such page."}, 404
-            else:
-                answer, status = _heard(route, request)
             for _ in request.parts():
                 pass  # a browser reads the answer only when it has sent everything
             self._send(answer, status)
@@ -145,26 +144,24 @@ class Handler(BaseHTTPRequestHandler):
         """Send a dict or a list as JSON, a Path as a file, and what an iterator gives
         as lines of JSON, each as soon as it is there.
         """
-        kind, lines = "application/json", None
         if isinstance(answer, Path):
-            kind, body = TYPES[answer.suffix], answer.read_bytes()
+            kind, size = TYPES[answer.suffix], answer.stat().st_size
+            parts = _file(answer)
         elif isinstance(answer, (dict, list)):
-            body = json.dumps(answer).encode()
+            data = json.dumps(answer).encode()
+            kind, size, parts = "application/json", len(data), iter([data])
         else:
-            kind, lines = "application/x-ndjson", _lines(answer)
+            kind, size, parts = "application/x-ndjson", None, _lines(answer)
         self.send_response(status)
         for name, value in (HEADERS | {"Content-Type": kind}).items():
             self.send_header(name, value)
-        if lines is None:
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-        else:
+        if size is None:
             self.send_header("Connection", "close")
-            self.end_headers()
-            with contextlib.closing(lines):
-                for line in lines:
-                    self.wfile.write(line)
+        else:
+            self.send_header("Content-Length", str(size))
+        self.end_headers()
+        for part in parts:
+            self.wfile.write(part)
 
 
 def _heard(route, request):
@@ -175,6 +172,13 @@ def _heard(route, request):
         raise
     except Exception as error:
         return _sentence(error), 400
+
+
+def _file(path):
+    """Yield the bytes of a file in parts."""
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            yield part
 
 
 def _lines(answers):
@@ -217,23 +221,31 @@ def private_folder():
         yield Path(owner.stdout.readline().rstrip("\n"))
 
 
-def serve(routes, port=None):
-    """Serve a page on this machine, where nobody else can reach it, until Ctrl-C or a
-    signal ends the program.
+def listen(routes, port=None):
+    """Return a server that is for this machine alone; its `server_port` is the port.
 
     routes: {(method, path): function(Request)}; a function returns a dict or a list
-        (JSON), a Path (a file), or yields dicts (lines of JSON). A LabError becomes
-        {"error": sentence}.
-    port: None takes a free one and opens a browser.
-    Raises LabError where the port is taken.
+        (JSON), a Path (a file), an iterator of dicts (lines of JSON), or None where
+        there is nothing. A LabError becomes {"error": sentence}.
+    port: None takes a free one.
+    Raises LabError where the port cannot be used.
     """
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port or 0), Handler)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise _mistake(
-            f"The port {port} cannot be used ({error.strerror}): give another, or none."
+            f"The port {port} cannot be used ({error}): give another, or none."
         ) from None
     server.routes = routes
+    return server
+
+
+def serve(routes, port=None):
+    """Serve a page until Ctrl-C or a signal ends the program.
+
+    routes, port: as for `listen`; without a port a browser is opened.
+    """
+    server = listen(routes, port)
     address = f"http://127.0.0.1:{server.server_port}"
 
     def end(*_):

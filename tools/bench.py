@@ -117,10 +117,9 @@ def opening():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     start, opened = time.perf_counter(), None
-    command = [sys.executable, str(ROOT / "tools" / "page.py"), "--port", str(port)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as page:
+    command = [sys.executable, "-m", "apps.page", "--port", str(port)]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **quiet) as page:
         try:
             while page.poll() is None and opened is None:
                 with contextlib.suppress(OSError):
@@ -202,11 +201,7 @@ def main(dataset):
     images_a_second, operations_an_image = throughput(dataset, "float32", steps=4)
     in_bfloat16, _ = throughput(dataset, "mixed_bfloat16", steps=1)
     rate, latency = demo()
-    page = (
-        "{:.1f} s after the start, and answers after {:.1f} s".format(*opening())
-        if importlib.util.find_spec("gradio")
-        else "not installed: make demo installs it"
-    )
+    page = "{:.1f} s after the start, and answers after {:.1f} s".format(*opening())
     for what, value in {
         "an epoch of lab.training": (
             f"{epoch:.2f} s, {len(images) / epoch:,.0f} images a second"
