@@ -12,7 +12,6 @@ import interrupt  # noqa: F401
 
 import argparse
 import contextlib
-import importlib.util
 import socket
 import subprocess
 import sys
