@@ -171,12 +171,12 @@ def photo(title, path):
     return told(image, found) | {"picture": shown(image)}
 
 
-def frame(title, name, data):
-    """Return what a network sees in a camera's next picture, the bytes of a file.
+def frame(title, name, picture):
+    """Return what a network sees in a camera's next picture, a file in base64.
 
     name: of the session, the pictures that follow each other.
     """
-    image = opened(io.BytesIO(data))
+    image = opened(io.BytesIO(base64.b64decode(picture)))
     with lock:
         session = sessions.pop(name, None)
         if session is None or session.title != title:

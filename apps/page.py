@@ -1,49 +1,31 @@
 """A page on this machine that names the expressions of faces: in a photo, in a video,
 and before the camera.
 
-The page opens first; the networks, which take seconds to import, follow while it is
-looked at.
+The page opens first. It asks for the networks when it is there: their import takes
+seconds, and would hold it up.
 """
 
 import argparse
+import functools
 import importlib
 import re
 import secrets
 import sys
-import threading
 from pathlib import Path
 
 from apps import program, serving
 
 FOLDER = Path(__file__).resolve().parent / "web"
-PICTURE = 20_000_000  # bytes of a camera's picture, at most
+PICTURE = 10_000_000  # bytes of a camera's picture, at most
 
 
-class Networks:
-    """apps.answers, which is imported meanwhile."""
-
-    def __init__(self):
-        self.there, self.module, self.error = threading.Event(), None, None
-        threading.Thread(target=self._load, daemon=True).start()
-
-    def _load(self):
-        try:
-            self.module = importlib.import_module("apps.answers")
-            self.module.offered()
-            print("The networks are ready.", flush=True)
-        except Exception as error:
-            self.error = error
-        self.there.set()
-
-    def __call__(self):
-        """Return the module when it is there; raise what went wrong."""
-        self.there.wait()
-        if self.error:
-            raise self.error
-        return self.module
+@functools.cache
+def answers():
+    """Return the module apps.answers, whose import takes seconds."""
+    return importlib.import_module("apps.answers")
 
 
-def routes(networks, folder):
+def routes(folder):
     """Return the routes of the page; what is uploaded lies in `folder` for as long as
     it is looked at.
     """
@@ -58,15 +40,15 @@ def routes(networks, folder):
         return request.query.get("network")
 
     def photo(request):
-        return networks().photo(title(request), uploaded(request))
+        return answers().photo(title(request), uploaded(request))
 
     def film(request):
         confidence = float(request.query["confidence"])
-        return networks().film(title(request), confidence, uploaded(request), folder)
+        return answers().film(title(request), confidence, uploaded(request), folder)
 
     def frame(request):
-        picture = request.read(PICTURE)
-        return networks().frame(title(request), request.query["session"], picture)
+        picture = request.read(PICTURE).partition(b",")[2]  # of a data: address
+        return answers().frame(title(request), request.query["session"], picture)
 
     def copy(request):
         path = folder / Path(request.query.get("name", "")).name
@@ -75,7 +57,7 @@ def routes(networks, folder):
     page = ["page.html", "page.css", "page.js", "icon.svg"]
     examples = [f"examples/{path.name}" for path in (FOLDER / "examples").iterdir()]
     return serving.files(FOLDER, *page, *examples) | {
-        ("GET", "/networks"): lambda _: networks().offered(),
+        ("GET", "/networks"): lambda _: answers().offered(),
         ("GET", "/copy"): copy,
         ("POST", "/photo"): photo,
         ("POST", "/film"): film,
@@ -99,7 +81,7 @@ def main(arguments):
     """Serve the page until the program is ended."""
     given = parser().parse_args(arguments)
     with serving.private_folder() as folder:
-        serving.serve(routes(Networks(), folder), given.port)
+        serving.serve(routes(folder), given.port)
 
 
 if __name__ == "__main__":

@@ -77,16 +77,22 @@ class Request:
         return b"".join(self.parts())
 
     def save(self, path):
-        """Write the body to a file. Raises LabError where the disk has no room."""
+        """Write the body to a file, whole or not at all. Raises LabError where the disk
+        has no room, and ConnectionError where the body is cut off.
+        """
         free = shutil.disk_usage(path.parent).free
         if self.left > free:
             raise _mistake(
                 f"The file has {self.left / 1e6:,.0f} MB, and the disk has room for"
                 f" {free / 1e6:,.0f} MB: make room, and try again."
             )
-        with open(path, "wb") as file:
-            for part in self.parts():
-                file.write(part)
+        try:
+            with open(path, "wb") as file:
+                for part in self.parts():
+                    file.write(part)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _mistake(sentence):

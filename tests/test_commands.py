@@ -87,6 +87,7 @@ def test_demo_takes_a_path_with_spaces_or_a_camera():
         ("baselines", ["", "20"]),
         ("apps.demo", ["photo.jpg", "--camera 0 --output build/live"]),
         ("apps.page", ["", "--port 7861"]),
+        ("screenshot", [""]),
         ("venv", [".venv", ".venv-oldest --constraint tools/oldest.txt"]),
     ],
 )

@@ -329,7 +329,12 @@ def test_look_draws_and_tells_about_a_photo(portrait, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "source, sentence",
-    [("upload", "works in Colab only"), ("missing.jpg", "cannot be read")],
+    [
+        ("upload", "works in Colab only"),
+        ("missing.jpg", "cannot be read"),
+        (np.zeros((9, 9, 3), np.uint8), "ndarray is no path of a photo"),
+        (".", "is a folder: give the path of a photo"),
+    ],
 )
 def test_look_says_what_is_wrong(source, sentence):
     with pytest.raises(LabError, match=sentence):

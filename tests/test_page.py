@@ -1,5 +1,6 @@
 """The page of `make demo`: what it answers, to whom, and what it leaves behind."""
 
+import base64
 import io
 import json
 import re
@@ -30,7 +31,7 @@ FER = "FER2013: Improved CNN"
 def address(tmp_path_factory):
     """The address of a page, and the folder of its uploads."""
     folder = tmp_path_factory.mktemp("private")
-    server = serving.listen(page.routes(page.Networks(), folder))
+    server = serving.listen(page.routes(folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", folder
     server.shutdown()
@@ -174,7 +175,8 @@ def test_another_network_classifies_the_centre_square(address):
 
 def frame(address, image, session):
     query = {"network": FER, "session": session}
-    return json.loads(ask(address, "frame", file(image, "jpeg"), **query)[1])["faces"]
+    body = b"data:image/jpeg;base64," + base64.b64encode(file(image, "jpeg"))
+    return json.loads(ask(address, "frame", body, **query)[1])["faces"]
 
 
 def test_a_face_keeps_its_number_while_others_come_and_go(address):
