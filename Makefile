@@ -6,7 +6,7 @@ TEST = -m pytest -q -n 2 --dist loadgroup
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help quick test test-long test-oldest reproduce plan retrain photos check mutate bench baselines demo exam submission pages sync report install-tex
+.PHONY: help quick test test-long test-oldest reproduce plan retrain photos check mutate bench baselines demo screenshot exam submission pages sync report install-tex
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -18,7 +18,7 @@ quick: $(VENV)/installed ## set up .venv, run the five notebooks on small digits
 test: $(VENV)/installed ## set up .venv, run the tests
 	@$(RUN) $(TEST)
 
-test-long: $(VENV)/installed ## the tests that take longer, too
+test-long: $(VENV)/browser ## the tests that take longer, too; those of the page need Chromium
 	@$(RUN) $(TEST) -m "long or not long"
 
 test-oldest: $(VENV)-oldest/installed ## the tests with the oldest supported versions
@@ -51,8 +51,11 @@ bench: $(VENV)/installed ## measure the speed of training beside plain model.fit
 baselines: $(VENV)/installed ## train two well-known networks as long as our improved one took, or MINUTES=20 each
 	@$(RUN) tools/baselines.py $(MINUTES)
 
-demo: $(VENV)/demo ## open a page on this machine that names faces' expressions; INPUT= a photo, video, folder or "--camera 0"
-	@$(RUN) $(if $(INPUT),tools/demo.py $(if $(filter --%,$(INPUT)),$(INPUT),"$$INPUT"),tools/page.py)
+demo: $(VENV)/installed ## open a page on this machine that names faces' expressions; INPUT= a photo, video, folder or "--camera 0"
+	@$(RUN) -m $(if $(INPUT),apps.demo $(if $(filter --%,$(INPUT)),$(INPUT),"$$INPUT"),apps.page)
+
+screenshot: $(VENV)/browser ## open the demo's page in Chromium, write docs/page.jpg and its speed, data/page.json
+	@$(RUN) tools/screenshot.py
 
 exam: $(VENV)/installed ## write a paper to practise on, ten questions of the notebooks and their answers; SEED=7 gives the same again
 	@$(RUN) tools/exam.py $(if $(SEED),--seed $(SEED))
@@ -76,8 +79,7 @@ install-tex: ## install the smallest sufficient TeX Live (Debian, Ubuntu)
 # One environment a folder; made anew when what it must hold has changed.
 $(VENV)/installed: requirements.txt tools/requirements.txt
 	@$(PYTHON) tools/venv.py $(VENV)
-$(VENV)/demo: requirements-demo.txt $(VENV)/installed
-	@echo "Installing what the demo needs: some minutes, once."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-demo.txt && touch $@
+$(VENV)/browser: tools/browser.txt $(VENV)/installed
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r tools/browser.txt && touch $@
 $(VENV)-oldest/installed: requirements.txt tools/requirements.txt tools/oldest.txt
 	@$(PYTHON) tools/venv.py $(VENV)-oldest --constraint tools/oldest.txt

@@ -5,6 +5,7 @@ sees in them.
 import base64
 import importlib
 import io
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -263,6 +264,10 @@ def look(source, longest=2048):
         browser.
     Raises LabError where there is no photo. Introduced in notebook 05.
     """
+    if not isinstance(source, (str, os.PathLike)):
+        raise LabError(
+            f"{type(source).__name__} is no path of a photo: give the path of a file."
+        )
     if source in ("upload", "camera"):
         if "google.colab" not in sys.modules:
             raise LabError(
@@ -271,6 +276,8 @@ def look(source, longest=2048):
         path = io.BytesIO(_uploaded() if source == "upload" else _photographed())
     else:
         path = located(source) or Path(source)
+        if path.is_dir():
+            raise LabError(f"{relative(path)} is a folder: give the path of a photo.")
     try:
         picture = photos.open_picture(path, longest, grey=False)
     except photos.Unreadable as reason:

@@ -65,14 +65,14 @@ def test_plan_and_retrain_are_narrowed_by_patterns():
 
 def test_demo_takes_a_path_with_spaces_or_a_camera():
     assert (
-        'tools/demo.py "$INPUT"' in make("-n", "demo", "INPUT=my photos/").stdout
+        '-m apps.demo "$INPUT"' in make("-n", "demo", "INPUT=my photos/").stdout
     )  # make puts INPUT into the environment
     assert (
         'notebooks.py on "$FOLDER" full'
         in make("-n", "photos", "FOLDER=Anna's photos/").stdout
     )
-    assert "tools/demo.py --camera 0" in make("-n", "demo", "INPUT=--camera 0").stdout
-    assert "tools/page.py" in make("-n", "demo").stdout
+    assert "-m apps.demo --camera 0" in make("-n", "demo", "INPUT=--camera 0").stdout
+    assert "-m apps.page" in make("-n", "demo").stdout
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,13 @@ def test_demo_takes_a_path_with_spaces_or_a_camera():
         ("check", [""]),
         ("bench", [""]),
         ("baselines", ["", "20"]),
-        ("demo", ["photo.jpg", "--camera 0 --output build/live"]),
-        ("page", ["", "--port 7861"]),
+        ("apps.demo", ["photo.jpg", "--camera 0 --output build/live"]),
+        ("apps.page", ["", "--port 7861"]),
+        ("screenshot", [""]),
         ("venv", [".venv", ".venv-oldest --constraint tools/oldest.txt"]),
     ],
 )
 def test_a_tool_explains_its_command_line_and_refuses_another(name, lines, capsys):
-    if name == "page":
-        pytest.importorskip("gradio")
     parser = importlib.import_module(name).parser()
     for line in lines:
         parser.parse_args(shlex.split(line))

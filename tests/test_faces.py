@@ -5,7 +5,6 @@ import csv
 import io
 import os
 import sys
-import urllib.request
 from types import SimpleNamespace
 
 import cv2
@@ -16,8 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-import demo
-from apps import faces
+from apps import copies, demo, faces
 from apps.faces import look
 from lab import LabError
 from lab.prediction import Predictor
@@ -97,7 +95,6 @@ def test_a_small_picture_without_a_found_face_is_classified_whole(predictor, cap
     dark = np.zeros((48, 48, 3), np.uint8)
     [face] = faces.Watcher(predictor).picture(dark)
     assert (face.left, face.top, face.side, face.whole) == (0, 0, 48, True)
-    assert "the whole picture was classified" in demo.named([face])
     assert not faces.Watcher(predictor).picture(np.zeros((48, 90, 3), np.uint8))
 
 
@@ -172,7 +169,7 @@ def test_a_folder_gives_annotated_copies_a_table_and_a_reason_for_each_file_left
     (folder / "empty.png").touch()
     (folder / "broken.mp4").write_bytes(b"no film")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    demo.annotate(folder, output)
+    copies.annotate(folder, output)
     said = capsys.readouterr().out
     for name, reason in (
         ("text.jpg", "not a picture, or damaged"),
@@ -228,30 +225,35 @@ def test_nothing_to_read_is_one_sentence(given, sentence, tmp_path, monkeypatch)
     assert not (tmp_path / "out" / "faces.csv").exists()
 
 
+def test_copies_that_lie_in_the_folder_are_not_annotated_again(portrait, tmp_path):
+    (tmp_path / "out").mkdir()
+    for name in ("photo.png", "out/earlier-faces.png"):
+        Image.fromarray(portrait).save(tmp_path / name)
+    copies.annotate(tmp_path, tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"earlier-faces.png", "photo-faces.png", "faces.csv"}
+    with pytest.raises(LabError, match="would lie among the originals"):
+        copies.annotate(tmp_path, tmp_path)
+
+
+def test_a_name_with_a_line_break_is_one_line(tmp_path, capsys):
+    (tmp_path / "two\nlines.jpg").write_text("no picture")
+    with pytest.raises(LabError):
+        copies.annotate(tmp_path, tmp_path / "out")
+    assert "two?lines.jpg is left out: not a picture" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--camera", "-1"], ["a.jpg", "--camera", "0"], []])
+def test_a_command_line_that_makes_no_sense_is_refused(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        demo.main(words)
+    assert "error: " in capsys.readouterr().err
+
+
 def test_many_faces_are_all_framed(portrait, predictor):
     head = portrait[30:200, 140:310]
     crowd = np.vstack([np.hstack([head] * 5)] * 4)
     assert len(faces.Watcher(predictor).picture(crowd)) == 20
-
-
-def test_the_page_offers_every_stored_network_and_is_for_this_machine_alone():
-    pytest.importorskip("gradio", reason="make demo installs it")
-    import page
-
-    assert (
-        list(demo.networks())[0].startswith("FER2013: ") and len(demo.networks()) >= 4
-    )
-    built, address = page.serve(wait=False)
-    try:
-        assert address.startswith("http://127.0.0.1:")
-        text = urllib.request.urlopen(address, timeout=20).read().decode()
-        assert "Dense to Conv" in text and "fonts.googleapis" not in text
-        network, meaning = page.networks()
-        assert [title for title, _ in network.choices] == list(
-            demo.networks()
-        ) and faces.MEANING in meaning
-    finally:
-        built.close()
 
 
 def pasted(image, place=(200, 140, 160)):
@@ -327,7 +329,12 @@ def test_look_draws_and_tells_about_a_photo(portrait, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "source, sentence",
-    [("upload", "works in Colab only"), ("missing.jpg", "cannot be read")],
+    [
+        ("upload", "works in Colab only"),
+        ("missing.jpg", "cannot be read"),
+        (np.zeros((9, 9, 3), np.uint8), "ndarray is no path of a photo"),
+        (".", "is a folder: give the path of a photo"),
+    ],
 )
 def test_look_says_what_is_wrong(source, sentence):
     with pytest.raises(LabError, match=sentence):

@@ -51,7 +51,7 @@ PDF = ROOT / "report" / "report.pdf"
 
 # What a folder of data may hold beside runs.
 IN_DATA = {
-    *("README.md", "MODEL_CARD.md", "baselines.json", "expected.json"),
+    *("README.md", "MODEL_CARD.md", "baselines.json", "expected.json", "page.json"),
     *("splits", "runs", "next", "raw", "cache"),
 }
 # Tags of cells, and the modules in which they are gathered.
@@ -637,8 +637,10 @@ def check_words(path):
 
 
 def written_numbers():
-    """Return {key: Number} of all notebooks whose numbers are undamaged."""
-    return {
+    """Return {key: Number} of all notebooks whose numbers are undamaged, and of the
+    page's speed.
+    """
+    return report.page_numbers() | {
         key: number
         for content in contents(GENERATED).values()
         for key, number in numbers_in(content).items()

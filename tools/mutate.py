@@ -496,6 +496,10 @@ def of_pages(copy):
     path = data / "baselines.json"
     yield path, "an accuracy", digit('"test_accuracy": 0.'), "accuracy is"
     yield path, "half of it", cut, "data/baselines.json: cannot be read"
+    path = data / "page.json"
+    yield path, "a digit", digit('"opened": '), "page.opened is"
+    yield path, "half of it", cut, "data/page.json: cannot be read"
+    yield copy / "README.md", "a speed", digit("page.ready -->"), "page.ready is"
     yield (
         lab / "metrics.py",
         "a constant",

@@ -25,9 +25,12 @@ from lab.plumbing.records import setting
 from lab.prediction import latest
 from lab.runs import headline, read
 from notebooks import guarded, project
+from words import in_words
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL_CARD = ROOT / "data" / "MODEL_CARD.md"
+PAGE = ROOT / "data" / "page.json"  # the speed of the page, by tools/screenshot.py
+PICTURE = ROOT / "docs" / "page.jpg"
 # Numbers that no stored run gives, with their source.
 FACTS = {
     # Goodfellow and others (2013): the challenge's winner on PrivateTest.
@@ -102,7 +105,7 @@ def generated(folder, runs_folder):
     """Return {file name: text} of all that this tool derives from the notebooks'
     results and the runs.
     """
-    numbers, figures, names = dict(FACTS), {}, []
+    numbers, figures, names = FACTS | page_numbers(), {}, []
     for stem, content in notebooks_of(folder).items():
         names += [name for name in content["datasets"] if name not in names]
         numbers |= {
@@ -161,6 +164,18 @@ def generated(folder, runs_folder):
         if others.exists() and ("cifar10", "improved") in groups
         else {}
     )
+
+
+def page_numbers():
+    """Return {key: Number} of the measured speed of the page: seconds, and pictures a
+    second. Raises LabError where the record is damaged.
+    """
+    names = ("opened", "ready", "pictures_a_second")
+    try:
+        speed = json.loads(PAGE.read_text())
+        return {f"page.{name}": Number(float(speed[name]), "mean") for name in names}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise LabError(f"{relative(PAGE)}: cannot be read: make screenshot") from None
 
 
 def contents(folder):
@@ -422,7 +437,7 @@ def inputs():
     parts += sorted((report / "sections").glob("*.tex")) + sorted(
         (report / "generated").glob("*.tex")
     )
-    parts += sorted((ROOT / "figures").glob("*.pdf"))
+    parts += [*sorted((ROOT / "figures").glob("*.pdf")), PICTURE]
     return sha256(*(f"{relative(part)} {sha256(part)}\n" for part in parts))
 
 
@@ -454,9 +469,12 @@ def build(profile, base):
 
 
 def readme(text):
-    """Return README.md's text with the results table between its markers written
-    anew.
+    """Return README.md's text with the results table between its markers, and the speed
+    of the page, written anew.
     """
+    for key, number in page_numbers().items():
+        mark = f"<!-- {key} -->"
+        text = re.sub(f"{mark}[^<]*", mark + in_words(number), text)
     groups = runs_in(ROOT / "data" / "runs").values()
     table = [result_row(seeds) for seeds in groups]
     rows = ["| " + " | ".join(table[0]) + " |", "|" + "---|" * len(table[0])]
