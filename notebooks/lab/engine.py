@@ -144,6 +144,7 @@ def _fit(job, dataset, tell):
         )
     mark, recipe, commit = fingerprint(job, dataset), job.recipe, storage.git_commit()
     try:
+        training.check(job, dataset)
         network = training.build(job.build, dataset, recipe, job.seed)
         images, labels = training.training_images(dataset, recipe, job.seed)
         training.whiten(network, images, dataset, recipe)

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from . import taught
-from .methods import audit, parts
+from .methods import audit, checks, parts
 from .methods.augmentation import augment, views
 from .plumbing import records
 from .plumbing.backend import (
@@ -20,6 +20,8 @@ from .plumbing.backend import (
     others,
     warm_up,
 )
+from .plumbing.building import built, check_answers
+from .plumbing.files import LabError
 from .plumbing.screen import progress
 from .taught import steps_per_epoch
 
@@ -38,9 +40,19 @@ def build(function, dataset, recipe, seed=None):
         keras.config.set_dtype_policy(recipe.precision)
         if seed is not None:
             keras.utils.set_random_seed(seed)
-        return function(dataset.shape, len(dataset.classes), **recipe.model_arguments)
+        classes = len(dataset.classes)
+        return built(function, dataset.shape, classes, recipe.model_arguments)
 
     return apart(make)
+
+
+def check(job, dataset):
+    """Raise LabError where the network of a job does not give probabilities, or its
+    recipe does not fit the images: before training starts.
+    """
+    checks.check_training(job.recipe, dataset.split("training")[0])
+    network = build(job.build, dataset, job.recipe, job.seed)
+    check_answers(network, getattr(job.build, "__name__", "build"))
 
 
 def training_images(dataset, recipe, seed):
@@ -54,9 +66,15 @@ def training_images(dataset, recipe, seed):
         chosen = chosen[~audit.condemned(dataset, chosen)]
     if recipe.subset is not None:
         labels, every = dataset.labels[chosen], np.arange(len(chosen))
-        kept, _ = train_test_split(
-            every, train_size=recipe.subset, stratify=labels, random_state=seed
-        )
+        try:
+            kept, _ = train_test_split(
+                every, train_size=recipe.subset, stratify=labels, random_state=seed
+            )
+        except ValueError:
+            raise LabError(
+                f"subset={recipe.subset} of {len(chosen):,} training images leaves too"
+                " few for each class: take a larger share."
+            ) from None
         chosen = chosen[kept]
     if np.array_equal(chosen, dataset.splits["training"]):
         return dataset.split("training")
