@@ -1,10 +1,12 @@
 """Figures of answers: matrices, examples, errors, and how sure they are."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from ..metrics import confident_errors
-from .base import COLOURS, WIDTH, beside, labelled, panels, picture
+from .base import COLOURS, MARKERS, WIDTH, beside, labelled, panels, picture
 
 FEW = 20  # images in a bin, below which its accuracy says little
 
@@ -101,7 +103,7 @@ def class_scores(scores):
     """F1 of each class (rows of `scores`), a marker a model (columns)."""
     scores = scores.loc[scores.mean(axis=1).sort_values().index]
     figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.24 * len(scores)))
-    for marker, (title, column) in zip("os^D", scores.items()):
+    for marker, (title, column) in zip(cycle(MARKERS), scores.items()):
         axes.plot(column, range(len(scores)), marker, ms=5, label=title)
     axes.set_yticks(range(len(scores)), scores.index)
     axes.set_xlabel("F1 on the test images")
@@ -153,9 +155,8 @@ def coverage(lines):
     """
     figure, grid = panels(len(lines), 2.2)
     for axes, (title, curves) in zip(grid, lines.items()):
-        for (label, (share, accuracy)), style in zip(
-            curves.items(), ("-", "--", "-.", ":")
-        ):
+        styles = cycle(("-", "--", "-.", ":"))
+        for (label, (share, accuracy)), style in zip(curves.items(), styles):
             axes.plot(
                 100 * share[len(share) // 50 :],
                 100 * accuracy[len(share) // 50 :],

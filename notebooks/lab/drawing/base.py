@@ -22,6 +22,7 @@ LETTER = 0.05  # inches: the mean width of a letter of 7 points, or a little les
 
 
 COLOURS = sns.color_palette("colorblind").as_hex()
+MARKERS = "os^DvPX*"  # of networks, in their order
 
 
 # A class name of a reader's folder may hold anything.

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from ..plumbing.building import functional
 from .base import COLOURS, MODEL_TITLES, WIDTH, labelled, panels, picture
 
 
@@ -176,7 +177,7 @@ def diagram(*networks):
     """
     rows = [
         (network, groups, first)
-        for network in networks
+        for network in map(functional, networks)
         for groups, first in _rows(_blocks(_steps(network)))
     ]
     figure, grid = plt.subplots(
@@ -256,7 +257,7 @@ def _steps(network):
     others are notes of the one before.
     """
     found = []
-    for layer in network.layers:
+    for layer in network.operations:
         kind, activation = (
             type(layer).__name__,
             getattr(getattr(layer, "activation", None), "__name__", "linear"),
@@ -270,6 +271,8 @@ def _steps(network):
             )
             name = "convolve" + size if size else STEPS[kind][0]
             found.append([name, STEPS[kind][1], shape, []])
+        elif shape != found[-1][2]:
+            found.append([kind, "0.9", shape, []])
         elif kind != "Activation":
             found[-1][3].append(WITHIN.get(kind, kind))
         if activation != "linear":

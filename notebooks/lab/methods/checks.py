@@ -194,6 +194,8 @@ def check_training(recipe, images):
     if options.get("flip") == "alternating":
         options["flip"] = True
     try:
+        if options.get("shift", 0) >= min(images.shape[1:3]):
+            raise ValueError
         augment(images[:4], np.random.default_rng(0), **options)
     except (IndexError, TypeError, ValueError):
         sides = " × ".join(map(str, images.shape[1:3]))

@@ -30,10 +30,7 @@ def architecture(model):
     try:
         configs = model.get_config()["layers"]
     except Exception:  # a class of the reader's without a config: see `is_own`
-        return [
-            [type(one).__name__, {}, [], [list(w.shape) for w in one.weights]]
-            for one in model.layers
-        ]
+        return [[type(one).__name__, {}, [], _shapes(one)] for one in model.operations]
     position = {config["name"]: i for i, config in enumerate(configs)}
     operation = {one.name: one for one in model.operations}
     description = []
@@ -44,7 +41,7 @@ def architecture(model):
                 config["class_name"],
                 _settings(layer),
                 [position[name] for name in _inputs(config["inbound_nodes"])],
-                [list(weight.shape) for weight in getattr(layer, "weights", ())],
+                _shapes(layer),
             ]
         )
         calls = [
@@ -53,6 +50,10 @@ def architecture(model):
         if len(calls) > 1 or any(call != _simple(call) for call in calls):
             description[-1].append(calls)
     return description
+
+
+def _shapes(layer):
+    return [list(weight.shape) for weight in getattr(layer, "weights", ())]
 
 
 def _settings(layer):
@@ -187,17 +188,18 @@ def _inputs(node):
 
 def operations(model):
     """Return the multiplications and additions that one image costs on its way forward,
-    of convolutions and dense layers.
+    of convolutions and dense layers, those of functional models in the model included.
 
     Training costs three times as much: forward, and two products of the same size back.
     """
-    counts = [
-        np.prod(layer.kernel.shape)
-        * (np.prod(layer.output.shape[1:-1]) if len(layer.kernel.shape) == 4 else 1)
-        for layer in model.layers
-        if hasattr(layer, "kernel")
-    ]
-    return int(2 * sum(counts))
+    count = 0
+    for layer in functional(model).layers:
+        if hasattr(layer, "kernel"):
+            places = layer.output.shape[1:-1] if len(layer.kernel.shape) == 4 else ()
+            count += 2 * np.prod(layer.kernel.shape) * np.prod(places)
+        elif isinstance(layer, keras.Sequential) or hasattr(layer, "operations"):
+            count += operations(layer)
+    return int(count)
 
 
 @lru_cache(maxsize=None)
