@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from lab import LabError, engine, training
+from lab import LabError, engine, parts, taught, training
 from lab.drawing import layers as drawing
 from lab.drawing import tables
 from lab.recipes import Job, Recipe
@@ -128,6 +128,15 @@ def a_tensor(shape, classes):
     return divided(shape, classes).output
 
 
+def added(shape, classes):
+    model = keras.Sequential()
+    model.add(keras.Input(shape))
+    model.add(layers.Conv2D(4, 3, strides=2))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(classes, activation="softmax"))
+    return model
+
+
 def no_softmax(shape, classes):
     inputs = keras.Input(shape)
     return keras.Model(inputs, layers.Dense(classes)(layers.Flatten()(inputs)))
@@ -190,7 +199,7 @@ def one_argument(shape):
 
 
 WORKING = [sequential, sequential_with_input, divided, cast, with_lambda]
-WORKING += [with_activation, with_layer, subclassed, nested, shared]
+WORKING += [added, with_activation, with_layer, subclassed, nested, shared]
 REFUSED = {
     no_return: "no_return returns nothing and not a model: end it with `return",
     a_tensor: "returns a KerasTensor and not a model",
@@ -228,6 +237,22 @@ def test_networks_of_every_kind_are_described_checked_and_drawn(digits, build):
         count = sum(int(n.replace(",", "")) for n in layer_numbers(network))
         assert count == network.count_params()
         drawing.diagram(network)
+
+
+@pytest.mark.parametrize("build", [added, sequential_with_input, with_activation])
+def test_heat_and_features_of_own_networks(digits, build):
+    network = training.build(build, digits, RECIPE)
+    images = digits.split("test")[0][:3]
+    layer = parts.fine_convolution(network)
+    heat = taught.grad_cam(network, layer, images, np.array([0, 1, 2]))
+    assert heat.shape == (3, 16, 16) and heat.max() > 0.99
+    assert len(taught.features(network, images)) == 3
+
+
+def test_networks_without_maps_have_features_and_no_heat(digits):
+    network = training.build(subclassed, digits, RECIPE)
+    assert parts.fine_convolution(network) is None
+    assert taught.features(network, digits.split("test")[0][:3]).shape == (3, 10)
 
 
 def layer_numbers(network):

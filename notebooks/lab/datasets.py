@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from .plumbing import catalogue, photos, reading, sources
+from .plumbing import catalogue, photos, reading, sources, world
 from .plumbing.files import LabError
 
 
@@ -22,6 +22,7 @@ class Dataset:
     images: uint8 (n, height, width, channels), in the official order, training first.
     labels: int64 (n,), positions in `classes`.
     splits: the positions of the images of each split, ascending.
+    ground: what the training images stand on: 0, 255 or None, see `world.ground`.
     division: who drew the splits; left_out: a DataFrame of files that were not used,
         with reasons.
     """
@@ -34,6 +35,7 @@ class Dataset:
     split_sha256: str
     source: object = None
     recipe: str = ""
+    ground: int = None
     images: np.ndarray = None
     labels: np.ndarray = None
     splits: dict = None
@@ -138,6 +140,23 @@ def load(
     return dataset if classes is None else dataset.subset(classes)
 
 
+def named(name: str) -> Dataset:
+    """Return the data set called `name`, or the folder there; a known one with its
+    images where they are decoded already: nothing is downloaded.
+
+    Raises LabError for an unknown name, and for a folder that cannot be used.
+    """
+    if name not in KNOWN:
+        return load(name)
+    found = reading.decoded(KNOWN[name])
+    return _with_splits(KNOWN[name], *found) if found else KNOWN[name]
+
+
+def _with_splits(known, images, labels):
+    splits = reading.read_splits(known)
+    return replace(known, images=images, labels=labels, splits=splits)
+
+
 def _known(known):
     """Return a known data set with its images, where they can be had."""
     try:
@@ -151,8 +170,7 @@ def _known(known):
             return _folder(reading.JPEG, *known.shape[:2])
         print(f"{known.title} is skipped: {missing}\n{known.recipe}")
         return known
-    splits = reading.read_splits(known)
-    return replace(known, images=images, labels=labels, splits=splits)
+    return _with_splits(known, images, labels)
 
 
 def _folder(name, size, grey):
@@ -176,4 +194,5 @@ def _folder(name, size, grey):
         division=division,
         left_out=left_out,
     )
-    return blank.filled(images, labels, splits)
+    ground = world.ground(images[splits["training"]])
+    return replace(blank.filled(images, labels, splits), ground=ground)

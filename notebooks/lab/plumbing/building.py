@@ -63,7 +63,12 @@ def functional(model, shape=None):
     if isinstance(model, keras.Sequential):
         if not model.built:
             model.build((None, *shape))
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+        x = inputs = keras.Input(model.inputs[0].shape[1:], dtype=model.inputs[0].dtype)
+        for layer in model.layers:
+            # `add` calls the layers before again each time: `output` is of one call.
+            layer._inbound_nodes.clear()
+            x = layer(x)
+        return keras.Model(inputs, x, name=model.name)
     if hasattr(model, "operations"):
         return model
     inputs = keras.Input(shape)
