@@ -20,7 +20,7 @@ from lab.metrics import by_class
 from lab.plumbing.files import LabError, relative, sha256, write
 from lab.plumbing.names import MODEL_TITLES
 from lab.plumbing.numbers import Number
-from lab.plumbing.output import latex_table
+from lab.plumbing.output import in_fonts, latex_table
 from lab.plumbing.records import setting
 from lab.prediction import latest
 from lab.runs import headline, read
@@ -73,7 +73,8 @@ def escape(text):
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
     }
-    return re.sub(r"[\\~^&%$#_{}]", lambda m: special.get(m[0], "\\" + m[0]), str(text))
+    text = in_fonts(str(text))
+    return re.sub(r"[\\~^&%$#_{}]", lambda m: special.get(m[0], "\\" + m[0]), text)
 
 
 def notebooks_of(folder):

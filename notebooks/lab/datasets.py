@@ -140,23 +140,6 @@ def load(
     return dataset if classes is None else dataset.subset(classes)
 
 
-def named(name: str) -> Dataset:
-    """Return the data set called `name`, or the folder there; a known one with its
-    images where they are decoded already: nothing is downloaded.
-
-    Raises LabError for an unknown name, and for a folder that cannot be used.
-    """
-    if name not in KNOWN:
-        return load(name)
-    found = reading.decoded(KNOWN[name])
-    return _with_splits(KNOWN[name], *found) if found else KNOWN[name]
-
-
-def _with_splits(known, images, labels):
-    splits = reading.read_splits(known)
-    return replace(known, images=images, labels=labels, splits=splits)
-
-
 def _known(known):
     """Return a known data set with its images, where they can be had."""
     try:
@@ -170,7 +153,8 @@ def _known(known):
             return _folder(reading.JPEG, *known.shape[:2])
         print(f"{known.title} is skipped: {missing}\n{known.recipe}")
         return known
-    return _with_splits(known, images, labels)
+    splits = reading.read_splits(known)
+    return replace(known, images=images, labels=labels, splits=splits)
 
 
 def _folder(name, size, grey):

@@ -241,6 +241,7 @@ class Lesson(Output):
         for true, said, count in largest:
             error = f"takes {true} for {said}, {count} times."
             caption += f" The most frequent error {error}"
+        caption += figures.key(dataset.classes)
         picture = figures.confusion(matrix, dataset.classes, title)
         self.save_figure(picture, name, caption)
         return matrix

@@ -30,9 +30,9 @@ def predict(source, dataset="cifar10", run=None, top=3):
 
     Probabilities are calibrated. A picture is cut to its centre square and scaled to
     the network's size. Where the training images stand on black or on white, it is
-    brought onto that ground and cut to its object instead. Where the training images
-    are here, a picture that is unlike them is called so; see `plumbing.world`. A last
-    column says what was done or found. Introduced in notebook 05.
+    brought onto that ground and cut to its object instead. A picture that is unlike the
+    training images is called so. A last column says what was done or found; see
+    `plumbing.world`. Introduced in notebook 05.
 
     Raises LabError where there is no picture, or no network with weights.
     """
@@ -65,35 +65,36 @@ class Predictor:
 
     def __init__(self, dataset, run=None):
         if not isinstance(dataset, datasets.Dataset):
-            dataset = datasets.named(str(dataset))
-        self.dataset, self.run = dataset, run or latest(dataset.name)
+            known = datasets.KNOWN.get(str(dataset))  # whose images are not needed
+            dataset = known or datasets.load(dataset)
+        self.run, self.title = run or latest(dataset.name), dataset.title
         self.classes, self.shape = dataset.classes, dataset.shape
         self.ground = dataset.ground
         self.network = trained(self.run, dataset)
         self.temperature = fitted_temperature(*self.run.validation())
 
     def __call__(self, images):
+        return tempered(self._raw(images), self.temperature)
+
+    def _raw(self, images):
         images, _ = world.brought(images, self.ground)
         starts = range(0, len(images), 500)
         parts = [self.network.predict_on_batch(images[i : i + 500]) for i in starts]
-        return tempered(np.concatenate(parts), self.temperature)
+        return np.concatenate(parts)
 
     def unlike(self, images):
         """Return (n,) bool: which images, uint8 (n, *shape), are unlike the training
-        images, and print how that is told, or why it is not.
+        images, and print how many, and how often that is a false alarm.
+
+        The threshold is chosen on the run's stored answers for the validation images.
         """
-        reader = world.logits(self.network)
-        if not self.dataset.available or reader is None:
-            lacking = "its images" if reader else "the network's logits"
-            print(f"{self.dataset.title}: whether pictures are like it is not told,")
-            print(f"because {lacking} are not here.")
-            return np.zeros(len(images), bool)
-        limit, asked = world.limit(reader, self.dataset.split("validation")[0])
-        found = world.likeness(reader, images) < limit
+        validation, _ = self.run.validation()
+        found = world.likeness(self._raw(images)) < world.limit(validation)
         print(
-            f"Unlike the training images (energy score): {found.sum()} of {len(found)}."
+            f"Unlike the training images of {self.title}: {found.sum()} of"
+            f" {len(found)}, by an energy score that calls {world.FALSE_ALARMS:.0%} of"
+            f" {len(validation):,} validation images so, too."
         )
-        print(f"False alarms: {world.FALSE_ALARMS:.0%} of {asked} validation images.")
         return found
 
 

@@ -13,7 +13,7 @@ from .answers import (
     neighbours,
     reliability,
 )
-from .base import COLOURS, beside, labelled, pairs, photo, show
+from .base import COLOURS, beside, key, labelled, pairs, photo, show
 from .data import (
     augmented,
     class_balance,

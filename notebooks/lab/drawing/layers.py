@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..plumbing.building import functional
-from .base import COLOURS, MODEL_TITLES, WIDTH, labelled, panels, picture
+from .base import COLOURS, COUNTED, MODEL_TITLES, WIDTH, labelled, panels, picture
+from .base import labels as short_names
 
 
 def weights(kernels, columns, name=None):
@@ -129,13 +130,18 @@ def maps(places, datasets, found):
     figure, grid = panels(len(datasets), 3.5, datasets, 0.08)
     for axes, dataset in zip(grid, datasets):
         labels, right = found[dataset.name]
-        for label, name in enumerate(dataset.classes):
+        for label, name in enumerate(short_names(dataset.classes)):
             mine, colour = labels == label, COLOURS[label % len(COLOURS)]
             axes.plot(*places[dataset.name][mine & right].T, ".", ms=2, color=colour)
             axes.plot(
                 *places[dataset.name][mine & ~right].T, "x", ms=3, mew=0.7, color=colour
             )
             axes.plot([], [], "o", ms=4, color=colour, label=name)
+        axes.set_title(dataset.title)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if len(dataset.classes) > COUNTED:
+            continue
         axes.legend(
             ncols=2,
             loc="upper center",
@@ -144,9 +150,6 @@ def maps(places, datasets, found):
             frameon=False,
             columnspacing=1,
         )
-        axes.set_title(dataset.title)
-        axes.set_xticks([])
-        axes.set_yticks([])
     return figure
 
 

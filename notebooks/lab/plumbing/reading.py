@@ -37,15 +37,6 @@ def official(known):
     return found
 
 
-def decoded(known):
-    """Return the images and labels of a known data set that are in the cache, or None;
-    the digits are always here.
-    """
-    if known.name == "digits":
-        return official(known)
-    return _cached(CACHE / known.name, known.sha256)
-
-
 def _published(known):
     """Return the images and labels of the first files that hold the published
     content.

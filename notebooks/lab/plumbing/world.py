@@ -4,13 +4,9 @@ on it, and how unlike the training images a picture is.
 
 import numpy as np
 from PIL import Image
-from scipy.special import logsumexp
-
-from .backend import EVALUATED, keras
 
 ENDS = {0: (0, 32), 255: (223, 255)}  # a ground, and the pixel values that count as it
 MOST = 0.95  # share of the training images that must stand on it
-ASKED = 1000  # validation images, at most, that the threshold is chosen on
 FALSE_ALARMS = 0.05  # share of the validation images that are called unlike
 SPECKS = 0.01  # share of a row or a column that may differ from the ground
 CUT = 0.95  # of the longer side: a larger object is not cut out
@@ -91,35 +87,20 @@ def _as_picture(values, ground):
     return Image.fromarray(pixels.squeeze(axis=-1) if pixels.shape[2] == 1 else pixels)
 
 
-def logits(network):
-    """Return the network without its softmax, or None where it ends in another way."""
-    last = network.operations[-1]
-    kind, activation = type(last).__name__, getattr(last, "activation", None)
-    if kind == "Softmax" or kind == "Activation" and activation.__name__ == "softmax":
-        return keras.Model(network.inputs, last.input)
-    if kind != "Dense" or activation.__name__ != "softmax":
-        return None
-    linear = keras.layers.Dense(last.units, use_bias=last.use_bias)
-    outputs = linear(last.input)
-    linear.set_weights(last.get_weights())
-    return keras.Model(network.inputs, outputs)
+def likeness(probabilities):
+    """Return (n,) how like the training images pictures are, from the probabilities
+    that a network gives (n, classes): low where no class is clearly ahead.
 
-
-def likeness(network, images):
-    """Return (n,) how like the training images pictures are to a network of `logits`:
-    the logarithm of the sum of the exponentials of the logits, the negative energy.
-
+    It is the mean of -ln p over the classes: the negative energy of the logits, after
+    their mean is taken away, which softmax does not see.
     Source: W. Liu and others, Energy-based out-of-distribution detection, arXiv
     2010.03759.
     """
-    starts = range(0, len(images), EVALUATED)
-    parts = [network.predict_on_batch(images[i : i + EVALUATED]) for i in starts]
-    return logsumexp(np.concatenate(parts), axis=1)
+    return -np.log(np.maximum(probabilities.astype(np.float64), 1e-6)).mean(axis=1)
 
 
-def limit(network, images):
-    """Return the likeness below which a picture is called unlike, chosen on validation
-    images so that `FALSE_ALARMS` of them are, and how many were asked.
+def limit(probabilities):
+    """Return the likeness below which a picture is called unlike, so that
+    `FALSE_ALARMS` of these validation images are.
     """
-    some = images[:: -(-len(images) // ASKED)]
-    return float(np.quantile(likeness(network, some), FALSE_ALARMS)), len(some)
+    return float(np.quantile(likeness(probabilities), FALSE_ALARMS))
