@@ -39,8 +39,8 @@ photos: $(VENV)/installed ## run the five notebooks on your own pictures: FOLDER
 	@$(RUN) tools/notebooks.py on "$$FOLDER" $(or $(PROFILE),full)
 	@$(RUN) tools/report.py last
 
-check: $(VENV)/installed ## recompute metrics, hashes, stamps and printed numbers; name what is stale or differs
-	@$(RUN) tools/check.py
+check: $(VENV)/installed ## recompute metrics, hashes, stamps and printed numbers; name what is stale or differs; CLAIMS=1 lists the sentences that compare
+	@$(RUN) tools/check.py $(if $(CLAIMS),--claims)
 
 mutate: $(VENV)/installed ## damage a copy in some 200 ways, print which of them make check names (up to 40 minutes)
 	@$(RUN) tools/mutate.py

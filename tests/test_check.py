@@ -10,9 +10,11 @@ import pytest
 import check
 import mutate
 import notebooks
+import words
 from conftest import ROOT, tool
 from lab import datasets
 from lab.plumbing.files import sha256
+from lab.plumbing.numbers import Number
 from lab.plumbing.reading import read_splits, split_hash
 
 RUNS = ROOT / "data" / "runs"
@@ -143,12 +145,12 @@ def test_what_nothing_reads_in_data_is_named(run, tmp_path, monkeypatch):
 def book(tmp_path):
     """Return the path of a small notebook that has been run and stamped."""
     cells = [
-        nbformat.v4.new_code_cell(
+        nbformat.nbformat.v4.new_code_cell(
             f"show({i})",
             execution_count=i,
             outputs=[
-                nbformat.v4.new_output("stream", text=f"line {i}\n"),
-                nbformat.v4.new_output(
+                nbformat.nbformat.v4.new_output("stream", text=f"line {i}\n"),
+                nbformat.nbformat.v4.new_output(
                     "display_data",
                     {"text/html": "<td>1</td>", "text/plain": "1", "image/png": "AA"},
                 ),
@@ -156,8 +158,8 @@ def book(tmp_path):
         )
         for i in (1, 2, 3)
     ]
-    made = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_markdown_cell("# 1"), *cells]
+    made = nbformat.nbformat.v4.new_notebook(
+        cells=[nbformat.nbformat.v4.new_markdown_cell("# 1"), *cells]
     )
     made.metadata["lab"] = notebooks.stamp(made, {}, {})
     path = tmp_path / "01_small.ipynb"
@@ -322,3 +324,38 @@ def test_no_two_changes_of_a_round_are_named_by_the_same_lines():
     for changes in table:
         places = [path for path, *_ in changes]
         assert len(set(places)) == len(places)
+
+
+def test_numbers_typed_in_pages_and_notebooks_are_named(tmp_path):
+    numbers = {"a.seconds": Number(90, "minutes")}
+    text = "# 01 · It\n\nAfter {} we had {}.\n\n## Questions\n\nAre 12 % enough?"
+    marked = "<!-- a.seconds -->{} minutes<!-- -->"
+    page, book = tmp_path / "page.md", tmp_path / "book.ipynb"
+
+    def faults(*given):
+        page.write_text(text.format(*given).split("## Q")[0])
+        cells = [
+            nbformat.v4.new_markdown_cell(text.format(*given)),
+            nbformat.v4.new_code_cell("'12 %'"),
+        ]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), book)
+        on_page, in_book = (list(words.typed(path, numbers)) for path in (page, book))
+        assert on_page == in_book
+        return on_page
+
+    assert faults(marked.format("1.5"), "95 % and `12 %`") == []
+    assert faults(marked.format("1.6"), "95 %") == [
+        "a.seconds is 1.5 minutes, not 1.6 minutes"
+    ]
+    [fault] = faults("3 minutes", "95 %")
+    assert fault.startswith("'3 minutes' is typed")
+    [fault] = faults("<!-- b -->3 minutes<!-- -->", "95 %")
+    assert fault == "b is no result, not 3 minutes"
+
+
+def test_sentences_that_compare_are_listed(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A\n\nIt is 3 wide. It is\nmore accurate. It ends.\n\nBest of all!"
+    )
+    assert list(words.claims(page)) == ["It is more exact.", "Best of all!"]

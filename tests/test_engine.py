@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 import check
 from conftest import ROOT, apart, train
 from lab import engine, models, runs, training
+from lab.metrics import measure
 from lab.plumbing import backend, fingerprint, records, storage
 from lab.plumbing import checkpoints as checkpoints_of
 from lab.plumbing.checkpoints import Checkpoints
@@ -340,7 +341,7 @@ def test_a_run_that_is_no_headline_run_keeps_answers_alone_and_the_same_metrics(
     assert run.record["metrics"] == {
         split: whole.record["metrics"][split] for split in ["training", *splits]
     }
-    assert runs.all_metrics(run.predictions) == run.record["metrics"]
+    assert records.all_metrics(run.predictions, measure) == run.record["metrics"]
     assert (run.path / "predictions.npz").stat().st_size < (
         whole.path / "predictions.npz"
     ).stat().st_size / 2
@@ -357,7 +358,8 @@ def test_answers_alone_give_every_metric_of_all_probabilities(classes, n, seed):
             arrays[f"{split}_probabilities{ending}"] = (
                 rng.integers(1, 4, (n, classes)) / 4
             ).astype(np.float16)
-    assert runs.all_metrics(records.answers_alone(arrays)) == runs.all_metrics(arrays)
+    alone = records.answers_alone(arrays)
+    assert records.all_metrics(alone, measure) == records.all_metrics(arrays, measure)
 
 
 def test_a_record_that_is_no_object_is_one_sentence(digits, recipe, tmp_path):
@@ -570,8 +572,14 @@ with alone(sys.argv[1], "this"):
 
 
 def test_a_second_training_of_a_run_says_who_is_at_it_and_takes_over_from_the_dead(
-    digits, recipe, tmp_path, monkeypatch, capsys
+    digits, recipe, tmp_path, monkeypatch
 ):
+    class Said(io.StringIO):
+        def write(self, text):
+            if "waiting for it" in text:
+                holder.kill()
+            return super().write(text)
+
     monkeypatch.setattr(engine, "ROOT", tmp_path)
     mark = engine.fingerprint(replace(JOB, recipe=recipe), digits)
     with subprocess.Popen(
@@ -581,13 +589,11 @@ def test_a_second_training_of_a_run_says_who_is_at_it_and_takes_over_from_the_de
         text=True,
     ) as holder:
         assert holder.stdout.readline() == "held\n"
-        threading.Timer(1, holder.kill).start()
+        monkeypatch.setattr(sys, "stdout", Said())
         assert train(digits, recipe, tmp_path / "runs").record["epochs_run"] == 2
-    said = capsys.readouterr().out
-    assert (
-        f"dense on Digits, seed 0: process {holder.pid} on " in said
-        and "is at it; waiting for it." in said
-    )
+    said = sys.stdout.getvalue()
+    assert f"dense on Digits, seed 0: process {holder.pid} on " in said
+    assert "is at it; waiting for it." in said
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lab import metrics, statistics, tables, taught
-from lab.plumbing.output import confusion_csv
+from lab.drawing.output import confusion_csv
 from lab.runs import Run, Seeds
 
 PROBABILITIES = np.array(

@@ -8,7 +8,8 @@ import pytest
 
 from conftest import train
 from lab import lesson, models
-from lab.plumbing import backend, output, records
+from lab.drawing import output
+from lab.plumbing import backend, records
 from lab.plumbing.files import ROOT, LabError
 from lab.plumbing.numbers import numbers_of
 from lab.recipes import Job, study_jobs

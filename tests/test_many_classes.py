@@ -9,7 +9,7 @@ import pytest
 
 from lab import figures
 from lab.drawing import base
-from lab.plumbing.output import confusion_csv, latex_table
+from lab.drawing.output import confusion_csv, latex_table
 
 LONG = "a class with $dollars$ and a name of seventy-five letters, as some folders have"
 CASES = {
@@ -70,8 +70,8 @@ def test_figures_fit_the_page_and_letters_can_be_read(dataset):
 def test_cut_names_stay_apart_and_have_a_key():
     names = base.labels(CASES["12 long"])
     assert len(set(names)) == 12 and max(map(len, names)) <= 24
-    assert f"12 {CASES['12 long'][11]}" in figures.key(CASES["12 long"])
-    assert figures.key(["cat", "dog"]) == figures.key(CASES["200"]) == ""
+    assert f"12 {CASES['12 long'][11]}" in base.key(CASES["12 long"])
+    assert base.key(["cat", "dog"]) == base.key(CASES["200"]) == ""
     assert base.labels(["cat", "a$b"]) == ["cat", r"a\$b"]
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from conftest import train
 from lab import engine, models, parts, runs, tables, taught, training
-from lab.plumbing import fingerprint
+from lab.plumbing import fingerprint, storage
 from lab.plumbing.checkpoints import Checkpoints
 from lab.plumbing.files import LabError
 from lab.recipes import Job, Recipe
-from lab.runs import Run, Seeds
+from lab.runs import Seeds
 
 JOB = Job(
     "digits", "dense", "main", 0, models.dense_recipe, models.build_dense, test=True
@@ -332,20 +332,22 @@ def test_stored_weights_give_the_stored_predictions(digits, tmp_path):
         build=models.build_two_conv,
         weights=True,
     )
-    network = run.load_weights(models.build_two_conv(digits.shape, 10), digits.classes)
-    again = network.predict(digits.split("test")[0], verbose=0)
+
+    def loaded(classes=digits.classes, **arguments):
+        network = models.build_two_conv(digits.shape, 10, **arguments)
+        return storage.load_weights(run.path, run.record, network, classes)
+
+    again = loaded().predict(digits.split("test")[0], verbose=0)
     assert np.abs(again - run.test()[0]).max() < 0.01
     with pytest.raises(
         LabError, match="do not fit the network, which has changed since"
     ):
-        run.load_weights(
-            models.build_two_conv(digits.shape, 10, filters=(32, 65)), digits.classes
-        )
+        loaded(filters=(32, 65))
     with pytest.raises(LabError, match="in this order, and not"):
-        run.load_weights(models.build_two_conv(digits.shape, 10), digits.classes[::-1])
+        loaded(digits.classes[::-1])
     (run.path / "weights.npz").write_bytes(b"something else")
     with pytest.raises(LabError, match="weights.npz is missing or altered"):
-        Run.load_weights(run, models.build_two_conv(digits.shape, 10), digits.classes)
+        loaded()
 
 
 def test_the_last_epoch_can_be_kept(digits, recipe, tmp_path):

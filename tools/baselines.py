@@ -154,9 +154,9 @@ def answers(model, images):
     return model.predict(**batches(500, images), verbose=0).argmax(axis=1)
 
 
-def accuracy(said, labels):
+def accuracy(digits, labels):
     """Return the accuracy of stored answers, a digit an image."""
-    return float(np.mean(np.array(list(said), int) == labels))
+    return float(np.mean(np.array(list(digits), int) == labels))
 
 
 def minutes(text):
@@ -198,7 +198,7 @@ def main(minutes=None):
     images, labels = dataset.split("training")
     path = ROOT / "data" / "baselines.json"
     ours = training.build(models.build_improved, dataset, models.improved_recipe, 0)
-    found = {
+    results = {
         "environment": environment(),
         "seconds": round(seconds),
         "operations": operations(ours),
@@ -206,34 +206,34 @@ def main(minutes=None):
     }
     before = json.loads(path.read_text()) if path.exists() else {}
     if all(
-        before.get(key) == found[key]
+        before.get(key) == results[key]
         for key in ("environment", "seconds", "operations")
     ):
-        found["networks"] = before["networks"]
-    for name in [name for name in BASELINES if name not in found["networks"]]:
+        results["networks"] = before["networks"]
+    for name in [name for name in BASELINES if name not in results["networks"]]:
         line = Line()
         model, epochs, gone = train(name, images, labels, seconds, line)
-        said = {
+        digits = {
             split: "".join(map(str, answers(model, dataset.split(split)[0])))
             for split in ("validation", "test")
         }
-        found["networks"][name] = one = {
+        results["networks"][name] = facts = {
             "parameters": model.count_params(),
             "operations": operations(model),
             "epochs": epochs,
             "seconds": round(gone, 1),
             "images_per_second": round(epochs * len(images) / gone),
         }
-        one |= {
-            f"{split}_accuracy": accuracy(said[split], dataset.split(split)[1])
-            for split in said
-        } | {f"{split}_answers": said[split] for split in said}
+        facts |= {
+            f"{split}_accuracy": accuracy(digits[split], dataset.split(split)[1])
+            for split in digits
+        } | {f"{split}_answers": digits[split] for split in digits}
         line.show(
-            f"{name}: {one['parameters']:,} parameters, {epochs} epochs in"
-            f" {clock(gone)}, test accuracy {one['test_accuracy']:.1%}",
+            f"{name}: {facts['parameters']:,} parameters, {epochs} epochs in"
+            f" {clock(gone)}, test accuracy {facts['test_accuracy']:.1%}",
             last=True,
         )
-        write(path, json.dumps(found, indent=1) + "\n")
+        write(path, json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,15 +23,16 @@ try:
     import baselines
     import notebooks
     import report
+    import words
     from lab import datasets, metrics, runs, statistics
+    from lab.drawing.output import confusion_csv
     from lab.lesson import EXPECTED
     from lab.plan import job_of, plan
     from lab.plumbing.files import LabError, relative, sha256
     from lab.plumbing.fingerprint import PROTOCOL, fingerprint, operations
     from lab.plumbing.names import DATA_SETS
-    from lab.plumbing.numbers import FORMS, Number, numbers_of
-    from lab.plumbing.output import confusion_csv
-    from lab.plumbing.records import hashed, setting
+    from lab.plumbing.numbers import Number, numbers_of
+    from lab.plumbing.records import all_metrics, hashed, setting
     from lab.runs import Seeds, headline
 except Exception as broken:  # a module that somebody changed
     place = traceback.extract_tb(broken.__traceback__)[-1].filename
@@ -53,17 +54,9 @@ IN_DATA = {
     *("README.md", "MODEL_CARD.md", "baselines.json", "expected.json"),
     *("splits", "runs", "next", "raw", "cache"),
 }
-# Numbers that look measured, and those that are known, with their source.
-MEASURED = re.compile(
-    r"\d[\d.,]*\s?(?:%|percent\b|points\b|seconds\b|minutes\b|hours\b)"
-)
-FACTS = {
-    "15 %": "the share of an own folder that is validation, and test: by definition",
-    "95 %": "the level of every interval",
-    "65 %": "people on FER2013: Goodfellow et al., 2013, section 3",
-}
 # Tags of cells, and the modules in which they are gathered.
 GATHERED = {"model": "models", "recipe": "models", "taught": "taught"}
+FACES = 80  # pictures of FER2013 that may be shown: nobody asked these people
 SHOWN = 5  # lines of a generated file that differ
 IN_RUN = {"run.json", "history.csv", "predictions.npz", "weights.npz"}
 # SHA-256 of the files in data/splits.
@@ -220,7 +213,8 @@ def stamps():
 
 def check_metrics(run):
     """Yield each metric of a run that does not follow from its stored predictions."""
-    computed, recorded = runs.all_metrics(run.predictions), run.record["metrics"]
+    computed = all_metrics(run.predictions, metrics.measure)
+    recorded = run.record["metrics"]
     for split in sorted({*computed, *recorded}):
         due, given = computed.get(split, {}), recorded.get(split, {})
         for metric in sorted({*due, *given}):
@@ -635,26 +629,11 @@ def check_page(path, derive):
 
 
 def check_words(path):
-    """Yield each number in the sentences of a page that looks measured: it must follow
-    from the runs, between <!-- key --> and <!-- -->, or be one of FACTS.
+    """Yield each number in the sentences of a page or notebook that looks measured and
+    does not follow from the runs; see `words.typed`.
     """
-    text = re.sub(r"```.*?```|`[^`]*`", "", path.read_text(), flags=re.S)
-    text = re.sub(r"<!-- results:start.*?results:end -->", "", text, flags=re.S)
-    numbers = written_numbers()
-    for key, given in re.findall(r"<!-- (\S+) -->([^<]*)<!-- -->", text):
-        due = in_words(numbers[key]) if key in numbers else "no result"
-        if given != due:
-            yield "differs", f"{relative(path)}: {key} is {due}, not {given}"
-    text = re.sub(r"<!-- \S+ -->[^<]*<!-- -->", "", text)
-    for number in MEASURED.findall(text):
-        if number not in FACTS:
-            yield (
-                "differs",
-                (
-                    f"{relative(path)}: {number!r} is typed: put it between <!-- its"
-                    " key --> and <!-- -->, or among FACTS in tools/check.py"
-                ),
-            )
+    for fault in words.typed(path, written_numbers()):
+        yield "differs", f"{relative(path)}: {fault}"
 
 
 def written_numbers():
@@ -664,13 +643,6 @@ def written_numbers():
         for content in contents(GENERATED).values()
         for key, number in numbers_in(content).items()
     }
-
-
-def in_words(number):
-    """Return a Number as a sentence has it."""
-    factor, form, _ = FORMS[number.form]
-    unit = {"percent": " %", "points": " points", "minutes": " minutes"}
-    return f"{number.value * factor:{form}}{unit.get(number.form, '')}"
 
 
 def check_expected():
@@ -709,6 +681,21 @@ def check_baselines(path):
                 )
 
 
+def shown_faces():
+    """Return the positions of the pictures of FER2013 that the notebooks show."""
+    return {face for book in contents(GENERATED).values() for face in book["faces"]}
+
+
+def check_faces():
+    """Yield whether more pictures of FER2013 are shown than may be."""
+    if (count := len(shown_faces())) > FACES:
+        yield (
+            "differs",
+            f"{count} pictures of FER2013 are shown, at most {FACES} may be: draw fewer"
+            " in the notebooks",
+        )
+
+
 def items():
     """Yield (title, function, arguments) of everything that is checked."""
     yield "what the notebooks share", check_shared, ()
@@ -730,13 +717,20 @@ def items():
     for path in written:
         yield f"numbers in {relative(path)}", check_numbers, (path,)
     yield "numbers and tables in report/generated", check_generated, ()
+    yield "pictures of FER2013 that are shown", check_faces, ()
     yield relative(PDF), check_report, ()
     yield "README.md", check_page, (ROOT / "README.md", report.readme)
     card = report.MODEL_CARD
     yield relative(card), check_page, (card, report.model_card)
     yield relative(EXPECTED), check_expected, ()
-    for path in (ROOT / "README.md", DATA / "README.md", card, *ROOT.glob("docs/*.md")):
+    for path in pages():
         yield f"numbers in the sentences of {relative(path)}", check_words, (path,)
+
+
+def pages():
+    """Return the files whose sentences are checked."""
+    documents = [ROOT / "README.md", DATA / "README.md", report.MODEL_CARD]
+    return [*documents, *sorted(ROOT.glob("docs/*.md")), *notebooks.paths()]
 
 
 def check_shared():
@@ -816,7 +810,7 @@ EXAMPLE = {  # entries of pyproject.toml to be replaced
 
 def reminders():
     """Yield a sentence for each entry of pyproject.toml that still has the example's
-    value, one on jobs without a run, and one on unused figures.
+    value, and one each on faces, on jobs without a run, and on unused figures.
     """
     about = notebooks.project()
     for name, example in EXAMPLE.items():
@@ -825,6 +819,11 @@ def reminders():
                 f"pyproject.toml still has the example's {name}, {about[name]}: see"
                 " README.md, Adapt it to your coursework"
             )
+    if shown := shown_faces():
+        yield (
+            f"{len(shown)} pictures of FER2013 are shown, of at most {FACES}; their"
+            ' positions are listed under "faces" in report/generated'
+        )
     missing = [
         name
         for name in plan()
@@ -856,13 +855,27 @@ def reminders():
 
 def parser():
     """Return the parser of the command line."""
-    return argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         description=(
             f"{__doc__} A line is printed for each item: fresh, stale (out of date) or"
             " differs (not what was computed)."
         ),
         epilog="The status is 1 where anything is stale or differs.",
     )
+    made.add_argument(
+        "--claims",
+        action="store_true",
+        help="list the sentences that compare or give a reason, for a last reading",
+    )
+    return made
+
+
+def list_claims():
+    """Print the sentences that compare, by file."""
+    for path in [*pages(), *sorted((ROOT / "report" / "sections").glob("*.tex"))]:
+        print(relative(path))
+        for sentence in words.claims(path):
+            print(f"    {sentence}")
 
 
 def main():
@@ -891,5 +904,5 @@ def main():
 
 
 if __name__ == "__main__":
-    parser().parse_args()
-    sys.exit(notebooks.guarded(main))
+    listed = parser().parse_args().claims
+    sys.exit(notebooks.guarded(list_claims if listed else main))

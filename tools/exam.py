@@ -40,8 +40,8 @@ def section(book, name):
         else f"```python\n{cell.source}\n```"
         for cell in book.cells
     )
-    found = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", text, flags=re.M | re.S)
-    parts = re.split(r"^\*\*(\d+)\.\*\*", found[1] if found else "", flags=re.M)
+    match = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", text, flags=re.M | re.S)
+    parts = re.split(r"^\*\*(\d+)\.\*\*", match[1] if match else "", flags=re.M)
     return {int(n): text.strip() for n, text in zip(parts[1::2], parts[2::2])}
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lab.metrics import measure
+from lab.plumbing import records
 from lab.plumbing.files import sha256
-from lab.runs import all_metrics
 from notebooks import guarded
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +32,7 @@ def tracked(root=ROOT):
     """Return the files of a checkout that .gitignore lets pass, without asking git."""
     patterns = [".git", ".ruff_cache", *(root / ".gitignore").read_text().split()]
     patterns = [pattern.rstrip("/") for pattern in patterns]
-    found = []
+    paths = []
     for folder, inner, files in os.walk(root):
         for names in (inner, files):
             names[:] = [
@@ -46,8 +47,8 @@ def tracked(root=ROOT):
                     )
                 )
             ]
-        found += [Path(folder) / name for name in files]
-    return sorted(found)
+        paths += [Path(folder) / name for name in files]
+    return sorted(paths)
 
 
 def copied(to):
@@ -187,9 +188,10 @@ def predictions(alter):
             arrays = dict(stored)
         alter(arrays)
         np.savez_compressed(path, **arrays)
-        record(predictions_sha256=sha256(path), metrics=all_metrics(arrays))(
-            path.with_name("run.json")
-        )
+        record(
+            predictions_sha256=sha256(path),
+            metrics=records.all_metrics(arrays, measure),
+        )(path.with_name("run.json"))
 
     return change
 
@@ -270,7 +272,7 @@ def speechless(book, _):
 
 def swapped(book, cell):
     """Give a cell the outputs of the last one that has some, and back."""
-    other = [one for one in book["cells"] if one.get("outputs")][-1]
+    other = [other for other in book["cells"] if other.get("outputs")][-1]
     cell["outputs"], other["outputs"] = other["outputs"], cell["outputs"]
 
 
@@ -409,8 +411,8 @@ def of_runs(copy):
     weights = sorted(top.glob("*/*/*/*/weights.npz"))
     for path, (name, change) in zip(weights, (("a bit", bit), ("missing", gone))):
         yield path, f"weights.npz: {name}", change, "weights.npz is missing or another"
-    one = top / "fashion_mnist" / "improved" / "main"
-    yield one / "seed-1", "another seed's folder", like("seed-0"), "another place"
+    headline = top / "fashion_mnist" / "improved" / "main"
+    yield headline / "seed-1", "another seed's folder", like("seed-0"), "another place"
     for path in (
         top / "fashion_mnist" / "dense" / "main" / "seed-0" / "notes.txt",
         top / "cifar10" / "dense" / "stray.npz",
@@ -420,7 +422,7 @@ def of_runs(copy):
         yield path, "a stray file", becomes("stray"), "is read by nothing"
     yield top / "cifar10" / "empty", "an empty folder", folder, "is read by nothing"
     yield top / "clothes", "a data set", like("fashion_mnist"), "names another place"
-    path = one.with_name("luck")
+    path = headline.with_name("luck")
     yield path, "a variant", like("main"), "no job asks for it"
     for name in ("digits", "fashion_mnist", "cifar10", "fer2013"):
         path = copy / "data" / "splits" / f"{name}.npz"
@@ -526,21 +528,21 @@ def rounds(copy):
     """Return lists of mutations, each of which can be done in one copy, since none is
     named by what is printed of another one.
     """
-    found, taken = [], []
-    for one in (
+    groups, taken = [], []
+    for mutation in (
         *of_notebooks(copy),
         *of_runs(copy),
         *of_figures(copy),
         *of_pages(copy),
     ):
-        tags = shared(one[0].relative_to(copy).as_posix())
+        tags = shared(mutation[0].relative_to(copy).as_posix())
         i = next((i for i, those in enumerate(taken) if not tags & those), len(taken))
         if i == len(taken):
-            found.append([])
+            groups.append([])
             taken.append(set())
-        found[i].append(one)
+        groups[i].append(mutation)
         taken[i] |= tags
-    return found + [[(copy / path, *rest)] for path, *rest in ALONE]
+    return groups + [[(copy / path, *rest)] for path, *rest in ALONE]
 
 
 def shared(where):

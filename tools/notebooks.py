@@ -241,42 +241,42 @@ def stale(path, runs_folder):
     told = notebook.metadata.get("lab")
     if not told:
         return [f"{name} carries no stamp: it has not been run by tools"]
-    found = []
+    faults = []
     if told["code"] != code_sha256(notebook):
-        found.append(f"{name}: a code cell has changed since it was run")
+        faults.append(f"{name}: a code cell has changed since it was run")
     cells = output_hashes(notebook)
     if "outputs" not in told:
-        found.append(
+        faults.append(
             f"{name} has not been run by tools since stamps cover outputs: make"
             " reproduce"
         )
     elif len(told["outputs"]) != len(cells):
-        found.append(f"{name}: it has other code cells than its run")
+        faults.append(f"{name}: it has other code cells than its run")
     elif other := [
         str(i)
         for i, (now, then) in enumerate(zip(cells, told["outputs"]), 1)
         if now != then
     ]:
-        found.append(
+        faults.append(
             f"{name}: code cell {', '.join(other)} of {len(cells)} is not as the run"
             " left it (its outputs, or its code)"
         )
     if told["package"] != lab_sha256():
-        found.append(f"{name}: the code of notebooks/lab has changed since it was run")
+        faults.append(f"{name}: the code of notebooks/lab has changed since it was run")
     for run, digest in told["runs"].items():
         try:
             same = run_sha256(runs_folder / run) == digest
         except OSError:  # a file is missing
             same = False
         if not same:
-            found.append(
+            faults.append(
                 f"{name}: the run {run} is another one than it read (run.json or"
                 " history.csv)"
             )
     for file, digest in told["files"].items():
         if not (ROOT / file).exists() or sha256(ROOT / file) != digest:
-            found.append(f"{name}: {file} is missing or differs from what it wrote")
-    return found
+            faults.append(f"{name}: {file} is missing or differs from what it wrote")
+    return faults
 
 
 # --- run

@@ -53,14 +53,14 @@ def merged(books):
     for path, book in books.items():
         for name, value in parameters(book).items():
             values.setdefault(name, {})[path.name[:2]] = value
-    varying = {name for name, found in values.items() if len(set(found.values())) > 1}
+    varying = {name for name, parts in values.items() if len(set(parts.values())) > 1}
     lines = [
         line
-        for name, found in values.items()
+        for name, parts in values.items()
         for line in (
-            [f"{name}_{number} = {value}" for number, value in found.items()]
+            [f"{name}_{number} = {value}" for number, value in parts.items()]
             if name in varying
-            else [f"{name} = {next(iter(found.values()))}"]
+            else [f"{name} = {next(iter(parts.values()))}"]
         )
     ]
     explained = dict.fromkeys(  # each sentence once

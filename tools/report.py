@@ -14,13 +14,13 @@ from pathlib import Path
 import pandas as pd
 
 from lab.datasets import KNOWN
+from lab.drawing.output import in_fonts, latex_table
 from lab.drawing.tables import hyper_parameters, minutes
 from lab.lesson import DATASETS, EXPECTED
 from lab.metrics import by_class
 from lab.plumbing.files import LabError, relative, sha256, write
 from lab.plumbing.names import MODEL_TITLES
 from lab.plumbing.numbers import Number
-from lab.plumbing.output import in_fonts, latex_table
 from lab.plumbing.records import setting
 from lab.prediction import latest
 from lab.runs import headline, read
@@ -193,7 +193,7 @@ def result_row(seeds):
     }
 
 
-def baseline_rows(found, ours):
+def baseline_rows(baselines, ours):
     """Return the rows of the table of baselines: what tools/baselines.py found, then
     the Seeds of our network.
     """
@@ -202,15 +202,15 @@ def baseline_rows(found, ours):
         {
             "Network": name,
             "Seeds": "1",
-            "Test accuracy": f"{100 * one['test_accuracy']:.1f}",
-            "Parameters": f"{one['parameters']:,}",
-            operations: f"{one['operations'] / 1e6:,.0f}",
-            "Epochs": str(one["epochs"]),
-            "Minutes": f"{one['seconds'] / 60:.1f}",
+            "Test accuracy": f"{100 * facts['test_accuracy']:.1f}",
+            "Parameters": f"{facts['parameters']:,}",
+            operations: f"{facts['operations'] / 1e6:,.0f}",
+            "Epochs": str(facts["epochs"]),
+            "Minutes": f"{facts['seconds'] / 60:.1f}",
         }
-        for name, one in found["networks"].items()
+        for name, facts in baselines["networks"].items()
     ]
-    row = result_row(ours) | {operations: f"{found['operations'] / 1e6:,.0f}"}
+    row = result_row(ours) | {operations: f"{baselines['operations'] / 1e6:,.0f}"}
     row |= {"Test accuracy": row["Accuracy"]}
     row |= {"Epochs": str(ours[0].record["epochs_run"])}
     return [*rows, {name: row[name] for name in rows[0]}]
@@ -251,20 +251,20 @@ def single(values):
     """Return {hyper-parameter: text} in which a text like "a: 1, b: 2" has become two
     entries.
     """
-    found = {}
+    entries = {}
     for name, text in values.items():
         parts = [part.split(": ") for part in str(text).split(", ")]
         if all(len(part) == 2 for part in parts):
-            found |= {inner: one for inner, one in parts}
+            entries |= dict(parts)
         else:
-            found[name] = text
-    return found
+            entries[name] = text
+    return entries
 
 
 def pflop(seeds):
     """Return the operations of one training as a text, empty for an older run."""
-    found = seeds[0].record.get("pflop")
-    return "" if found is None else f"{found:.3g}"
+    value = seeds[0].record.get("pflop")
+    return "" if value is None else f"{value:.3g}"
 
 
 def title(dataset):
@@ -282,7 +282,7 @@ def runs_csv(folder, names):
             if run is None:
                 continue
             record, row = run.record, {"run": run.name}
-            row |= {f"recipe.{key}": cell(one) for key, one in record["recipe"].items()}
+            row |= {f"recipe.{key}": cell(v) for key, v in record["recipe"].items()}
             row |= {
                 key: record.get(key)
                 for key in (
@@ -296,9 +296,9 @@ def runs_csv(folder, names):
                     "fingerprint",
                 )
             }
-            row |= {f"seconds.{key}": one for key, one in record["seconds"].items()}
-            for split, found in record["metrics"].items():
-                row |= {f"{split}.{metric}": one for metric, one in found.items()}
+            row |= {f"seconds.{key}": v for key, v in record["seconds"].items()}
+            for split, metrics in record["metrics"].items():
+                row |= {f"{split}.{key}": v for key, v in metrics.items()}
             rows.append(row)
     return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
 
@@ -536,15 +536,15 @@ def expected():
     """Return the text of data/expected.json: the test accuracies of the stored seeds,
     to compare others with.
     """
-    found = {}
+    content = {}
     for (dataset, model), runs in runs_in(ROOT / "data" / "runs").items():
         records = [run.record for run in runs]
-        found[f"{dataset}/{model}"] = {
+        content[f"{dataset}/{model}"] = {
             "setting": setting(records[0]),
             "accuracies": [record["metrics"]["test"]["accuracy"] for record in records],
             "weights": [record["weights_sha256"] for record in records],
         }
-    return json.dumps(found, indent=1) + "\n"
+    return json.dumps(content, indent=1) + "\n"
 
 
 def without():

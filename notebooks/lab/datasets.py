@@ -56,10 +56,10 @@ class Dataset:
         if not self.available:
             raise LabError(f"The images of {self.title} are not here.\n{self.recipe}")
         if name not in self._parts:
-            chosen = self.splits[name]
-            if len(chosen) and len(chosen) == chosen[-1] - chosen[0] + 1:
-                chosen = slice(chosen[0], chosen[-1] + 1)
-            self._parts[name] = self.images[chosen], self.labels[chosen]
+            positions = self.splits[name]
+            if len(positions) and len(positions) == positions[-1] - positions[0] + 1:
+                positions = slice(positions[0], positions[-1] + 1)
+            self._parts[name] = self.images[positions], self.labels[positions]
             for part in self._parts[name]:
                 part.flags.writeable = False
         return self._parts[name]
@@ -92,14 +92,9 @@ class Dataset:
         )
         if not self.available:
             return renamed
-        places = np.full(len(self.classes), -1)
-        places[[self.classes.index(name) for name in classes]] = np.arange(len(classes))
-        kept = np.flatnonzero(places[self.labels] >= 0)
-        splits = {
-            name: np.searchsorted(kept, np.intersect1d(kept, chosen))
-            for name, chosen in self.splits.items()
-        }
-        return renamed.filled(self.images[kept], places[self.labels[kept]], splits)
+        wanted = [self.classes.index(name) for name in classes]
+        kept, labels, splits = reading.of_classes(wanted, self.labels, self.splits)
+        return renamed.filled(self.images[kept], labels, splits)
 
 
 KNOWN = {facts["name"]: Dataset(**facts) for facts in catalogue.FACTS}

@@ -10,15 +10,16 @@ import pandas as pd
 
 from . import datasets, training
 from .datasets import Dataset
+from .metrics import measure
 from .plan import job_of
-from .plumbing import storage
-from .plumbing.backend import keras, out_of_memory
+from .plumbing import records, storage
+from .plumbing.backend import enough_memory, keras
 from .plumbing.checkpoints import Checkpoints
 from .plumbing.files import ROOT, LabError, alone, relative
 from .plumbing.fingerprint import PROTOCOL, fingerprint, operations
 from .plumbing.screen import Line
 from .recipes import Job
-from .runs import Run, Seeds, all_metrics, read
+from .runs import Run, Seeds, read
 
 
 @dataclass
@@ -57,17 +58,17 @@ def train(
     for job in jobs:
         _train(job, dataset, folder, retrain)
     wanted, folder = [*(seeds or []), *jobs], Path(folder)
-    found = {job.name: stored(job, dataset, folder) for job in wanted}
+    runs = {job.name: stored(job, dataset, folder) for job in wanted}
     elsewhere = [
-        name for name, run in found.items() if run and run.path != folder / name
+        name for name, run in runs.items() if run and run.path != folder / name
     ]
-    if all(found.values()) and elsewhere:
+    if all(runs.values()) and elsewhere:
         what = f"move {relative(folder / jobs[0].name)}"
         with alone(what, f"{jobs[0].label} on {dataset.title}"):
             for job in wanted:
                 storage.move(stored(job, dataset, folder).path, folder / job.name)
-        found = {job.name: read(folder / job.name) for job in wanted}
-    return Seeds(found[job.name] for job in jobs)
+        runs = {job.name: read(folder / job.name) for job in wanted}
+    return Seeds(runs[job.name] for job in jobs)
 
 
 def _train(job, dataset, folder, retrain):
@@ -143,7 +144,11 @@ def _fit(job, dataset, tell):
             " train it are not here."
         )
     mark, recipe, commit = fingerprint(job, dataset), job.recipe, storage.git_commit()
-    try:
+    with enough_memory(
+        f"Not enough memory for {job.model} on {dataset.title} with a batch size of"
+        f" {recipe.batch_size}: set batch_size={max(1, recipe.batch_size // 2)} in its"
+        " recipe, restart the kernel, and run again."
+    ):
         training.check(job, dataset)
         network = training.build(job.build, dataset, recipe, job.seed)
         images, labels = training.training_images(dataset, recipe, job.seed)
@@ -153,14 +158,6 @@ def _fit(job, dataset, tell):
         )
         start = time.perf_counter()
         predictions = training.predict(network, (images, labels), dataset, job)
-    except Exception as error:
-        if not out_of_memory(error):
-            raise
-        raise LabError(
-            f"Not enough memory for {job.model} on {dataset.title} with a batch size of"
-            f" {recipe.batch_size}: set batch_size={max(1, recipe.batch_size // 2)} in"
-            " its recipe, restart the kernel, and run again."
-        ) from None
     history = pd.DataFrame(state["history"], columns=list(state["history"][0]))
     epochs, (*earlier, facts) = len(history), state["environments"]
     record = {
@@ -184,7 +181,7 @@ def _fit(job, dataset, tell):
         },
         "shared_machine": state["shared"],
         "environment": facts | ({"earlier": earlier} if earlier else {}),
-        "metrics": all_metrics(predictions),
+        "metrics": records.all_metrics(predictions, measure),
         "weights_sha256": storage.weights_sha256(network),
         "git_commit": commit,
         "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -216,4 +213,4 @@ def trained(run: Run, dataset: Dataset) -> keras.Model:
             " run make sync, or train it again."
         )
     network = training.build(job.build, dataset, job.recipe)
-    return run.load_weights(network, dataset.classes)
+    return storage.load_weights(run.path, record, network, dataset.classes)

@@ -13,13 +13,14 @@ from . import datasets, engine, metrics
 from . import drawing as figures
 from .datasets import Dataset
 from .drawing import tables
+from .drawing.output import Output
 from .plan import plan
 from .plumbing import parameters
 from .plumbing.backend import hand_back
 from .plumbing.files import ROOT, relative
 from .plumbing.names import BASE, DATA_SETS, MODEL_TITLES
 from .plumbing.numbers import numbers_of
-from .plumbing.output import Output
+from .plumbing.parameters import adapted
 from .plumbing.screen import clock
 from .plumbing.storage import run_sha256, waiting
 from .recipes import Job
@@ -34,7 +35,7 @@ EXPECTED = ROOT / "data" / "expected.json"
 def start(
     notebook: str,
     profile: str = "full",
-    chosen: str | list[str] = "all",
+    names: str | list[str] = "all",
     seeds: list[int] = (0,),
     retrain: bool = False,
     classes: str | list[str] = "all",
@@ -45,7 +46,7 @@ def start(
 
     notebook: the stem of its file name, such as "02_dense_baseline".
     profile: "quick" or "full"; the environment variable LAB_PROFILE wins.
-    chosen: "all" data sets of the profile, or a list of names and of paths of folders.
+    names: "all" data sets of the profile, or a list of names and of paths of folders.
     seeds: one training run for each; in the quick profile only the first.
     retrain: train again although finished runs are there.
     classes: "all", or a list of the classes to keep.
@@ -54,11 +55,11 @@ def start(
     """
     profile = parameters.profile(profile, DATASETS)
     parameters.check_seeds(seeds)
-    names = parameters.names(chosen, DATASETS[profile])
+    names = parameters.names(names, DATASETS[profile])
     pd.set_option("display.max_colwidth", 120)
     kept = parameters.names(classes, None)
-    found = [datasets.load(name, kept, image_size, grey) for name in names]
-    lesson = Lesson(notebook, profile, found, list(seeds), retrain)
+    data_sets = [datasets.load(name, kept, image_size, grey) for name in names]
+    lesson = Lesson(notebook, profile, data_sets, list(seeds), retrain)
     titles = ", ".join(dataset.title for dataset in lesson.datasets)
     ours = lesson.output == ROOT
     where = "figures/ and report/generated/" if ours else relative(lesson.output)
@@ -69,17 +70,17 @@ def start(
 class Lesson(Output):
     """What a notebook reads and writes. Everything it saves is listed by `finish`."""
 
-    def __init__(self, notebook, profile, chosen, seeds, retrain):
-        self.profile, self.datasets, self.retrain = profile, chosen, retrain
+    def __init__(self, notebook, profile, data_sets, seeds, retrain):
+        self.profile, self.datasets, self.retrain = profile, data_sets, retrain
         quick = profile == "quick"
         self.seeds = seeds[:1] if quick else seeds
         self.epochs = QUICK_EPOCHS if quick else None
         top = ROOT / "build" / "quick" if quick else ROOT
         self.runs_folder = top / "runs" if quick else top / "data" / "runs"
         # What is committed is replaced by all of it, or not at all.
-        missing = [dataset.name for dataset in chosen if not dataset.available]
-        names = ["quick"] * quick + [dataset.name for dataset in chosen]
-        if [dataset.name for dataset in chosen] == DATASETS[profile]:
+        missing = [dataset.name for dataset in data_sets if not dataset.available]
+        names = ["quick"] * quick + [dataset.name for dataset in data_sets]
+        if [dataset.name for dataset in data_sets] == DATASETS[profile]:
             names = ["without", *missing] if missing else []
         super().__init__(
             notebook, ROOT / "build" / "-".join(names)[:100] if names else top
@@ -98,25 +99,25 @@ class Lesson(Output):
         own = dataset.name if dataset.name in {job.dataset for job in jobs} else None
         mine = [job for job in jobs if job.dataset == (own or jobs[0].dataset)]
         known = {job.seed: job for job in mine}
-        chosen = [
+        jobs = [
             known.get(seed) or replace(mine[0], seed=seed, weights=False)
             for seed in self.seeds
         ]
-        chosen = [adapted(job, dataset, self.epochs) for job in chosen]
-        ready = [run for run in map(self._stored(dataset), chosen) if run]
+        jobs = [adapted(job, dataset, self.epochs) for job in jobs]
+        ready = [run for run in map(self._stored(dataset), jobs) if run]
         aside = waiting(self.runs_folder)
         waits = any(run.path.is_relative_to(aside) for run in ready)
-        if waits and len(ready) < len(chosen) and not self.retrain:
+        if waits and len(ready) < len(jobs) and not self.retrain:
             print(
-                f"{chosen[0].label} on {dataset.title}: {len(ready)} of {len(chosen)}"
+                f"{jobs[0].label} on {dataset.title}: {len(ready)} of {len(jobs)}"
                 " seeds of a new recipe are trained; these runs are of the recipe"
                 " before. make retrain RUNS=missing, or RETRAIN = True, trains the"
                 " others."
             )
-            folder = self.runs_folder / dataset.name / chosen[0].model / "main"
+            folder = self.runs_folder / dataset.name / jobs[0].model / "main"
             return self._note(headline(folder, dataset)[0])
         again = self.retrain and dataset.available
-        return self._note(engine.train(chosen, dataset, self.runs_folder, again))
+        return self._note(engine.train(jobs, dataset, self.runs_folder, again))
 
     def study(
         self, points: dict, dataset: Dataset, train: bool | None
@@ -143,7 +144,7 @@ class Lesson(Output):
             trainer = "an earlier notebook trains" if train is None else trainer
             line += f"; {missing} point{'s' * (missing != 1)} left out, which {trainer}"
         print(line)
-        found = {
+        factors = {
             factor: {
                 name: self._note(seeds[jobs[0].variant])
                 for name, jobs in named.items()
@@ -153,7 +154,7 @@ class Lesson(Output):
         }
         if not seeds.get(BASE, True):
             return {}
-        return {factor: named for factor, named in found.items() if named}
+        return {factor: named for factor, named in factors.items() if named}
 
     def stored(
         self, points: dict[str, list[Job]], dataset: Dataset
@@ -182,7 +183,7 @@ class Lesson(Output):
         images than those that are here, and of another recipe than the newest run, are
         left out.
         """
-        found = {}
+        networks = {}
         for model in names:
             folder = self.runs_folder / dataset.name / model / "main"
             seeds, others = headline(folder, dataset)
@@ -196,13 +197,13 @@ class Lesson(Output):
                 main = [job for job in every if job.variant == "main"]
                 seeds = self.train(main, dataset)
             if seeds:
-                found[model] = self._note(seeds)
-        if not found:
+                networks[model] = self._note(seeds)
+        if not networks:
             print(
                 f"No network has a finished run on {dataset.title} yet: run notebooks"
                 " 02 to 04 first."
             )
-        return found
+        return networks
 
     def _stored(self, dataset):
         return lambda job: engine.stored(job, dataset, self.runs_folder)
@@ -233,15 +234,7 @@ class Lesson(Output):
         matrix = metrics.confusion(*run.test())
         self.save_matrix(matrix, dataset.classes, name)
         title = f"{Seeds([run]).title} on {dataset.title}"
-        caption = (
-            f"{title}: counts of test images. Grey: right answers. Colour of an error:"
-            " its share of the true class."
-        )
-        largest = metrics.largest_confusions(matrix, dataset.classes, n=1)
-        for true, said, count in largest:
-            error = f"takes {true} for {said}, {count} times."
-            caption += f" The most frequent error {error}"
-        caption += figures.key(dataset.classes)
+        caption = figures.confusion_caption(matrix, dataset.classes, title)
         picture = figures.confusion(matrix, dataset.classes, title)
         self.save_figure(picture, name, caption)
         return matrix
@@ -260,29 +253,6 @@ class Lesson(Output):
         hand_back_gpu: in Colab, give the runtime back afterwards; what was not
             downloaded is lost.
         """
-        super().finish([dataset.name for dataset in self.datasets], self.profile)
+        super().finish(self.datasets, self.profile)
         if hand_back_gpu:
             hand_back()
-
-
-def adapted(job: Job, dataset: Dataset, epochs: int | None = None) -> Job:
-    """Return the job for a data set that may be another one: at most `epochs`, and
-    small batches for few images.
-
-    Batches are halved until an epoch has 16 of them, down to 16 images; the learning
-    rate of SGD with them.
-    """
-    recipe, batch = job.recipe, job.recipe.batch_size
-    images = len(dataset.splits["training"]) if dataset.available else np.inf
-    while batch > 16 and batch * 16 > images:
-        batch //= 2
-    rate = recipe.learning_rate
-    if recipe.optimizer.endswith("SGD"):
-        rate *= batch / recipe.batch_size
-    recipe = replace(
-        recipe,
-        epochs=min(recipe.epochs, epochs or recipe.epochs),
-        batch_size=batch,
-        learning_rate=rate,
-    )
-    return replace(job, dataset=dataset.name, recipe=recipe)

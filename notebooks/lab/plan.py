@@ -11,7 +11,7 @@ def plan() -> dict[str, Job]:
 
     Raises LabError where two cells ask for different runs under one name.
     """
-    found = {}
+    jobs = {}
     for job in jobs_in(
         {
             name: value
@@ -19,12 +19,12 @@ def plan() -> dict[str, Job]:
             if not name.startswith("_")
         }
     ):
-        if found.setdefault(job.name, job) != job:
+        if jobs.setdefault(job.name, job) != job:
             raise LabError(
                 f"Two jobs are called {job.name} and differ: give one of them another"
                 " variant."
             )
-    return found
+    return jobs
 
 
 def job_of(record: dict) -> Job:

@@ -69,7 +69,7 @@ class Recipe(Checked):
     @classmethod
     def of(cls, record: dict) -> Recipe:
         """Return the recipe of a run's record, which may have fields that are gone."""
-        known = {one.name for one in fields(cls)}
+        known = {setting.name for setting in fields(cls)}
         stored = record["recipe"].items()
         return cls(**{name: value for name, value in stored if name in known})
 
@@ -158,5 +158,5 @@ def jobs_in(value: object) -> Iterator[Job]:
     if isinstance(value, Job):
         yield value
     elif isinstance(value, (list, tuple, dict)):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from jobs_in(one)
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from jobs_in(part)

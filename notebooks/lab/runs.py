@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import metrics
 from .plumbing import records, storage
-from .plumbing.files import LabError
 from .plumbing.names import MODEL_TITLES
-from .plumbing.screen import clock
+from .plumbing.screen import finished
 from .recipes import Recipe
 from .taught import wilson
 
@@ -54,30 +52,7 @@ class Run:
 
     def summary(self) -> str:
         """Return a line: what was trained, how long, when, where and its accuracy."""
-        record, found = self.record, self.record["metrics"]
-        split = "validation" if "validation" in found else "test"
-        return (
-            f"{self.label} on {record['dataset']}, seed {record['seed']}:"
-            f" {record['epochs_run']} epochs in {clock(record['seconds']['train'])} on"
-            f" {record['finished_at'][:10]} ({record['environment']['device']});"
-            f" {split} accuracy {found[split]['accuracy']:.1%}"
-        )
-
-    def load_weights(self, model, classes):
-        """Put the stored weights (float16) into a freshly built `model` and return it.
-
-        classes: the names of the model's answers. Raises LabError where the file is
-            missing or altered, or holds the weights of another network or of other
-            classes.
-        """
-        weights = storage.weights(self.path, self.record, classes)
-        if [one.shape for one in weights] != [tuple(w.shape) for w in model.weights]:
-            raise LabError(
-                f"The weights of {self.name} do not fit the network, which has changed"
-                " since: train it again."
-            )
-        model.set_weights(weights)
-        return model
+        return finished(self.label, self.record)
 
 
 class Seeds(tuple):
@@ -135,38 +110,7 @@ class Seeds(tuple):
         for all validation images.
         """
         answered = [run.validation()[0].argmax(axis=1) for run in self]
-        return all(len(np.unique(one)) == 1 for one in answered)
-
-
-def all_metrics(predictions: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Return the metrics of each split that was predicted, from the stored arrays.
-
-    Where images have the pixels of a training image, the metrics `..._without_leaked`
-    leave them out.
-    """
-    found = {}
-    if "training_right" in predictions:
-        found["training"] = {"accuracy": float(predictions["training_right"].mean())}
-    for split in ("validation", "test"):
-        if f"{split}_labels" not in predictions:
-            continue
-        found[split] = _metrics(predictions, split, slice(None))
-        if f"{split}_leaked" in predictions:
-            clean = _metrics(predictions, split, ~predictions[f"{split}_leaked"])
-            for name in ("accuracy", "macro_f1", "accuracy_tta"):
-                if name in clean:
-                    found[split][f"{name}_without_leaked"] = clean[name]
-    return found
-
-
-def _metrics(predictions, split, chosen):
-    probabilities, labels = records.answers(predictions, split)
-    found = metrics.measure(probabilities[chosen], labels[chosen])
-    if {f"{split}_probabilities_tta", f"{split}_answer_tta"} & set(predictions):
-        views, labels = records.answers(predictions, split, "_tta")
-        tta = metrics.measure(views[chosen], labels[chosen])
-        found["accuracy_tta"] = tta["accuracy"]
-    return found
+        return all(len(np.unique(answers)) == 1 for answers in answered)
 
 
 def read(path: Path | str) -> Run | None:
@@ -185,19 +129,19 @@ def headline(folder: Path | str, dataset=None) -> tuple[Seeds, int]:
     dataset: where its images are here, runs on other images or other splits are among
         the others.
     """
-    found = [run for run in map(read, sorted(Path(folder).glob("seed-*"))) if run]
-    fitting = found
+    runs = [run for run in map(read, sorted(Path(folder).glob("seed-*"))) if run]
+    fitting = runs
     if dataset and dataset.available:
         here = dataset.sha256, dataset.split_sha256
         fitting = [
             run
-            for run in found
+            for run in runs
             if (run.record["data_sha256"], run.record["split_sha256"]) == here
         ]
     if not fitting:
-        return Seeds(), len(found)
-    newest = max((run.record for run in fitting), key=lambda one: one["finished_at"])
+        return Seeds(), len(runs)
+    newest = max(fitting, key=lambda run: run.record["finished_at"]).record
     alike = [
         run for run in fitting if records.setting(run.record) == records.setting(newest)
     ]
-    return Seeds(alike), len(found) - len(alike)
+    return Seeds(alike), len(runs) - len(alike)

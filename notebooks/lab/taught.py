@@ -66,8 +66,8 @@ def copies(images, labels, splits):
 def copied(images, others):
     """Return (n,) bool: whether an image has the pixels of one of the others."""
     known = {image.tobytes() for image in others}
-    found = [image.tobytes() in known for image in images]
-    return np.array(found, dtype=bool)
+    seen = [image.tobytes() in known for image in images]
+    return np.array(seen, dtype=bool)
 
 
 def unit(images):
@@ -237,8 +237,8 @@ def six_views(images):
     """Return [(weight, images)]: unmoved and moved by a pixel, each mirrored, too."""
     moved = [images, shifted(images, 1, 1), shifted(images, -1, -1)]
     views = []
-    for weight, one in zip((1 / 4, 1 / 8, 1 / 8), moved):
-        views += [(weight, one), (weight, one[:, :, ::-1])]
+    for weight, batch in zip((1 / 4, 1 / 8, 1 / 8), moved):
+        views += [(weight, batch), (weight, batch[:, :, ::-1])]
     return views
 
 
@@ -307,8 +307,8 @@ def fitted_temperature(probabilities, labels):
         p = tempered(probabilities, np.exp(log_temperature))
         return -np.log(np.maximum(p[np.arange(len(p)), labels], 1e-6)).mean()
 
-    found = optimize.minimize_scalar(log_loss, bounds=(-3, 3), method="bounded")
-    return float(np.exp(found.x))
+    best = optimize.minimize_scalar(log_loss, bounds=(-3, 3), method="bounded")
+    return float(np.exp(best.x))
 
 
 def reliability(probabilities, labels, bins=10):
@@ -339,7 +339,7 @@ def coverage(probabilities, labels):
 def threshold(probabilities, labels, accuracy=0.95):
     """Return the lowest confidence from which on this share of the answers is right."""
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    enough = [one for one in np.unique(sure) if right[sure >= one].mean() >= accuracy]
+    enough = [p for p in np.unique(sure) if right[sure >= p].mean() >= accuracy]
     return float(min(enough, default=np.inf))
 
 
@@ -390,8 +390,8 @@ def doubtful(probabilities, labels):
     reached = np.where(p >= usual, p, 0)
     other = reached.argmax(axis=1)
     margin = reached[rows, other] - p[rows, labels]
-    found = np.flatnonzero((reached[rows, other] > 0) & (other != labels))
-    order = found[np.argsort(-margin[found], kind="stable")]
+    doubts = np.flatnonzero((reached[rows, other] > 0) & (other != labels))
+    order = doubts[np.argsort(-margin[doubts], kind="stable")]
     return order, other[order]
 
 

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from . import taught
 from .methods import audit, checks, parts
-from .methods.augmentation import augment, views
+from .methods.augmentation import views
+from .methods.feeding import class_weights, one_epoch, training_images, whiten  # noqa: F401
 from .plumbing import records
 from .plumbing.backend import (
     EVALUATED,
@@ -21,7 +21,6 @@ from .plumbing.backend import (
     warm_up,
 )
 from .plumbing.building import built, check_answers
-from .plumbing.files import LabError
 from .plumbing.screen import progress
 from .taught import steps_per_epoch
 
@@ -53,46 +52,6 @@ def check(job, dataset):
     checks.check_training(job.recipe, dataset.split("training")[0])
     network = build(job.build, dataset, job.recipe, job.seed)
     check_answers(network, getattr(job.build, "__name__", "build"))
-
-
-def training_images(dataset, recipe, seed):
-    """Return the images and labels that a recipe trains on: of the training split, or
-    of what it asks for instead.
-    """
-    chosen = dataset.splits["training"]
-    if recipe.fit_on:
-        chosen = np.concatenate([chosen, dataset.splits["validation"]])
-    if recipe.leave_out:
-        chosen = chosen[~audit.condemned(dataset, chosen)]
-    if recipe.subset is not None:
-        labels, every = dataset.labels[chosen], np.arange(len(chosen))
-        try:
-            kept, _ = train_test_split(
-                every, train_size=recipe.subset, stratify=labels, random_state=seed
-            )
-        except ValueError:
-            raise LabError(
-                f"subset={recipe.subset} of {len(chosen):,} training images leaves too"
-                " few for each class: take a larger share."
-            ) from None
-        chosen = chosen[kept]
-    if np.array_equal(chosen, dataset.splits["training"]):
-        return dataset.split("training")
-    return dataset.images[chosen], dataset.labels[chosen]
-
-
-def whiten(network, images, dataset, recipe):
-    """Fill the whitening layer of a network that has one from training images."""
-    if parts.WHITENING not in [layer.name for layer in network.layers]:
-        return
-    # Of large images fewer, or memory runs out.
-    few = 5000 * 64 * 64 // max(64 * 64, dataset.shape[0] * dataset.shape[1])
-    changed = recipe.fit_on or recipe.leave_out
-    seen = images if changed else dataset.split("training")[0]
-    constants = {}
-    if recipe.whitening_constant is not None:
-        constants = {"constant": recipe.whitening_constant}
-    parts.whiten(network, seen[:few], **constants)
 
 
 def run_epochs(network, training, dataset, job, checkpoints, tell):
@@ -145,9 +104,10 @@ def run_epochs(network, training, dataset, job, checkpoints, tell):
                 row |= {f"validation_{name}": seen[name] for name in fitted}
             seconds = round(time.perf_counter() - start, 3)
             history.append({"epoch": epoch + 1, **row, "seconds": seconds})
+            losses = [row["validation_loss"] for row in history]
             if recipe.keep == "last_epoch":
                 state["best"] = epoch
-            elif epoch == 0 or _lower(history, state["best"]):
+            elif epoch == 0 or losses[-1] < losses[state["best"]]:
                 state["best"], best_weights = epoch, network.get_weights()
             if begin:
                 state["shared"] = bool(state["shared"]) or others(begin) > CROWDED
@@ -155,40 +115,6 @@ def run_epochs(network, training, dataset, job, checkpoints, tell):
     if best_weights:
         network.set_weights(best_weights)
     return state
-
-
-def _lower(history, best):
-    """Return whether the last epoch has a lower validation loss than the best one."""
-    return history[-1]["validation_loss"] < history[best]["validation_loss"]
-
-
-def one_epoch(images, recipe, seed, epoch):
-    """Return the images of an epoch, shuffled and augmented, and their order: a
-    function of seed and epoch alone.
-    """
-    if epoch == recipe.epochs:
-        return None
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(images))
-    options = dict(recipe.augmentation or {})
-    if options.get("flip") == "alternating":
-        first = np.random.default_rng([seed, recipe.epochs]).random(len(images)) < 0.5
-        options["flip"] = (first ^ (epoch % 2 == 1))[order]
-    return (augment(images[order], rng, **options) if options else images[order]), order
-
-
-def class_weights(labels, classes):
-    """Return {class: weight}, images / (classes · images of the class): equal sums of
-    weights, and 1 on average.
-
-    Source: G. King and L. Zeng (2001), as scikit-learn's "balanced"; 0 for a class
-    without images.
-    """
-    counts = np.bincount(labels, minlength=classes)
-    return {
-        c: float(len(labels) / (classes * count)) if count else 0.0
-        for c, count in enumerate(counts)
-    }
 
 
 def predict(network, training, dataset, job):

@@ -5,6 +5,7 @@ from ..plumbing.names import MODEL_TITLES
 from .answers import (
     class_scores,
     confusion,
+    confusion_caption,
     coverage,
     doubted,
     examples,
@@ -13,7 +14,7 @@ from .answers import (
     neighbours,
     reliability,
 )
-from .base import COLOURS, beside, key, labelled, pairs, photo, show
+from .base import COLOURS, beside, labelled, pairs, photo, show
 from .data import (
     augmented,
     class_balance,

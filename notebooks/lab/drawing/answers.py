@@ -5,7 +5,7 @@ from itertools import cycle
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ..metrics import confident_errors
+from ..taught import confident_errors, largest_confusions
 from .base import (
     COLOURS,
     COUNTED,
@@ -13,6 +13,7 @@ from .base import (
     MARKERS,
     WIDTH,
     beside,
+    key,
     labelled,
     name_classes,
     panels,
@@ -73,7 +74,18 @@ def confusion(matrix, classes, title):
     return figure
 
 
-def examples(dataset, run, chosen, columns=6):
+def confusion_caption(matrix, classes, title):
+    """Return the caption of `confusion`, which names the most frequent error."""
+    caption = (
+        f"{title}: counts of test images. Grey: right answers. Colour of an error: its"
+        " share of the true class."
+    )
+    for true, answer, count in largest_confusions(matrix, classes, n=1):
+        caption += f" The most frequent error takes {true} for {answer}, {count} times."
+    return caption + key(classes)
+
+
+def examples(dataset, run, positions, columns=6):
     """Test images with the true class and what the model says, with its probability."""
     images, labels = dataset.split("test")
     probabilities, _ = run.test()
@@ -87,13 +99,13 @@ def examples(dataset, run, chosen, columns=6):
                     f" {float(probabilities[i].max()):.0%}"
                 ),
             )
-            for i in chosen
+            for i in positions
         ],
         columns,
     )
 
 
-def mended(dataset, run, chosen, columns=6):
+def mended(dataset, run, positions, columns=6):
     """Test images with the true class, what the network said to the image alone, and
     the views' probability of the class.
     """
@@ -109,7 +121,7 @@ def mended(dataset, run, chosen, columns=6):
                     f" {float(views[i, labels[i]]):.0%}"
                 ),
             )
-            for i in chosen
+            for i in positions
         ],
         columns,
     )
@@ -193,14 +205,14 @@ def coverage(lines):
     return figure
 
 
-def neighbours(dataset, run, chosen, places):
+def neighbours(dataset, run, positions, places):
     """Test images, left, and beside each the training images at `places` (n, k), with
     their classes.
     """
     (images, labels), (training, classes) = map(dataset.split, ("test", "training"))
-    said, rows = run.test()[0].argmax(axis=1), []
-    for i, near in zip(chosen, places):
-        row = [(images[i], _is_and_said(dataset, labels[i], said[i]))]
+    answers, rows = run.test()[0].argmax(axis=1), []
+    for i, near in zip(positions, places):
+        row = [(images[i], _is_and_said(dataset, labels[i], answers[i]))]
         row += [(training[j], dataset.classes[classes[j]]) for j in near]
         rows.append(row)
     return beside(rows, 1 + places.shape[1])
@@ -228,21 +240,21 @@ def _is_and_said(dataset, label, answer):
     return f"is: {dataset.classes[label]}\nsaid: {dataset.classes[answer]}"
 
 
-def heat(dataset, run, chosen, maps, columns=6):
+def heat(dataset, run, positions, maps, columns=6):
     """Test images above themselves with a map (height, width, 0 to 1) laid over: yellow
     where it is high.
     """
-    (images, labels), rows = dataset.split("test"), -(-len(chosen) // columns)
-    said = run.test()[0].argmax(axis=1)
+    (images, labels), rows = dataset.split("test"), -(-len(positions) // columns)
+    answers = run.test()[0].argmax(axis=1)
     figure, grid = plt.subplots(
         2 * rows, columns, figsize=(WIDTH, 2.4 * rows), squeeze=False
     )
     for axes in grid.ravel():
         axes.axis("off")
-    for place, (i, one) in enumerate(zip(chosen, maps)):
+    for place, (i, values) in enumerate(zip(positions, maps)):
         row, column = divmod(place, columns)
         upper, lower = grid[2 * row : 2 * row + 2, column]
-        picture(upper, images[i], _is_and_said(dataset, labels[i], said[i]))
+        picture(upper, images[i], _is_and_said(dataset, labels[i], answers[i]))
         picture(lower, images[i])
-        lower.imshow(one, cmap="cividis", alpha=0.6, vmin=0, vmax=1)
+        lower.imshow(values, cmap="cividis", alpha=0.6, vmin=0, vmax=1)
     return figure

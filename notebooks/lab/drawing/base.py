@@ -10,6 +10,7 @@ import numpy as np
 import seaborn as sns
 from PIL import Image
 
+from ..plumbing.files import sha256
 from ..plumbing.names import MODEL_TITLES  # noqa: F401 (figures share it)
 from ..plumbing.screen import notebook_display
 
@@ -30,6 +31,8 @@ LETTER = 0.05  # inches: the mean width of a letter of 7 points, or a little les
 
 COLOURS = sns.color_palette("colorblind").as_hex()
 MARKERS = "os^DvPX*"  # of networks, in their order
+
+DRAWN = set()  # the SHA-256 of every picture that was drawn
 
 
 # A class name of a reader's folder may hold anything.
@@ -131,6 +134,7 @@ def show(figure, caption="", image=None):
 
 def picture(axes, image, title=None):
     """Draw one image (height, width, channels), grey or RGB, without axes."""
+    DRAWN.add(sha256(np.ascontiguousarray(image)))
     axes.imshow(
         image.squeeze(axis=-1) if image.shape[-1] == 1 else image,
         vmin=0,

@@ -28,10 +28,10 @@ def sample_grid(dataset, columns=12, seed=0):
         squeeze=False,
     )
     for label, line in enumerate(grid):
-        chosen = rng.permutation(np.flatnonzero(labels == label))[:columns]
-        for axes in line[len(chosen) :]:
+        positions = rng.permutation(np.flatnonzero(labels == label))[:columns]
+        for axes in line[len(positions) :]:
             axes.axis("off")
-        for axes, i in zip(line, chosen):
+        for axes, i in zip(line, positions):
             picture(axes, images[i])
         line[0].set_ylabel(
             labels_of(dataset.classes)[label],
@@ -50,8 +50,8 @@ def class_balance(datasets):
     figure, grid = panels(len(datasets), 2.6, datasets, 0.17)
     for axes, dataset in zip(grid, datasets):
         bottom = 0
-        for name, chosen in dataset.splits.items():
-            counts = np.bincount(dataset.labels[chosen], minlength=len(dataset.classes))
+        for name, split in dataset.splits.items():
+            counts = np.bincount(dataset.labels[split], minlength=len(dataset.classes))
             axes.barh(
                 np.arange(len(counts)),
                 counts,
@@ -125,11 +125,11 @@ def mean_images(datasets):
     figure, grid = plt.subplots(
         len(lines), columns, figsize=(WIDTH, 0.86 * len(lines)), squeeze=False
     )
-    for line, (dataset, chosen) in zip(grid, lines):
+    for line, (dataset, classes) in zip(grid, lines):
         images, labels = dataset.split("training")
-        for axes in line[len(chosen) :]:
+        for axes in line[len(classes) :]:
             axes.axis("off")
-        for label, axes in zip(chosen, line):
+        for label, axes in zip(classes, line):
             picture(
                 axes,
                 images[labels == label].mean(axis=0).astype(np.uint8),
@@ -148,12 +148,12 @@ def projection(datasets, count=2000, seed=0):
     figure, grid = panels(len(datasets), 3.6, datasets, 0.08)
     for axes, dataset in zip(grid, datasets):
         images, labels = dataset.split("training")
-        chosen = np.random.default_rng(seed).permutation(len(images))[:count]
+        positions = np.random.default_rng(seed).permutation(len(images))[:count]
         places = PCA(2, svd_solver="randomized", random_state=seed).fit_transform(
-            images[chosen].reshape(len(chosen), -1) / 255
+            images[positions].reshape(len(positions), -1) / 255
         )
         for label, name in enumerate(labels_of(dataset.classes)):
-            mine = places[labels[chosen] == label]
+            mine = places[labels[positions] == label]
             colour = COLOURS[label % len(COLOURS)]
             axes.plot(*mine.T, ".", ms=2, alpha=0.4, color=colour)
             axes.plot(
@@ -183,15 +183,15 @@ def projection(datasets, count=2000, seed=0):
     return figure
 
 
-def near_pairs(dataset, found, count=4):
+def near_pairs(dataset, near, count=4):
     """Some pairs of `methods.audit.near_copies`, the test image above, from the highest
     correlation to the lowest.
     """
     tests, labels = dataset.split("test")
     trainings, their_labels = dataset.split("training")
     rows = []
-    for place in np.linspace(0, len(found) - 1, count).astype(int):
-        i, j, correlation = found.iloc[place]
+    for place in np.linspace(0, len(near) - 1, count).astype(int):
+        i, j, correlation = near.iloc[place]
         i, j = int(i), int(j)
         above = f"test: {dataset.classes[labels[i]]}"
         below = f"training: {dataset.classes[their_labels[j]]}"

@@ -12,16 +12,16 @@ from ..methods.statistics import pooled
 from .base import COLOURS, MARKERS, MODEL_TITLES, WIDTH, panels
 
 
-def networks(found, datasets):
+def networks(finished, datasets):
     """Test accuracy of each network with its 95 % interval, a panel a data set.
 
-    found: {data set's name: {model: Seeds}}.
+    finished: {data set's name: {model: Seeds}}.
     """
-    drawn = {name for one in found.values() for name in one}
+    drawn = set().union(*finished.values())
     models = [name for name in MODEL_TITLES if name in drawn]
     figure, grid = panels(len(datasets), 2.1)
     for axes, dataset in zip(grid, datasets):
-        for model, seeds in found[dataset.name].items():
+        for model, seeds in finished[dataset.name].items():
             row, accuracy = models.index(model), 100 * seeds.mean()
             low, high = (100 * end for end in seeds.interval())
             error = [[accuracy - low], [high - accuracy]]

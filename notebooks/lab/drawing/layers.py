@@ -120,16 +120,16 @@ def _map(axes, values, title):
     axes.axis("off")
 
 
-def maps(places, datasets, found):
+def maps(places, datasets, judged):
     """Images as dots on a map, coloured by class, errors as crosses, a panel a data
     set.
 
-    places: {data set's name: (n, 2)}; found: {name: (labels, right)} of the same
-        images.
+    places: {data set's name: (n, 2)}; judged: {name: (labels, right)} of the
+        same images.
     """
     figure, grid = panels(len(datasets), 3.5, datasets, 0.08)
     for axes, dataset in zip(grid, datasets):
-        labels, right = found[dataset.name]
+        labels, right = judged[dataset.name]
         for label, name in enumerate(short_names(dataset.classes)):
             mine, colour = labels == label, COLOURS[label % len(COLOURS)]
             axes.plot(*places[dataset.name][mine & right].T, ".", ms=2, color=colour)
@@ -259,7 +259,7 @@ def _steps(network):
     """Return [name, colour, shape, notes] of each layer that changes the shape; the
     others are notes of the one before.
     """
-    found = []
+    steps = []
     for layer in network.operations:
         kind, activation = (
             type(layer).__name__,
@@ -273,11 +273,11 @@ def _steps(network):
                 else ""
             )
             name = "convolve" + size if size else STEPS[kind][0]
-            found.append([name, STEPS[kind][1], shape, []])
-        elif shape != found[-1][2]:
-            found.append([kind, "0.9", shape, []])
+            steps.append([name, STEPS[kind][1], shape, []])
+        elif shape != steps[-1][2]:
+            steps.append([kind, "0.9", shape, []])
         elif kind != "Activation":
-            found[-1][3].append(WITHIN.get(kind, kind))
+            steps[-1][3].append(WITHIN.get(kind, kind))
         if activation != "linear":
-            found[-1][3].append(activation)
-    return found
+            steps[-1][3].append(activation)
+    return steps

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from ..methods.statistics import gain, p_text, pooled, with_interval, worth
+from ..methods.statistics import gain, p_text, percent, pooled, with_interval, worth
 from ..plumbing.building import functional
 from ..plumbing.fingerprint import architecture
 from ..plumbing.names import BASE
@@ -37,18 +37,18 @@ def row(seeds):
     augmentation.
     """
     low, high = seeds.interval()
-    found = {
+    cells = {
         "accuracy": seeds.percent(),
         "interval": f"{100 * low:.1f} to {100 * high:.1f}",
     }
     extra = {"views": "accuracy_tta", "not leaked": "accuracy_without_leaked"}
     for name, metric in extra.items():
         if seeds.has("test", metric):
-            found[name] = seeds.percent("test", metric)
+            cells[name] = seeds.percent("test", metric)
     classes = {"balanced": "balanced_accuracy", "macro-F1": "macro_f1"}
     for name, metric in classes.items():
-        found[name] = f"{100 * seeds.mean('test', metric):.1f}"
-    return found | {
+        cells[name] = f"{100 * seeds.mean('test', metric):.1f}"
+    return cells | {
         "seeds": str(len(seeds)),
         "parameters": f"{seeds[0].record['parameters']:,}",
         "PFLOP": f"{seeds[0].record['pflop']:.2g}",
@@ -73,12 +73,12 @@ def scores(named):
     return table[order + [name for name in table if name not in order]].fillna("")
 
 
-def by_title(found, datasets):
+def by_title(finished, datasets):
     """Return {"data set: network": Seeds} for {data set's name: {model: Seeds}}."""
     return {
         f"{dataset.title}: {seeds.title}": seeds
         for dataset in datasets
-        for seeds in found[dataset.name].values()
+        for seeds in finished[dataset.name].values()
     }
 
 
@@ -105,8 +105,8 @@ def steps(points, before):
             "TFLOP": f"{1000 * record['pflop']:.3g}",
         }
         if before.get(name) in points:
-            found = worth(points[before[name]], seeds, *spread)
-            value, low, high = (100 * number for number in found)
+            fractions = worth(points[before[name]], seeds, *spread)
+            value, low, high = (100 * number for number in fractions)
             rows[name]["compared with"] = before[name]
             rows[name]["worth"] = f"{value:+.1f}"
             rows[name]["interval"] = f"{low:+.1f} to {high:+.1f}"
@@ -151,7 +151,9 @@ def against_base(study, macro_f1=False):
         for factor, points in study.items()
         for name, seeds in points.items()
     }
-    base = next(one for one in points.values() if one[0].record["variant"] == BASE)
+    base = next(
+        seeds for seeds in points.values() if seeds[0].record["variant"] == BASE
+    )
     others = {name: seeds for name, seeds in points.items() if seeds is not base}
     references = [base] * len(others)
     return _compared({"base": base} | others, references, study, macro_f1)
@@ -199,23 +201,23 @@ def _point(seeds, macro_f1):
     wanted = {"accuracy": "accuracy"}
     wanted |= {"macro-F1": "macro_f1"} if macro_f1 else {}
     wanted |= {"views": "accuracy_tta"}
-    found = {
+    cells = {
         name: seeds.percent("validation", metric)
         for name, metric in wanted.items()
         if seeds.has("validation", metric)
     }
-    found["parameters"] = f"{seeds[0].record['parameters']:,}"
-    return found | {"PFLOP": f"{seeds[0].record['pflop']:.3f}"}
+    cells["parameters"] = f"{seeds[0].record['parameters']:,}"
+    return cells | {"PFLOP": f"{seeds[0].record['pflop']:.3f}"}
 
 
-def pairs(found, datasets):
+def pairs(finished, datasets):
     """Return the tables of `compare` of several data sets as one.
 
-    found: {data set's name: {model: Seeds}}.
+    finished: {data set's name: {model: Seeds}}.
     """
     tables = [pd.DataFrame()]
     for dataset in datasets:
-        table = compare(found[dataset.name])
+        table = compare(finished[dataset.name])
         short = table.index.astype(str).str.replace(
             r" (convolutions?|CNN)", "", regex=True
         )
@@ -280,9 +282,9 @@ def confusions(seeds_by_model, classes, n=6):
     }
     rows = {}
     first = next(iter(counts.values()))
-    for true, said, _ in largest_confusions(first, classes, n):
-        place = list(classes).index(true), list(classes).index(said)
-        rows[f"{true} taken for {said}"] = {
+    for true, answer, _ in largest_confusions(first, classes, n):
+        place = list(classes).index(true), list(classes).index(answer)
+        rows[f"{true} taken for {answer}"] = {
             title: str(matrix[place]) for title, matrix in counts.items()
         }
     return pd.DataFrame(rows).T
@@ -380,6 +382,25 @@ def _lost(untouched, spoilt, kinds):
     return f"{100 * (untouched - kept).mean():.1f}"
 
 
+def every_seed(seeds, classes, contradicted):
+    """Return a table, one row a class and one for all: the test images, the share that
+    every seed has wrong, and the shares of contradicted labels among these and among
+    the others.
+
+    contradicted: (n,) whether people's votes contradict the label of a test image.
+    """
+    labels, wrong, rows = seeds[0].test()[1], seeds.right() == 0, {}
+    groups = {name: labels == i for i, name in enumerate(classes)}
+    for name, mine in (groups | {"all": labels >= 0}).items():
+        rows[name] = {
+            "images": f"{mine.sum():,}",
+            "every seed wrong": percent(wrong[mine]),
+            "contradicted": percent(contradicted[mine & wrong]),
+            "contradicted, others": percent(contradicted[mine & ~wrong]),
+        }
+    return pd.DataFrame(rows).T
+
+
 def yardsticks(seeds_by_model, majority):
     """Return a table of how often networks agree with the label and with the
     annotators' majority of FER2013's test images, in percent.
@@ -394,18 +415,20 @@ def yardsticks(seeds_by_model, majority):
         kinds = {"": "test_probabilities", ", views": "test_probabilities_tta"}
         for kind, key in kinds.items():
             if key in seeds[0].predictions:
-                said = np.array([run.predictions[key].argmax(axis=1) for run in seeds])
-                rows[seeds.title + kind] = _yardstick(said, majority, seeds[0])
+                answers = np.array(
+                    [run.predictions[key].argmax(axis=1) for run in seeds]
+                )
+                rows[seeds.title + kind] = _yardstick(answers, majority, seeds[0])
     return pd.DataFrame(rows).T
 
 
-def _yardstick(said, majority, run):
+def _yardstick(answers, majority, run):
     labels, row = run.test()[1], {}
     clean = ~run.predictions["test_leaked"]
-    ahead = (said == majority).mean(axis=0) - (labels == majority)
+    ahead = (answers == majority).mean(axis=0) - (labels == majority)
     for name, kept in (("", majority >= 0), (", clean", (majority >= 0) & clean)):
-        row["label" + name] = f"{100 * (said == labels)[:, kept].mean():.1f}"
-        row["majority" + name] = f"{100 * (said == majority)[:, kept].mean():.1f}"
+        row["label" + name] = f"{100 * (answers == labels)[:, kept].mean():.1f}"
+        row["majority" + name] = f"{100 * (answers == majority)[:, kept].mean():.1f}"
         row["ahead" + name] = with_interval(ahead[kept])
     return row
 
@@ -479,11 +502,11 @@ def layer_table(model):
 def _words(value):
     """Return a setting as a reader writes it."""
     if isinstance(value, dict):
-        named = {key.replace("_", " "): _words(one) for key, one in value.items()}
-        return ", ".join(f"{key}: {one}" for key, one in named.items()) or "none"
+        named = {key.replace("_", " "): _words(part) for key, part in value.items()}
+        return ", ".join(f"{key}: {part}" for key, part in named.items()) or "none"
     if isinstance(value, (list, tuple)):
         # An initialiser without arguments is its name.
-        return " × ".join(str(one) for one in value if one != {})
+        return " × ".join(str(part) for part in value if part != {})
     if isinstance(value, float):
         return f"{value:.4g}"
     words = {"None": "none", "True": "yes", "False": "no"}

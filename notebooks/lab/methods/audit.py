@@ -42,7 +42,7 @@ def leaked(dataset, split="test", among=("training",)):
     """Return (images of the split,) bool: whether the image has exactly the pixels of
     one in the splits `among`.
     """
-    seen = chain.from_iterable(dataset.split(one)[0] for one in among)
+    seen = chain.from_iterable(dataset.split(name)[0] for name in among)
     return copied(dataset.split(split)[0], seen)
 
 

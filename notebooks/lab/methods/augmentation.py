@@ -62,9 +62,9 @@ def augment(
     down, right = rng.integers(-shift, shift + 1, size=(2, n))
     changed = np.empty_like(images)
     for dy, dx, turned in product(*[range(-shift, shift + 1)] * 2, (False, True)):
-        chosen = np.flatnonzero((down == dy) & (right == dx) & (mirrored == turned))
-        for start in range(0, len(chosen), BLOCK):
-            part = chosen[start : start + BLOCK]
+        positions = np.flatnonzero((down == dy) & (right == dx) & (mirrored == turned))
+        for start in range(0, len(positions), BLOCK):
+            part = positions[start : start + BLOCK]
             moved = shifted(images[part], dy, dx)
             changed[part] = moved[:, :, ::-1] if turned else moved
     if cutout:
@@ -96,17 +96,17 @@ def _blur(images, rng, largest):
 
     The weights w, 1 - 2 w, w have the variance 2 w.
     """
-    chosen = np.flatnonzero(rng.random(len(images)) < 0.25)
-    weights = rng.uniform(0, largest, len(chosen)).astype(np.float32) ** 2 / 2
-    for start in range(0, len(chosen), BLOCK):
+    positions = np.flatnonzero(rng.random(len(images)) < 0.25)
+    weights = rng.uniform(0, largest, len(positions)).astype(np.float32) ** 2 / 2
+    for start in range(0, len(positions), BLOCK):
         part = slice(start, start + BLOCK)
-        values = images[chosen[part]].astype(np.float32)
+        values = images[positions[part]].astype(np.float32)
         weight = weights[part, None, None, None]
         for _ in ("down", "across"):
             wide = np.pad(values, ((0, 0), (1, 1), (0, 0), (0, 0)), mode="edge")
             values += weight * (wide[:, :-2] + wide[:, 2:] - 2 * values)
             values = values.swapaxes(1, 2)
-        images[chosen[part]] = np.rint(values)
+        images[positions[part]] = np.rint(values)
 
 
 def _light(images, rng, contrast, brightness, noise):
@@ -120,7 +120,7 @@ def _light(images, rng, contrast, brightness, noise):
         values = images[part].astype(np.float32)
         mean = values.mean(axis=(1, 2, 3), keepdims=True)
         scale, offset, strength = (
-            one[part, None, None, None] for one in (factor, added, deviation)
+            amounts[part, None, None, None] for amounts in (factor, added, deviation)
         )
         values = mean + scale * (values - mean) + offset
         noisy = deviation[part] > 0
@@ -146,7 +146,7 @@ def views(images, kind=None):
         turns = [(1.08, 0), (0.93, 0), (1, 6), (1, -6)]
         turned = [_turned(images, *turn) for turn in turns]
         return [(0.6 * weight, view) for weight, view in six] + [
-            (0.05, view) for one in turned for view in (one, one[:, :, ::-1])
+            (0.05, view) for batch in turned for view in (batch, batch[:, :, ::-1])
         ]
     return six
 

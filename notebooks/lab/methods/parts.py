@@ -119,8 +119,8 @@ def whiten(network, images, constant=5e-4):
         scaled, (side, side), axis=(1, 2)
     )  # n, h, w, channels, side, side
     flat = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * channels)
-    found = whitening_filters(flat.astype(np.float32), constant)
-    half = found[:, : filters // 2]
+    kernels = whitening_filters(flat.astype(np.float32), constant)
+    half = kernels[:, : filters // 2]
     layer.kernel.assign(
         np.concatenate([half, -half], axis=1).reshape(side, side, channels, filters)
     )

@@ -51,7 +51,8 @@ def pooled(study, split="validation"):
     for value in study.values():
         points += value.values() if isinstance(value, dict) else [value]
     each = {id(seeds): seeds for seeds in points if not seeds.collapsed()}
-    return pooled_deviation([one.values(split, "accuracy") for one in each.values()])
+    values = [seeds.values(split, "accuracy") for seeds in each.values()]
+    return pooled_deviation(values)
 
 
 def p_text(p):
@@ -71,8 +72,8 @@ def class_intervals(probabilities, labels, classes):
     for i, name in enumerate(classes):
         support, right = int(matrix[i].sum()), int(matrix[i, i])
         rows[name] = row = {}
-        said = int(matrix[:, i].sum())
-        for measure, of in (("precision", said), ("recall", support)):
+        predicted = int(matrix[:, i].sum())
+        for measure, of in (("precision", predicted), ("recall", support)):
             row[measure] = "none"
             if of:
                 row[measure] = _between(right / of, *wilson(right / of, of))

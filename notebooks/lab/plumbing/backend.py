@@ -81,6 +81,17 @@ def out_of_memory(error):
     ) or "RESOURCE_EXHAUSTED" in str(error)
 
 
+@contextmanager
+def enough_memory(sentence):
+    """Raise LabError with a sentence where what stands inside runs out of memory."""
+    try:
+        yield
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise LabError(sentence) from None
+
+
 def batches(size, x, y=None):
     """Return arguments for fit, evaluate and predict that feed them `size` examples at
     a time, in this order.

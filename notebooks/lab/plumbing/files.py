@@ -40,7 +40,7 @@ def located(path):
     """
     try:
         path = Path(path).expanduser()
-        return next((one for one in (path, ROOT / path) if one.exists()), None)
+        return next((place for place in (path, ROOT / path) if place.exists()), None)
     except (OSError, ValueError, RuntimeError):  # a name that no file can have
         return None
 

@@ -1,6 +1,9 @@
-"""What a reader may write into a Parameters cell."""
+"""What a reader may write into a Parameters cell, and what it makes of a job."""
 
 import os
+from dataclasses import replace
+
+import numpy as np
 
 from .files import LabError
 
@@ -41,3 +44,26 @@ def names(asked, every):
             'DATASETS is empty: set it to "all" or to a list such as ["fashion_mnist"].'
         )
     return [asked] if isinstance(asked, str) else list(asked)
+
+
+def adapted(job, dataset, epochs=None):
+    """Return the job for a data set that may be another one: at most `epochs`, and
+    small batches for few images.
+
+    Batches are halved until an epoch has 16 of them, down to 16 images; the learning
+    rate of SGD with them.
+    """
+    recipe, batch = job.recipe, job.recipe.batch_size
+    images = len(dataset.splits["training"]) if dataset.available else np.inf
+    while batch > 16 and batch * 16 > images:
+        batch //= 2
+    rate = recipe.learning_rate
+    if recipe.optimizer.endswith("SGD"):
+        rate *= batch / recipe.batch_size
+    recipe = replace(
+        recipe,
+        epochs=min(recipe.epochs, epochs or recipe.epochs),
+        batch_size=batch,
+        learning_rate=rate,
+    )
+    return replace(job, dataset=dataset.name, recipe=recipe)

@@ -28,13 +28,13 @@ def official(known):
     Raises MissingFiles where there are none.
     """
     folder = CACHE / known.name
-    found = _cached(folder, known.sha256)
-    if found is None:
-        found = _published(known)
+    arrays = _cached(folder, known.sha256)
+    if arrays is None:
+        arrays = _published(known)
         if known.name != "digits":
-            _store(folder, *found)
-            found = _cached(folder, known.sha256) or found
-    return found
+            _store(folder, *arrays)
+            arrays = _cached(folder, known.sha256) or arrays
+    return arrays
 
 
 def _published(known):
@@ -43,11 +43,11 @@ def _published(known):
     """
     reasons = []
     try:
-        for where, found in known.source(known):
-            if isinstance(found, LabError):
-                reasons.append(f"{where} cannot be used: {found}")
+        for where, content in known.source(known):
+            if isinstance(content, LabError):
+                reasons.append(f"{where} cannot be used: {content}")
                 continue
-            images, labels = in_order(known.name, *found)
+            images, labels = in_order(known.name, *content)
             if content_hash(images, labels) == known.sha256:
                 return images, labels
             reasons.append(
@@ -130,15 +130,15 @@ def folder(name, size, grey, official, taken):
         about = json.loads((cache / "about.json").read_text())
         with np.load(cache / "splits.npz") as stored:
             splits = {split: stored[split] for split in SPLITS}
-        found = _cached(cache, about["sha256"])
+        arrays = _cached(cache, about["sha256"])
     except (OSError, ValueError, KeyError):
-        found = None
-    if found is None:
-        found, about, splits = _read_folder(path, size, grey, official)
+        arrays = None
+    if arrays is None:
+        arrays, about, splits = _read_folder(path, size, grey, official)
         for old in CACHE.glob(f"{kind}-????????????"):  # of what the folder held before
             shutil.rmtree(old, ignore_errors=True)
-        _store(cache, *found, splits, about)
-    return plain, title, (*found, splits), about
+        _store(cache, *arrays, splits, about)
+    return plain, title, (*arrays, splits), about
 
 
 def _read_folder(path, size, grey, classes):
@@ -160,7 +160,7 @@ def _read_folder(path, size, grey, classes):
             f", with {' and '.join(drawn)} drawn from training" if drawn else ""
         )
         for split in ("validation", "test"):
-            there = {label for label, one in zip(labels, given) if one == split}
+            there = {label for label, own in zip(labels, given) if own == split}
             lacking = [name for i, name in enumerate(names) if i not in there]
             if there and lacking:
                 division += f"; {split} has no {', '.join(lacking[:5])}"
@@ -253,3 +253,17 @@ def read_splits(known):
             f"git checkout data/splits/{known.name}.npz"
         )
     return splits
+
+
+def of_classes(wanted, labels, splits):
+    """Return the positions of the images of the classes `wanted`, their labels as
+    positions in `wanted`, and the splits that they make.
+    """
+    places = np.full(max(*wanted, *labels) + 1, -1)
+    places[wanted] = np.arange(len(wanted))
+    kept = np.flatnonzero(places[labels] >= 0)
+    parts = {
+        name: np.searchsorted(kept, np.intersect1d(kept, part))
+        for name, part in splits.items()
+    }
+    return kept, places[labels[kept]], parts

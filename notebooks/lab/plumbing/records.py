@@ -17,7 +17,7 @@ def hashed(recipe):
 
 def answers_alone(arrays):
     """Return the arrays of a run with the answers in place of all probabilities."""
-    kept = {name: one for name, one in arrays.items() if "probabilities" not in name}
+    kept = {key: array for key, array in arrays.items() if "probabilities" not in key}
     for split in ("validation", "test"):
         if f"{split}_probabilities" not in arrays:
             continue
@@ -46,12 +46,12 @@ def answers(predictions, split, tta=""):
         return predictions[f"{split}_probabilities{tta}"], labels
     rows = np.arange(len(labels))
     probabilities = np.zeros((len(labels), int(predictions["classes"])), np.float16)
-    said = predictions[f"{split}_answer{tta}"]
+    answer = predictions[f"{split}_answer{tta}"]
     if tta:
-        probabilities[rows, said] = 1
+        probabilities[rows, answer] = 1
     else:
         probabilities[rows, labels] = predictions[f"{split}_p_label"]
-        probabilities[rows, said] = predictions[f"{split}_p_answer"]
+        probabilities[rows, answer] = predictions[f"{split}_p_answer"]
     return probabilities, labels
 
 
@@ -62,3 +62,38 @@ def setting(record):
     names = ("parameters", "data_sha256", "split_sha256")
     common = [hashed(record["recipe"]), *(record[name] for name in names)]
     return sha256(json.dumps(common, sort_keys=True))
+
+
+def all_metrics(predictions, measure):
+    """Return the metrics of each split that was predicted, from the stored arrays.
+
+    measure: the function `metrics.measure`.
+
+    Where images have the pixels of a training image, the metrics `..._without_leaked`
+    leave them out.
+    """
+    metrics = {}
+    if "training_right" in predictions:
+        metrics["training"] = {"accuracy": float(predictions["training_right"].mean())}
+    for split in ("validation", "test"):
+        if f"{split}_labels" not in predictions:
+            continue
+        metrics[split] = _metrics(predictions, split, measure, slice(None))
+        if f"{split}_leaked" in predictions:
+            clean = _metrics(
+                predictions, split, measure, ~predictions[f"{split}_leaked"]
+            )
+            for name in ("accuracy", "macro_f1", "accuracy_tta"):
+                if name in clean:
+                    metrics[split][f"{name}_without_leaked"] = clean[name]
+    return metrics
+
+
+def _metrics(predictions, split, measure, kept):
+    probabilities, labels = answers(predictions, split)
+    metrics = measure(probabilities[kept], labels[kept])
+    if {f"{split}_probabilities_tta", f"{split}_answer_tta"} & set(predictions):
+        views, labels = answers(predictions, split, "_tta")
+        tta = measure(views[kept], labels[kept])
+        metrics["accuracy_tta"] = tta["accuracy"]
+    return metrics

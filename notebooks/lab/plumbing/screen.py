@@ -52,3 +52,17 @@ def progress(title, history, epochs):
         line += f", {last['validation_accuracy']:.1%}"
     left = elapsed / len(history) * (epochs - len(history))
     return f"{line}; {clock(elapsed)} gone, {clock(left)} left"
+
+
+def finished(label, record):
+    """Return a line on a finished run, from its record: how long it was trained, when,
+    where and its accuracy.
+    """
+    measured = record["metrics"]
+    split = "validation" if "validation" in measured else "test"
+    return (
+        f"{label} on {record['dataset']}, seed {record['seed']}:"
+        f" {record['epochs_run']} epochs in {clock(record['seconds']['train'])} on"
+        f" {record['finished_at'][:10]} ({record['environment']['device']});"
+        f" {split} accuracy {measured[split]['accuracy']:.1%}"
+    )

@@ -58,12 +58,13 @@ def _read(path):
         ) from None
 
 
-def weights(path, record, classes):
-    """Return the stored weights of the run in the folder `path`, as float32 arrays in
-    the model's order.
+def load_weights(path, record, model, classes):
+    """Put the stored weights (float16) of the run in the folder `path` into a freshly
+    built `model` and return it.
 
-    Raises LabError where they were not kept, are missing or altered, or where the
-    network's answers are not these `classes`, in this order.
+    Raises LabError where they were not kept, are missing or altered, are those of
+    another network, or where the network's answers are not these `classes`, in this
+    order.
     """
     stored, digest = path / "weights.npz", record["weights_file_sha256"]
     name = "/".join(path.parts[-4:])
@@ -87,7 +88,13 @@ def weights(path, record, classes):
             f"The answers of {name} are {', '.join(order)}, in this order, and not"
             f" {', '.join(classes)}."
         )
-    return kept
+    if [w.shape for w in kept] != [tuple(w.shape) for w in model.weights]:
+        raise LabError(
+            f"The weights of {name} do not fit the network, which has changed since:"
+            " train it again."
+        )
+    model.set_weights(kept)
+    return model
 
 
 def waiting(folder):

@@ -8,9 +8,9 @@ import textwrap
 
 import pandas as pd
 
-from ..drawing.base import png, show
-from .files import ROOT, relative, sha256, write, writing
-from .numbers import Number
+from ..plumbing.files import ROOT, relative, sha256, write, writing
+from ..plumbing.numbers import Number
+from .base import DRAWN, png, show
 
 # An unchanged figure is an unchanged file.
 PLAIN_PDF = {"CreationDate": None, "Creator": None, "Producer": None}
@@ -81,12 +81,14 @@ class Output:
     def finish(self, datasets, profile):
         """Write the notebook's numbers and captions, and print the list of all files.
 
-        datasets: the names of those that it used.
+        datasets: those that it used. Of FER2013 the positions of the pictures that were
+            drawn are listed: few may be, because nobody asked these people.
         """
         path = self.output / "report" / "generated" / f"{self.notebook}.json"
         numbers = dict(sorted(self.numbers.items()))
         content = {
-            "datasets": datasets,
+            "datasets": [dataset.name for dataset in datasets],
+            "faces": [place for dataset in datasets for place in faces(dataset)],
             "numbers": {key: number.value for key, number in numbers.items()},
             "forms": {key: number.form for key, number in numbers.items()},
             "figures": self.captions,
@@ -117,6 +119,18 @@ def in_fonts(text):
         one if ord(one) < 0x180 or one in "–—‘’“”…×±−≤≥→" else f"U+{ord(one):X} "
         for one in text
     )
+
+
+def faces(dataset):
+    """Return the positions of the images of FER2013 that were drawn; of equal images
+    the first.
+    """
+    if dataset.name != "fer2013" or not dataset.available:
+        return []
+    places = {}
+    for place, image in enumerate(dataset.images):
+        places.setdefault(sha256(image), place)
+    return sorted(places[digest] for digest in DRAWN & set(places))
 
 
 def latex_table(cells):

@@ -1,0 +1,77 @@
+"""What a recipe feeds a network with: which images, in which order, how weighted."""
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from ..plumbing.files import LabError
+from . import audit, parts
+from .augmentation import augment
+
+
+def training_images(dataset, recipe, seed):
+    """Return the images and labels that a recipe trains on: of the training split, or
+    of what it asks for instead.
+    """
+    positions = dataset.splits["training"]
+    if recipe.fit_on:
+        positions = np.concatenate([positions, dataset.splits["validation"]])
+    if recipe.leave_out:
+        positions = positions[~audit.condemned(dataset, positions)]
+    if recipe.subset is not None:
+        labels, every = dataset.labels[positions], np.arange(len(positions))
+        try:
+            kept, _ = train_test_split(
+                every, train_size=recipe.subset, stratify=labels, random_state=seed
+            )
+        except ValueError:
+            raise LabError(
+                f"subset={recipe.subset} of {len(positions):,} training images leaves"
+                " too few for each class: take a larger share."
+            ) from None
+        positions = positions[kept]
+    if np.array_equal(positions, dataset.splits["training"]):
+        return dataset.split("training")
+    return dataset.images[positions], dataset.labels[positions]
+
+
+def whiten(network, images, dataset, recipe):
+    """Fill the whitening layer of a network that has one from training images."""
+    if parts.WHITENING not in [layer.name for layer in network.layers]:
+        return
+    # Of large images fewer, or memory runs out.
+    few = 5000 * 64 * 64 // max(64 * 64, dataset.shape[0] * dataset.shape[1])
+    changed = recipe.fit_on or recipe.leave_out
+    seen = images if changed else dataset.split("training")[0]
+    constants = {}
+    if recipe.whitening_constant is not None:
+        constants = {"constant": recipe.whitening_constant}
+    parts.whiten(network, seen[:few], **constants)
+
+
+def one_epoch(images, recipe, seed, epoch):
+    """Return the images of an epoch, shuffled and augmented, and their order: a
+    function of seed and epoch alone.
+    """
+    if epoch == recipe.epochs:
+        return None
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(images))
+    options = dict(recipe.augmentation or {})
+    if options.get("flip") == "alternating":
+        first = np.random.default_rng([seed, recipe.epochs]).random(len(images)) < 0.5
+        options["flip"] = (first ^ (epoch % 2 == 1))[order]
+    return (augment(images[order], rng, **options) if options else images[order]), order
+
+
+def class_weights(labels, classes):
+    """Return {class: weight}, images / (classes · images of the class): equal sums of
+    weights, and 1 on average.
+
+    Source: G. King and L. Zeng (2001), as scikit-learn's "balanced"; 0 for a class
+    without images.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    return {
+        c: float(len(labels) / (classes * count)) if count else 0.0
+        for c, count in enumerate(counts)
+    }
