@@ -406,7 +406,9 @@ def test_a_large_picture_is_made_small_before_anything_else(
         large.putpalette([120] * 768)
     large.save(tmp_path / "a.tiff")
     sizes, plain = [], photos._plain
-    monkeypatch.setattr(photos, "_plain", lambda p: [sizes.append(p.size), plain(p)][1])
+    monkeypatch.setattr(
+        photos, "_plain", lambda p, *ground: [sizes.append(p.size), plain(p)][1]
+    )
     image = photos.read_picture(tmp_path / "a.tiff", 20, True)
     assert sizes[0][1] <= 180 and 100 < image.min() and image.max() < 200
 
@@ -417,7 +419,8 @@ def test_pictures_of_any_kind_are_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     shape = (16, 16, 3)
-    names, images = photos.pictures(["photos/cat/0.png", one, array, "~/photos"], shape)
+    source = ["photos/cat/0.png", one, array, "~/photos"]
+    names, images, _ = photos.pictures(source, shape)
     assert names == [0, 1, 2, 3, 4] and images.shape == (5, *shape)
     assert (images[0] == images[3]).all()
     path = tmp_path / "photos" / "cat" / "0.png"

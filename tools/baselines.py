@@ -19,6 +19,7 @@ import interrupt  # noqa: F401
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -158,6 +159,17 @@ def accuracy(digits, labels):
     return float(np.mean(np.array(list(digits), int) == labels))
 
 
+def minutes(text):
+    """Return a number of minutes; anything else ends the tool with one sentence."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < float("inf"):
+        sys.exit(f"MINUTES={text}: write a number of minutes above 0, such as 20.")
+    return number
+
+
 def parser():
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(
@@ -166,7 +178,7 @@ def parser():
     made.add_argument(
         "minutes",
         nargs="?",
-        type=float,
+        type=minutes,
         metavar="MINUTES",
         help="train each for so long; without it as long as our runs took",
     )

@@ -803,16 +803,19 @@ def levels():
     return lines
 
 
+EXAMPLE = {  # entries of pyproject.toml to be replaced
+    "repository": "OWNER/",
+    "author": "Dense to Conv",
+    "course": "Image classification coursework",
+}
+
+
 def reminders():
     """Yield a sentence for each entry of pyproject.toml that still has the example's
     value, and one each on faces, on jobs without a run, and on unused figures.
     """
     about = notebooks.project()
-    for name, example in (
-        ("repository", "OWNER/"),
-        ("author", "Dense to Conv"),
-        ("course", "Image classification coursework"),
-    ):
+    for name, example in EXAMPLE.items():
         if example in about[name]:
             yield (
                 f"pyproject.toml still has the example's {name}, {about[name]}: see"

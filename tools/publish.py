@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 
+import check
 import notebooks
 from lab.plumbing.files import LabError, relative, write, writing
 
@@ -170,6 +171,13 @@ def submission():
     for path in notebooks.paths():
         if faults := notebooks.stale(path, ROOT / "data" / "runs"):
             raise LabError(f"{faults[0]}: run make reproduce first.")
+    if check.EXAMPLE["author"] in notebooks.project()["author"]:
+        raise LabError(
+            "report/report.pdf does not carry your name: write author in"
+            " pyproject.toml, then run make sync report."
+        )
+    for _, fault in check.check_report():
+        raise LabError(f"{fault} first.")
     folder = ROOT / "build" / "submission"
     name = notebooks.project()["repository"].rsplit("/", 1)[-1]
     notebooks.save(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from lab.datasets import KNOWN
-from lab.drawing.output import latex_table
+from lab.drawing.output import in_fonts, latex_table
 from lab.drawing.tables import hyper_parameters, minutes
 from lab.lesson import DATASETS, EXPECTED
 from lab.metrics import by_class
@@ -76,7 +76,8 @@ def escape(text):
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
     }
-    return re.sub(r"[\\~^&%$#_{}]", lambda m: special.get(m[0], "\\" + m[0]), str(text))
+    text = in_fonts(str(text))
+    return re.sub(r"[\\~^&%$#_{}]", lambda m: special.get(m[0], "\\" + m[0]), text)
 
 
 def notebooks_of(folder):

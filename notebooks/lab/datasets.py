@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from .plumbing import catalogue, photos, reading, sources
+from .plumbing import catalogue, photos, reading, sources, world
 from .plumbing.files import LabError
 
 
@@ -22,6 +22,7 @@ class Dataset:
     images: uint8 (n, height, width, channels), in the official order, training first.
     labels: int64 (n,), positions in `classes`.
     splits: the positions of the images of each split, ascending.
+    ground: what the training images stand on: 0, 255 or None, see `world.ground`.
     division: who drew the splits; left_out: a DataFrame of files that were not used,
         with reasons.
     """
@@ -34,6 +35,7 @@ class Dataset:
     split_sha256: str
     source: object = None
     recipe: str = ""
+    ground: int = None
     images: np.ndarray = None
     labels: np.ndarray = None
     splits: dict = None
@@ -171,4 +173,5 @@ def _folder(name, size, grey):
         division=division,
         left_out=left_out,
     )
-    return blank.filled(images, labels, splits)
+    ground = world.ground(images[splits["training"]])
+    return replace(blank.filled(images, labels, splits), ground=ground)

@@ -149,6 +149,7 @@ def _fit(job, dataset, tell):
         f" {recipe.batch_size}: set batch_size={max(1, recipe.batch_size // 2)} in its"
         " recipe, restart the kernel, and run again."
     ):
+        training.check(job, dataset)
         network = training.build(job.build, dataset, recipe, job.seed)
         images, labels = training.training_images(dataset, recipe, job.seed)
         training.whiten(network, images, dataset, recipe)

@@ -6,6 +6,7 @@ import pandas as pd
 from . import datasets
 from . import drawing as figures
 from .engine import trained
+from .plumbing import world
 from .plumbing.files import ROOT, LabError
 from .plumbing.names import MODEL_TITLES
 from .plumbing.photos import pictures
@@ -13,26 +14,30 @@ from .runs import read
 from .taught import fitted_temperature, tempered
 
 SHOWN = 24  # pictures drawn at most
+FOLDERS = (ROOT / "data" / "runs", ROOT / "build" / "quick" / "runs")
 
 
 def predict(source, dataset="cifar10", run=None, top=3):
     """Return a table of the most probable classes of pictures, one row a picture, and
-    draw the pictures.
+    draw the pictures as the network sees them.
 
     source: a picture file, a folder of them, or an array, uint8 (n, height, width, 1 or
         3) or one image of it.
-    dataset: a Dataset or the name of a known one: what the network was trained on.
+    dataset: a Dataset, the name of a known one, or the path of a folder: what the
+        network was trained on.
     run: the Run whose weights are used; None takes the last network of the story that
         has some.
 
     Probabilities are calibrated. A picture is cut to its centre square and scaled to
-    the network's size, so the object should fill it; garments for Fashion-MNIST are
-    light on black. Introduced in notebook 05.
+    the network's size. Where the training images stand on black or on white, it is
+    brought onto that ground and cut to its object instead. A picture that is unlike the
+    training images is called so. A last column says what was done or found; see
+    `plumbing.world`. Introduced in notebook 05.
 
     Raises LabError where there is no picture, or no network with weights.
     """
     ask = Predictor(dataset, run)
-    names, images = pictures(source, ask.shape)
+    names, images, done = pictures(source, ask.shape, ask.ground)
     probabilities, best = ask(images), range(1, min(top, len(ask.classes)) + 1)
     rows = []
     for p in probabilities:
@@ -40,7 +45,12 @@ def predict(source, dataset="cifar10", run=None, top=3):
         rows.append([f"{ask.classes[j]} {p[j]:.0%}" for j in order])
     shown = [(image, "\n".join(row)) for image, row in zip(images, rows)][:SHOWN]
     figures.show(figures.labelled(shown))
-    return pd.DataFrame(rows, index=names, columns=[f"answer {i}" for i in best])
+    table = pd.DataFrame(rows, index=names, columns=[f"answer {i}" for i in best])
+    unlike = ask.unlike(images)
+    remarks = [[*words, *["unlike"] * one] for words, one in zip(done, unlike.tolist())]
+    if any(remarks):
+        table["remarks"] = [", ".join(words) for words in remarks]
+    return table
 
 
 class Predictor:
@@ -48,39 +58,57 @@ class Predictor:
 
     dataset, run: as for `predict`. Called with images, uint8 (n, *shape), it returns
         probabilities (n, classes), calibrated with the `fitted_temperature` of the
-        run's validation images.
+        run's validation images. Images on the opposite of the training images' ground
+        are inverted.
     Raises LabError for an unknown data set, and where weights are missing or altered.
     """
 
     def __init__(self, dataset, run=None):
-        if isinstance(dataset, str):
-            if dataset not in datasets.KNOWN:
-                raise LabError(
-                    f"There is no data set called {dataset!r}: choose among"
-                    f" {', '.join(datasets.KNOWN)}."
-                )
-            dataset = datasets.KNOWN[dataset]
-        self.run = run or latest(dataset.name)
+        if not isinstance(dataset, datasets.Dataset):
+            known = datasets.KNOWN.get(str(dataset))  # whose images are not needed
+            dataset = known or datasets.load(dataset)
+        self.run, self.title = run or latest(dataset.name), dataset.title
         self.classes, self.shape = dataset.classes, dataset.shape
+        self.ground = dataset.ground
         self.network = trained(self.run, dataset)
         self.temperature = fitted_temperature(*self.run.validation())
 
     def __call__(self, images):
+        return tempered(self._raw(images), self.temperature)
+
+    def _raw(self, images):
+        images, _ = world.brought(images, self.ground)
         starts = range(0, len(images), 500)
         parts = [self.network.predict_on_batch(images[i : i + 500]) for i in starts]
-        return tempered(np.concatenate(parts), self.temperature)
+        return np.concatenate(parts)
+
+    def unlike(self, images):
+        """Return (n,) bool: which images, uint8 (n, *shape), are unlike the training
+        images, and print how many, and how often that is a false alarm.
+
+        The threshold is chosen on the run's stored answers for the validation images.
+        """
+        validation, _ = self.run.validation()
+        found = world.likeness(self._raw(images)) < world.limit(validation)
+        print(
+            f"Unlike the training images of {self.title}: {found.sum()} of"
+            f" {len(found)}, by an energy score that calls {world.FALSE_ALARMS:.0%} of"
+            f" {len(validation):,} validation images so, too."
+        )
+        return found
 
 
 def latest(name):
     """Return the first seed of the last network of the story that was stored with
-    weights on the data set `name`.
+    weights on the data set `name`, by a notebook or in the quick profile.
 
     Raises LabError where there is none.
     """
-    for model in reversed(MODEL_TITLES):
-        run = read(ROOT / "data" / "runs" / name / model / "main" / "seed-0")
-        if run and run.record["weights_file_sha256"]:
-            return run
+    for folder in FOLDERS:
+        for model in reversed(MODEL_TITLES):
+            run = read(folder / name / model / "main" / "seed-0")
+            if run and run.record["weights_file_sha256"]:
+                return run
     raise LabError(
         f"No network with stored weights on {name}: run notebooks 02 to 04 first."
     )

@@ -7,13 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Callable, Iterator
 
-from .methods.checks import check
-from .plumbing.files import LabError
+from .methods.checks import Checked
 from .plumbing.names import BASE
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """Every hyper-parameter of a training run: what changes the result stands here.
 
     optimizer, optimizer_arguments: a class of keras.optimizers or of methods.parts and
@@ -67,9 +66,6 @@ class Recipe:
     views: str = None
     whitening_constant: float = None
 
-    def __post_init__(self):
-        check(self)
-
     @classmethod
     def of(cls, record: dict) -> Recipe:
         """Return the recipe of a run's record, which may have fields that are gone."""
@@ -79,7 +75,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Checked):
     """One training run that is to be: what it needs, and what it shall leave behind.
 
     dataset, model, variant, seed: its place under data/runs. variant: "main" for the
@@ -101,13 +97,6 @@ class Job:
     build: Callable
     test: bool = False
     weights: bool = False
-
-    def __post_init__(self):
-        if self.recipe.fit_on and not self.test:
-            raise LabError(
-                f"{self.name} trains on the validation images, too: set test=True, so"
-                " that something tells how good it is."
-            )
 
     @property
     def name(self) -> str:

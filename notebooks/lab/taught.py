@@ -344,10 +344,12 @@ def threshold(probabilities, labels, accuracy=0.95):
 
 
 def features(network, images):
-    """Return what the last dense layer reads, (n, features)."""
+    """Return what the last dense layer reads, or the answers, (n, features)."""
     dense = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)]
-    reader = keras.Model(network.inputs, dense[-1].input)
-    return reader.predict(images, batch_size=250, verbose=0)
+    read = dense[-1].input if dense else network.output
+    reader = keras.Model(network.inputs, read)
+    found = reader.predict(images, batch_size=250, verbose=0)
+    return found.reshape(len(found), -1)
 
 
 def nearest(vectors, others, count):
@@ -362,7 +364,8 @@ def grad_cam(network, layer, images, classes, averaged=True):
     """Return (n, height, width), 0 to 1: the places that raise the logit of a class."""
     last_layer = network.layers[-1]
     reader = keras.Model(network.inputs[0], [layer.output, network.output])
-    softmax, last_layer.activation = last_layer.activation, keras.activations.linear
+    softmax = getattr(last_layer, "activation", None)
+    last_layer.activation = keras.activations.linear
     with tf.GradientTape() as tape:
         maps, logits = reader(images, training=False)
         asked = tf.gather(logits, classes, batch_dims=1)

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from . import taught
-from .methods import audit, parts
+from .methods import audit, checks, parts
 from .methods.augmentation import views
 from .methods.feeding import class_weights, one_epoch, training_images, whiten  # noqa: F401
 from .plumbing import records
@@ -20,6 +20,7 @@ from .plumbing.backend import (
     others,
     warm_up,
 )
+from .plumbing.building import built, check_answers
 from .plumbing.screen import progress
 from .taught import steps_per_epoch
 
@@ -38,9 +39,19 @@ def build(function, dataset, recipe, seed=None):
         keras.config.set_dtype_policy(recipe.precision)
         if seed is not None:
             keras.utils.set_random_seed(seed)
-        return function(dataset.shape, len(dataset.classes), **recipe.model_arguments)
+        classes = len(dataset.classes)
+        return built(function, dataset.shape, classes, recipe.model_arguments)
 
     return apart(make)
+
+
+def check(job, dataset):
+    """Raise LabError where the network of a job does not give probabilities, or its
+    recipe does not fit the images: before training starts.
+    """
+    checks.check_training(job.recipe, dataset.split("training")[0])
+    network = build(job.build, dataset, job.recipe, job.seed)
+    check_answers(network, getattr(job.build, "__name__", "build"))
 
 
 def run_epochs(network, training, dataset, job, checkpoints, tell):

@@ -1,17 +1,33 @@
 """Figures of answers: matrices, examples, errors, and how sure they are."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from ..taught import confident_errors, largest_confusions
-from .base import COLOURS, WIDTH, beside, labelled, panels, picture
+from .base import (
+    COLOURS,
+    COUNTED,
+    HEIGHT,
+    MARKERS,
+    WIDTH,
+    beside,
+    key,
+    labelled,
+    name_classes,
+    panels,
+    picture,
+)
+from .base import labels as names
 
 FEW = 20  # images in a bin, below which its accuracy says little
 
 
 def confusion(matrix, classes, title):
-    """Counts in the cells. Errors are coloured by their share of the true class, from 0
-    to the largest one; the diagonal is grey. Introduced in notebook 02.
+    """Counts in the cells, for `COUNTED` classes at most. Errors are coloured by their
+    share of the true class, from 0 to the largest one; the diagonal is grey. Introduced
+    in notebook 02.
     """
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     right = np.eye(len(matrix), dtype=bool)
@@ -22,7 +38,8 @@ def confusion(matrix, classes, title):
     top = max(1, np.nanmax(errors))
     shown = axes.imshow(errors, cmap=colours, vmin=0, vmax=top)
     letters = min(8, 100 / len(classes))
-    for (row, column), count in np.ndenumerate(matrix):
+    counted = matrix if len(classes) <= COUNTED else np.empty((0, 0))
+    for (row, column), count in np.ndenumerate(counted):
         on_dark = not right[row, column] and errors[row, column] > 0.6 * top
         colour = "white" if on_dark else "0.55" if count == 0 else "black"
         weight = "bold" if right[row, column] else "normal"
@@ -39,19 +56,21 @@ def confusion(matrix, classes, title):
     bar = figure.colorbar(shown, ax=axes, shrink=0.8)
     bar.set_label("errors: share of the true class (%)")
     bar.outline.set_visible(False)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    plt.setp(axes.get_xticklabels(), rotation_mode="anchor")
-    axes.set_yticks(range(len(classes)), classes)
-    axes.tick_params(labelsize=min(8, 160 / len(classes)))
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    named = name_classes(axes.xaxis, classes, 0.6 * size, **slanted)
+    name_classes(axes.yaxis, classes, 0.6 * size)
+    if not named:
+        axes.set_xlabel("predicted class (number)")
+        axes.set_ylabel("true class (number)")
     edges = np.arange(len(classes) + 1) - 0.5
     axes.set_xticks(edges, minor=True)
     axes.set_yticks(edges, minor=True)
-    axes.grid(which="minor", color="white", lw=0.8)
+    axes.grid(which="minor", color="white", lw=min(0.8, 16 / len(classes)))
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
     return figure
 
 
@@ -63,7 +82,7 @@ def confusion_caption(matrix, classes, title):
     )
     for true, answer, count in largest_confusions(matrix, classes, n=1):
         caption += f" The most frequent error takes {true} for {answer}, {count} times."
-    return caption
+    return caption + key(classes)
 
 
 def examples(dataset, run, positions, columns=6):
@@ -110,11 +129,14 @@ def mended(dataset, run, positions, columns=6):
 
 def class_scores(scores):
     """F1 of each class (rows of `scores`), a marker a model (columns)."""
+    scores = scores.set_axis(names(scores.index))
     scores = scores.loc[scores.mean(axis=1).sort_values().index]
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.24 * len(scores)))
-    for marker, (title, column) in zip("os^D", scores.items()):
+    height = min(0.24 * len(scores), HEIGHT - 0.9)
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + height))
+    for marker, (title, column) in zip(cycle(MARKERS), scores.items()):
         axes.plot(column, range(len(scores)), marker, ms=5, label=title)
-    axes.set_yticks(range(len(scores)), scores.index)
+    if not name_classes(axes.yaxis, scores.index, height):
+        axes.set_ylabel("place of the class in this order")
     axes.set_xlabel("F1 on the test images")
     axes.grid(color="0.92")
     axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
@@ -164,9 +186,8 @@ def coverage(lines):
     """
     figure, grid = panels(len(lines), 2.2)
     for axes, (title, curves) in zip(grid, lines.items()):
-        for (label, (share, accuracy)), style in zip(
-            curves.items(), ("-", "--", "-.", ":")
-        ):
+        styles = cycle(("-", "--", "-.", ":"))
+        for (label, (share, accuracy)), style in zip(curves.items(), styles):
             axes.plot(
                 100 * share[len(share) // 50 :],
                 100 * accuracy[len(share) // 50 :],

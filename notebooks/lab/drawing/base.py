@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import warnings
 
 import matplotlib.pyplot as plt
@@ -14,6 +15,12 @@ from ..plumbing.names import MODEL_TITLES  # noqa: F401 (figures share it)
 from ..plumbing.screen import notebook_display
 
 WIDTH = 6.3  # inches: the width of the report's text
+HEIGHT = 8.2  # inches: the most that a figure has, so that its caption fits below
+
+
+LONGEST = 20  # letters of a class name
+COUNTED = 20  # classes in a legend, or whose counts stand in a matrix, at most
+SMALLEST = 6  # points: the smallest letters of a class name
 
 
 VISIBLE = 1.5  # root mean square of a change, of 255
@@ -23,6 +30,7 @@ LETTER = 0.05  # inches: the mean width of a letter of 7 points, or a little les
 
 
 COLOURS = sns.color_palette("colorblind").as_hex()
+MARKERS = "os^DvPX*"  # of networks, in their order
 
 DRAWN = set()  # the SHA-256 of every picture that was drawn
 
@@ -49,6 +57,52 @@ plt.rcParams.update(
         "image.cmap": "gray",
     }
 )
+
+
+def labels(names, most=LONGEST):
+    """Return names as figures show them: `$` begins no formula. Where one is long, all
+    are cut and begin with their number, so that none is as another.
+    """
+    names = [str(name) for name in names]
+    if any(len(name) > most for name in names):
+        names = [
+            f"{i} {name[: most - 5]}" + "…" * (len(name) > most - 5)
+            for i, name in enumerate(names, start=1)
+        ]
+    return [plain(name) for name in names]
+
+
+def key(names):
+    """Return a sentence with the long names that `labels` cuts; none where it cuts
+    none, or where they are too many for a caption.
+    """
+    if len(names) > COUNTED or all(len(name) <= LONGEST for name in names):
+        return ""
+    listed = (f"{i} {name}" for i, name in enumerate(names, start=1))
+    return f" The classes are: {'; '.join(listed)}."
+
+
+def plain(text):
+    """Return text in which `$` begins no formula."""
+    return re.sub(r"(?<!\\)\$", r"\\$", text)
+
+
+def name_classes(axis, classes, inches, **style):
+    """Write class names along an axis of a figure; where there is no room for one line
+    each, the numbers of some of the classes instead.
+
+    style: of the names. Returns whether the names stand there.
+    """
+    room = 72 * inches / len(classes)  # points a class
+    if named := room >= SMALLEST:
+        axis.set_ticks(range(len(classes)), labels(classes), **style)
+        axis.set_tick_params(labelsize=min(8, room))
+    else:
+        step = next(step for step in (5, 10, 20, 50, 100) if step * room >= 9)
+        shown = range(step - 1, len(classes), step)
+        axis.set_ticks(shown, [str(i + 1) for i in shown])
+        axis.set_label_text("number of the class")
+    return named
 
 
 def png(figure):
@@ -91,6 +145,7 @@ def picture(axes, image, title=None):
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if title:  # cut where it would run into the next one
+        title = plain(title)
         room = int(axes.figure.get_figwidth() / axes.get_gridspec().ncols / LETTER)
         lines = [
             line if len(line) <= room else line[: room - 1] + "…"
@@ -120,6 +175,7 @@ def panels(count, height, datasets=(), class_height=0):
     )
     columns = min(count, 3)
     rows = -(-count // columns)
+    height = min(height, HEIGHT / rows)
     figure, grid = plt.subplots(
         rows,
         columns,

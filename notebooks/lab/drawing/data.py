@@ -5,8 +5,10 @@ import numpy as np
 import seaborn as sns
 from sklearn.decomposition import PCA
 
-from .base import COLOURS, WIDTH, pairs, panels, picture
+from .base import COLOURS, COUNTED, WIDTH, name_classes, pairs, panels, picture
+from .base import labels as labels_of
 
+AVERAGED = 80  # classes whose mean image is drawn, at most
 CHANNELS = (  # name, colour, dashes, width
     ("red", COLOURS[3], "-", 2.2),
     ("green", "#00402b", "--", 1),
@@ -18,7 +20,7 @@ def sample_grid(dataset, columns=12, seed=0):
     """A row of training images a class, drawn at random. Introduced in notebook 01."""
     images, labels = dataset.split("training")
     rng = np.random.default_rng(seed)
-    rows = min(len(dataset.classes), 20)
+    rows = min(len(dataset.classes), 17)  # they fit a page
     figure, grid = plt.subplots(
         rows,
         columns,
@@ -32,7 +34,11 @@ def sample_grid(dataset, columns=12, seed=0):
         for axes, i in zip(line, positions):
             picture(axes, images[i])
         line[0].set_ylabel(
-            dataset.classes[label], rotation=0, ha="right", va="center", fontsize=8
+            labels_of(dataset.classes)[label],
+            rotation=0,
+            ha="right",
+            va="center",
+            fontsize=8,
         )
     return figure
 
@@ -55,7 +61,8 @@ def class_balance(datasets):
                 linewidth=0.5,
             )
             bottom = bottom + counts
-        axes.set_yticks(np.arange(len(dataset.classes)), dataset.classes)
+        inches = 0.7 * figure.get_figheight() / (-(-len(datasets) // 3))
+        name_classes(axes.yaxis, dataset.classes, inches)
         axes.invert_yaxis()
         axes.set_title(dataset.title)
         axes.set_xlabel("images")
@@ -111,7 +118,8 @@ def mean_images(datasets):
         (dataset, labels)
         for dataset in datasets
         for labels in np.array_split(
-            np.arange(len(dataset.classes)), -(-len(dataset.classes) // columns)
+            np.arange(min(len(dataset.classes), AVERAGED)),
+            -(-min(len(dataset.classes), AVERAGED) // columns),
         )
     ]
     figure, grid = plt.subplots(
@@ -144,7 +152,7 @@ def projection(datasets, count=2000, seed=0):
         places = PCA(2, svd_solver="randomized", random_state=seed).fit_transform(
             images[positions].reshape(len(positions), -1) / 255
         )
-        for label, name in enumerate(dataset.classes):
+        for label, name in enumerate(labels_of(dataset.classes)):
             mine = places[labels[positions] == label]
             colour = COLOURS[label % len(COLOURS)]
             axes.plot(*mine.T, ".", ms=2, alpha=0.4, color=colour)
@@ -157,6 +165,10 @@ def projection(datasets, count=2000, seed=0):
                 color=colour,
                 label=name,
             )
+        if len(dataset.classes) > COUNTED:
+            axes.set_title(f"{dataset.title}: {len(dataset.classes)} classes")
+            axes.set_xlabel("first component")
+            continue
         axes.legend(
             ncols=2,
             loc="upper center",

@@ -1,5 +1,7 @@
 """Figures that compare networks and recipes."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,7 +9,7 @@ import seaborn as sns
 from scipy.stats import t
 
 from ..methods.statistics import pooled
-from .base import COLOURS, MODEL_TITLES, WIDTH, panels
+from .base import COLOURS, MARKERS, MODEL_TITLES, WIDTH, panels
 
 
 def networks(finished, datasets):
@@ -190,7 +192,7 @@ def shifts(curves):
     network.
     """
     figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
-    for marker, (title, values) in zip("os^D", curves.items()):
+    for marker, (title, values) in zip(cycle(MARKERS), curves.items()):
         axes.plot(100 * np.array(values), f"-{marker}", ms=4, label=title)
     axes.set_xlabel("moved to the right (pixels)")
     axes.set_ylabel("validation accuracy (%)")
@@ -207,7 +209,7 @@ def robustness(tables, title):
     kinds, strengths = next(iter(tables.values())).axes
     figure, grid = plt.subplots(2, 4, figsize=(WIDTH, 3.4), sharex=True, sharey=True)
     for axes, kind in zip(grid.ravel(), kinds):
-        for marker, (label, table) in zip("os^D", tables.items()):
+        for marker, (label, table) in zip(cycle(MARKERS), tables.items()):
             values = 100 * table.loc[kind]
             axes.plot(strengths, values, f"-{marker}", ms=3, label=label)
         axes.set_title(kind)

@@ -3,7 +3,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .base import COLOURS, MODEL_TITLES, WIDTH, labelled, panels, picture
+from ..plumbing.building import functional
+from .base import COLOURS, COUNTED, MODEL_TITLES, WIDTH, labelled, panels, picture
+from .base import labels as short_names
 
 
 def weights(kernels, columns, name=None):
@@ -128,13 +130,18 @@ def maps(places, datasets, judged):
     figure, grid = panels(len(datasets), 3.5, datasets, 0.08)
     for axes, dataset in zip(grid, datasets):
         labels, right = judged[dataset.name]
-        for label, name in enumerate(dataset.classes):
+        for label, name in enumerate(short_names(dataset.classes)):
             mine, colour = labels == label, COLOURS[label % len(COLOURS)]
             axes.plot(*places[dataset.name][mine & right].T, ".", ms=2, color=colour)
             axes.plot(
                 *places[dataset.name][mine & ~right].T, "x", ms=3, mew=0.7, color=colour
             )
             axes.plot([], [], "o", ms=4, color=colour, label=name)
+        axes.set_title(dataset.title)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if len(dataset.classes) > COUNTED:
+            continue
         axes.legend(
             ncols=2,
             loc="upper center",
@@ -143,9 +150,6 @@ def maps(places, datasets, judged):
             frameon=False,
             columnspacing=1,
         )
-        axes.set_title(dataset.title)
-        axes.set_xticks([])
-        axes.set_yticks([])
     return figure
 
 
@@ -176,7 +180,7 @@ def diagram(*networks):
     """
     rows = [
         (network, groups, first)
-        for network in networks
+        for network in map(functional, networks)
         for groups, first in _rows(_blocks(_steps(network)))
     ]
     figure, grid = plt.subplots(
@@ -256,7 +260,7 @@ def _steps(network):
     others are notes of the one before.
     """
     steps = []
-    for layer in network.layers:
+    for layer in network.operations:
         kind, activation = (
             type(layer).__name__,
             getattr(getattr(layer, "activation", None), "__name__", "linear"),
@@ -270,6 +274,8 @@ def _steps(network):
             )
             name = "convolve" + size if size else STEPS[kind][0]
             steps.append([name, STEPS[kind][1], shape, []])
+        elif shape != steps[-1][2]:
+            steps.append([kind, "0.9", shape, []])
         elif kind != "Activation":
             steps[-1][3].append(WITHIN.get(kind, kind))
         if activation != "linear":

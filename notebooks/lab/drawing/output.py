@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import re
 import textwrap
+
+import pandas as pd
 
 from ..plumbing.files import ROOT, relative, sha256, write, writing
 from ..plumbing.numbers import Number
@@ -11,6 +14,8 @@ from .base import DRAWN, png, show
 
 # An unchanged figure is an unchanged file.
 PLAIN_PDF = {"CreationDate": None, "Creator": None, "Producer": None}
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a formula begins with
+ROWS = 45  # of a table on a page of the report
 WIDE = 34  # letters in a cell of a table from which on its column is a paragraph
 
 
@@ -102,6 +107,20 @@ class Output:
             print(relative(file))
 
 
+def shown(text):
+    """Return a cell's text as LaTeX can set it: long words are cut."""
+    cut = re.sub(rf"\S{{{WIDE + 1},}}", lambda word: word[0][: WIDE - 1] + "…", text)
+    return in_fonts(cut)
+
+
+def in_fonts(text):
+    """Return text in which letters that LaTeX's fonts lack are numbers of Unicode."""
+    return "".join(
+        one if ord(one) < 0x180 or one in "–—‘’“”…×±−≤≥→" else f"U+{ord(one):X} "
+        for one in text
+    )
+
+
 def faces(dataset):
     """Return the positions of the images of FER2013 that were drawn; of equal images
     the first.
@@ -115,10 +134,16 @@ def faces(dataset):
 
 
 def latex_table(cells):
-    """Return a DataFrame, without its index, as LaTeX in the style of booktabs."""
+    """Return a DataFrame, without its index, as LaTeX in the style of booktabs: its
+    first `ROWS` rows, and words that fit a column.
+    """
+    more, cells = len(cells) - ROWS, cells[:ROWS]
     cells = cells.map(
-        lambda value: f"{value:.3f}" if isinstance(value, float) else str(value)
+        lambda value: f"{value:.3f}" if isinstance(value, float) else shown(str(value))
     )
+    if more > 0:
+        last = [f"and {more} more rows", *[""] * (cells.shape[1] - 1)]
+        cells = pd.concat([cells, pd.DataFrame([last], columns=cells.columns)])
     styler = cells.style.hide(axis="index").format(escape="latex")
     styler = styler.format_index(escape="latex", axis=1)
     kinds = "".join(_kind(cells[column].str) for column in cells)
@@ -135,7 +160,10 @@ def _kind(texts):
 
 
 def confusion_csv(matrix, classes):
-    """Return a confusion matrix as text: a header, then a row a true class."""
+    """Return a confusion matrix as text: a header, then a row a true class. A name that
+    a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    classes = [f"'{name}" if name[:1] in FORMULA else name for name in classes]
     text = io.StringIO()
     rows = [[name, *row] for name, row in zip(classes, matrix.tolist())]
     writer = csv.writer(text, lineterminator="\n")

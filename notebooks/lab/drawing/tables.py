@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.stats import t
 
 from ..methods.statistics import gain, p_text, percent, pooled, with_interval, worth
+from ..plumbing.building import functional
 from ..plumbing.fingerprint import architecture
 from ..plumbing.names import BASE
 from ..plumbing.records import GONE, setting
@@ -482,14 +483,17 @@ def layer_table(model):
     """Return a table of a model's layers: what we set, output shape without the batch,
     parameters.
     """
-    rows = []
-    for (kind, settings, _, _), layer in zip(architecture(model), model.layers):
+    rows, model = [], functional(model)
+    for (kind, settings, _, shapes, *_), layer in zip(
+        architecture(model), model.operations
+    ):
+        settings = {} if "model" in settings else settings
         rows.append(
             {
                 "layer": kind,
                 "settings": _words(settings),
                 "output": " × ".join(map(str, layer.output.shape[1:])),
-                "parameters": f"{layer.count_params():,}",
+                "parameters": f"{sum(map(np.prod, shapes)):,}",
             }
         )
     return pd.DataFrame(rows).set_index("layer")

@@ -1,9 +1,11 @@
 """Figures of trainings: curves over epochs, and accuracy against time."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .base import COLOURS, MODEL_TITLES, WIDTH, panels
+from .base import COLOURS, MARKERS, MODEL_TITLES, WIDTH, panels
 
 
 def curves(runs, titles):
@@ -166,7 +168,9 @@ def budget(runs_by_model, title):
     axes.minorticks_off()
     axes.xaxis.set_major_formatter("{x:g}")
     drawn, errors = [], []
-    for marker, colour, (model, runs) in zip("os^D", COLOURS, runs_by_model.items()):
+    for marker, colour, (model, runs) in zip(
+        cycle(MARKERS), COLOURS, runs_by_model.items()
+    ):
         cost = [run.record["pflop"] for run in runs]
         measured = [run.record["metrics"]["test"] for run in runs]
         for metric, ending, fill in (
@@ -177,7 +181,7 @@ def budget(runs_by_model, title):
                 continue
             wrong = [max(100 - 100 * test[metric], 0.1) for test in measured]
             style = {"ms": 5, "fillstyle": fill, "color": colour, "ls": ""}
-            label = MODEL_TITLES[model] + ending
+            label = MODEL_TITLES.get(model, model) + ending
             drawn += axes.plot(cost, wrong, marker=marker, label=label, **style)
             errors += wrong
     places = {"handles": drawn, "frameon": False, "loc": "upper left"}

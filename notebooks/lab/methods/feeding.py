@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from ..plumbing.files import LabError
 from . import audit, parts
 from .augmentation import augment
 
@@ -18,9 +19,15 @@ def training_images(dataset, recipe, seed):
         positions = positions[~audit.condemned(dataset, positions)]
     if recipe.subset is not None:
         labels, every = dataset.labels[positions], np.arange(len(positions))
-        kept, _ = train_test_split(
-            every, train_size=recipe.subset, stratify=labels, random_state=seed
-        )
+        try:
+            kept, _ = train_test_split(
+                every, train_size=recipe.subset, stratify=labels, random_state=seed
+            )
+        except ValueError:
+            raise LabError(
+                f"subset={recipe.subset} of {len(positions):,} training images leaves"
+                " too few for each class: take a larger share."
+            ) from None
         positions = positions[kept]
     if np.array_equal(positions, dataset.splits["training"]):
         return dataset.split("training")

@@ -155,10 +155,17 @@ class Lookahead(keras.callbacks.Callback):
 
 def fine_convolution(network, least=8):
     """Return the last convolution of a network whose maps are `least` places high or
-    more.
+    more; where there is none, the layer with the finest maps that training changes, or
+    None.
     """
-    return [
+    maps, trained = [], False
+    for layer in network.layers:
+        trained = trained or bool(layer.trainable_weights)
+        if trained and len(layer.output.shape) == 4:
+            maps.append(layer)
+    fine = [
         layer
-        for layer in network.layers
+        for layer in maps
         if isinstance(layer, keras.layers.Conv2D) and layer.output.shape[1] >= least
-    ][-1]
+    ]
+    return (fine or sorted(maps, key=lambda one: one.output.shape[1]) or [None])[-1]

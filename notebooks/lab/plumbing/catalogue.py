@@ -25,6 +25,7 @@ FACTS = (
     dict(
         name="digits",
         title="Digits",
+        ground=0,
         classes=tuple("0123456789"),
         shape=(16, 16, 1),
         sha256="a411e57b634c4823e282acff03b7fec7e709d8e44f841eed749655efca946c1e",
@@ -36,6 +37,7 @@ FACTS = (
     dict(
         name="fashion_mnist",
         title="Fashion-MNIST",
+        ground=0,
         shape=(28, 28, 1),
         classes=(
             "T-shirt/top",

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from . import world
 from .files import LabError, located, sha256
 from .screen import Line, clock
 
@@ -206,7 +207,7 @@ def read_picture(path, size, grey):
     return _fitted(open_picture(path, size, grey), size, grey)
 
 
-def open_picture(path, size, grey):
+def open_picture(path, size, grey, ground=None):
     """Return a picture, upright, of 8 bits, grey or in colour; a much larger one than
     `size` pixels is decoded smaller.
 
@@ -228,7 +229,7 @@ def open_picture(path, size, grey):
                     raise Unreadable(
                         f"too large: {picture.width:,} × {picture.height:,} pixels"
                     )
-                return upright(picture, size, grey)
+                return upright(picture, size, grey, ground)
     except Image.UnidentifiedImageError:
         raise Unreadable(_kind(path)) from None
     except FileNotFoundError:
@@ -262,8 +263,10 @@ def _kind(path):
     return "not a picture, or damaged"
 
 
-def upright(picture, size, grey):
-    """Return an opened picture as `open_picture` does."""
+def upright(picture, size, grey, ground=None):
+    """Return an opened picture as `open_picture` does; with a ground, transparent parts
+    become what the picture stands out from.
+    """
     picture.draft("L" if grey else "RGB", (2 * size, 2 * size))  # JPEG: decoded small
     smaller = min(picture.size) // (4 * size)
     exif = picture.getexif()
@@ -279,10 +282,10 @@ def upright(picture, size, grey):
             picture = picture.reduce(smaller)
         picture.info["exif"] = exif.tobytes()
     picture = ImageOps.exif_transpose(picture)
-    return _plain(picture).convert("L" if grey else "RGB")
+    return _plain(picture, ground).convert("L" if grey else "RGB")
 
 
-def _plain(picture):
+def _plain(picture, ground=None):
     """Return a picture of 8 bits a channel without transparency."""
     if picture.mode.startswith(("I", "F")):  # 16 or 32 bits of grey
         values = np.asarray(picture, dtype=np.float64)
@@ -298,8 +301,12 @@ def _plain(picture):
         picture.mode in ("RGBA", "LA", "PA", "RGBa", "La")
         or "transparency" in picture.info
     ):
-        picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        picture, fill = picture.convert("RGBA"), "white"
+        if ground is not None:
+            opaque = np.asarray(picture.getchannel("A")) > 127
+            seen = np.asarray(picture.convert("RGB").convert("L"))[opaque]
+            fill = "black" if len(seen) and seen.mean() > 127 else "white"
+        return Image.alpha_composite(Image.new("RGBA", picture.size, fill), picture)
     return picture
 
 
@@ -478,22 +485,26 @@ def divide(images, labels, given, classes, refused=(), seed=0):
     ]
 
 
-def pictures(source, shape):
-    """Return (names, uint8 images of `shape`) of pictures.
+def pictures(source, shape, ground=None):
+    """Return (names, uint8 images of `shape`, what was done to each, in words) of
+    pictures.
 
     source: the path of a file or of a folder, a picture of Pillow, an array, uint8 (n,
         height, width, 1 or 3) or one image of it, or a list of these.
+    ground: what the training images stand on, see `world.ground`: a picture is brought
+        onto it by `world.suited`, and images of `shape` are inverted at most.
     Raises LabError for anything else, and where no picture can be read.
     """
     height, width, channels = shape
     if isinstance(source, (list, tuple)):
-        parts = [pictures(one, shape) for one in source]
+        parts = [pictures(one, shape, ground) for one in source]
         if not parts:
             raise LabError("The list of pictures is empty.")
-        names = [name for some, _ in parts for name in some]
+        names = [name for some, _, _ in parts for name in some]
         if len(set(names)) < len(names):
             names = list(range(len(names)))
-        return names, np.concatenate([images for _, images in parts])
+        done = [words for _, _, some in parts for words in some]
+        return names, np.concatenate([images for _, images, _ in parts]), done
     if isinstance(source, np.ndarray):
         images = source[None] if source.ndim == 3 else source
         if (
@@ -506,23 +517,30 @@ def pictures(source, shape):
                 "An array of images is uint8 of shape (n, height, width, 1 or 3); this"
                 f" is {source.dtype} {source.shape}."
             )
-        images = [
+        names = list(range(len(images)))
+        if images.shape[1:] == tuple(shape):
+            images, turned = world.brought(images, ground)
+            return names, images, [["inverted"] * bool(one) for one in turned]
+        opened = [
             Image.fromarray(image.squeeze(axis=-1) if image.shape[-1] == 1 else image)
             for image in images
         ]
-        names, images = (
-            list(range(len(images))),
-            [_fitted(image, height, channels == 1) for image in images],
-        )
     elif isinstance(source, Image.Image):
         try:
-            opened = upright(source.copy(), height, channels == 1)
+            few = height if ground is None else 4 * height
+            opened = [upright(source.copy(), few, channels == 1, ground)]
         except (OSError, SyntaxError, ValueError) as error:
             raise LabError(f"The picture is damaged: {error}.") from None
-        names, images = [0], [_fitted(opened, height, channels == 1)]
+        names = [0]
     else:
-        names, images = _read_files(source, height, channels == 1)
-    return names, np.stack(images)
+        names, opened = _read_files(source, height, channels == 1, ground)
+    grey = channels == 1
+    opened = [one.convert("L" if grey else "RGB") for one in opened]
+    exact = [one.size == (width, height) for one in opened]
+    opened, done = zip(
+        *[world.suited(one, ground, cut=not same) for one, same in zip(opened, exact)]
+    )
+    return names, np.stack([_fitted(one, height, grey) for one in opened]), list(done)
 
 
 def _fitted(picture, size, grey):
@@ -532,8 +550,10 @@ def _fitted(picture, size, grey):
     return np.asarray(picture).reshape(size, size, -1)
 
 
-def _read_files(source, size, grey):
-    """Return (names, images) of a file or of a folder, and print what is left out."""
+def _read_files(source, size, grey, ground):
+    """Return (names, opened pictures) of a file or of a folder, and print what is left
+    out. They are opened a little larger where they may be cut.
+    """
     if not isinstance(source, (str, os.PathLike)):
         raise LabError(
             f"{type(source).__name__} is no picture: give the path of a file or of a"
@@ -565,7 +585,8 @@ def _read_files(source, size, grey):
     names, images = [], []
     for file in files:
         try:
-            images.append(read_picture(file, size, grey))
+            few = size if ground is None else 4 * size
+            images.append(open_picture(file, few, grey, ground))
             names.append(file.name)
         except Unreadable as reason:
             print(f"{legible(str(file))} is left out: {reason}")
