@@ -47,7 +47,7 @@ def predict(source, dataset="cifar10", run=None, top=3):
     figures.show(figures.labelled(shown))
     table = pd.DataFrame(rows, index=names, columns=[f"answer {i}" for i in best])
     unlike = ask.unlike(images)
-    remarks = [[*words, *["unlike"] * one] for words, one in zip(done, unlike.tolist())]
+    remarks = [[*words, *["unlike"] * odd] for words, odd in zip(done, unlike.tolist())]
     if any(remarks):
         table["remarks"] = [", ".join(words) for words in remarks]
     return table
@@ -89,13 +89,13 @@ class Predictor:
         The threshold is chosen on the run's stored answers for the validation images.
         """
         validation, _ = self.run.validation()
-        found = world.likeness(self._raw(images)) < world.limit(validation)
+        unlike = world.likeness(self._raw(images)) < world.limit(validation)
         print(
-            f"Unlike the training images of {self.title}: {found.sum()} of"
-            f" {len(found)}, by an energy score that calls {world.FALSE_ALARMS:.0%} of"
+            f"Unlike the training images of {self.title}: {unlike.sum()} of"
+            f" {len(unlike)}, by an energy score that calls {world.FALSE_ALARMS:.0%} of"
             f" {len(validation):,} validation images so, too."
         )
-        return found
+        return unlike
 
 
 def latest(name):
