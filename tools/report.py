@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+import own
 from lab.datasets import KNOWN
 from lab.drawing.output import latex_table
 from lab.drawing.tables import hyper_parameters, minutes
@@ -25,6 +26,7 @@ from lab.plumbing.records import setting
 from lab.prediction import latest
 from lab.runs import headline, read
 from notebooks import guarded, project
+from tex import escape
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL_CARD = ROOT / "data" / "MODEL_CARD.md"
@@ -64,16 +66,6 @@ BASELINE_RECIPES = {
     },
 }
 OVERFULL = 2  # points: a wider overfull box stops the build of the written report
-
-
-def escape(text):
-    """Return text with LaTeX's special characters escaped."""
-    special = {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-    }
-    return re.sub(r"[\\~^&%$#_{}]", lambda m: special.get(m[0], "\\" + m[0]), str(text))
 
 
 def notebooks_of(folder):
@@ -441,9 +433,17 @@ def build(profile, base):
     if base == ROOT:
         source, pdf = base / "report" / "report.tex", base / "report" / "report.pdf"
     else:
-        source, pdf = base / "report" / "short.tex", base / "report.pdf"
-        write(folder / "contents.tex", contents(folder))
-        for name in ("macros.tex", "short.tex"):
+        books = notebooks_of(folder)
+        mine = own.name_of(books)
+        template = "own.tex" if mine else "short.tex"
+        source, pdf = base / "report" / template, base / "report.pdf"
+        text = contents(folder)
+        if mine:
+            text = own.body(mine, books, runs_in(runs, [mine]), base / "figures")
+            for name, words in own.words(mine).items():
+                write(base / "report" / "own" / name, words)
+        write(folder / "contents.tex", text)
+        for name in ("macros.tex", template):
             write(base / "report" / name, (ROOT / "report" / name).read_bytes())
     need_latex()
     mark = inputs() if base == ROOT else None
