@@ -6,7 +6,7 @@ TEST = -m pytest -q -n 2 --dist loadgroup
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help quick test test-long test-oldest reproduce plan retrain photos check mutate bench baselines demo exam submission pages sync report install-tex
+.PHONY: help quick test test-long test-oldest reproduce plan retrain photos check mutate bench baselines demo collect exam submission pages sync report install-tex
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ baselines: $(VENV)/installed ## train two well-known networks as long as our imp
 
 demo: $(VENV)/demo ## open a page on this machine that names faces' expressions; INPUT= a photo, video, folder or "--camera 0"
 	@$(RUN) $(if $(INPUT),tools/demo.py $(if $(filter --%,$(INPUT)),$(INPUT),"$$INPUT"),tools/page.py)
+
+collect: $(VENV)/installed ## make a data base of your own on a page: FOLDER=birds/; STEP=agree, split, curve or datasheet does one step
+	@$(RUN) -m apps.collect $(or $(STEP),page) "$${FOLDER:-photos}"
 
 exam: $(VENV)/installed ## write a paper to practise on, ten questions of the notebooks and their answers; SEED=7 gives the same again
 	@$(RUN) tools/exam.py $(if $(SEED),--seed $(SEED))
