@@ -91,6 +91,7 @@ def test_the_report_has_three_parts_in_their_order(house):
 
 def test_what_the_authors_wrote_stays_and_what_is_open_is_counted(house):
     own.body("birds", BOOKS, {}, house)
+    assert own.datasheets() == [house / "data" / "birds.md"]
     words = house / "report" / "own" / "birds" / "solution.tex"
     assert own.open_places() == {
         "data/birds.md": 2,

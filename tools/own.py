@@ -154,10 +154,11 @@ def analysis(name, groups, figures):
             for true, said, count in errors
         )
         worst = int(np.argmin(np.diag(matrix) / np.maximum(1, matrix.sum(axis=1))))
+        right, images = matrix[worst, worst], matrix[worst].sum()
         sentences += [
             f"Its most frequent errors are: {listed}.",
             f"The class with the lowest recall is {escape(classes[worst])}: found are"
-            rf" \num{{{matrix[worst, worst]}}} of \num{{{matrix[worst].sum()}}} images.",
+            rf" \num{{{right}}} of \num{{{images}}} images.",
         ]
     return [" ".join(sentences) + "\n"]
 

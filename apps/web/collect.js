@@ -59,7 +59,7 @@ function picture(name, size = "thumb") {
   return h("img", { src: `/picture?${new URLSearchParams({ picture: name, size })}`, alt: "", loading: "lazy" });
 }
 function table(caption, head, rows) {
-  return h("div", { class: "table" }, h("table", {}, h("caption", {}, caption),
+  return h("div", { class: "table", tabindex: "0", role: "region", "aria-label": caption }, h("table", {}, h("caption", {}, caption),
     h("thead", {}, h("tr", {}, ...head.map((cell) => h("th", { scope: "col" }, cell)))),
     h("tbody", {}, ...rows.map((row) => h("tr", {}, ...row.map((cell) => h("td", {}, `${cell}`)))))));
 }
@@ -323,7 +323,7 @@ function agreed(found) {
     + "expected to agree with the label of a single annotator more often. With few annotators this number is high."));
   for (const pair of found.pairs) {
     const [one, other] = pair.annotators;
-    parts.push(table(`Rows: ${one}. Columns: ${other}.`, ["", ...state.classes],
+    parts.push(table(`Rows: ${one}. Columns: ${other}.`, ["class", ...state.classes],
       pair.confusion.map((row, i) => [state.classes[i], ...row])));
   }
   if (found.disputed.length) {
@@ -351,7 +351,7 @@ function divided(found) {
       Object.entries(found.classes).map(([name, count]) => [name, ...names.map((one) => count[one])]))];
   const { random, grouped } = found.leak;
   if (random) {
-    parts.push(table("The leak: shares of the test pictures", ["", "divided at random", "this division"], [
+    parts.push(table("The leak, as shares of the test pictures", ["test pictures", "divided at random", "this division"], [
       ["a picture of the same group is in training", percent(random.group), percent(grouped.group)],
       ["a near copy is in training", percent(random.copy), percent(grouped.copy)],
       ["the most similar training picture has the same label", percent(random.neighbour), percent(grouped.neighbour)]]));
