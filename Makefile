@@ -6,7 +6,7 @@ TEST = -m pytest -q -n 2 --dist loadgroup
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help quick test test-long test-oldest reproduce plan retrain photos check mutate bench baselines demo screenshot exam submission pages sync report install-tex
+.PHONY: help quick test test-long test-oldest reproduce plan retrain photos check mutate bench baselines demo screenshot collect exam submission pages sync report install-tex
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ demo: $(VENV)/installed ## open a page on this machine that names faces' express
 
 screenshot: $(VENV)/browser ## open the demo's page in Chromium, write docs/page.jpg and its speed, data/page.json
 	@$(RUN) tools/screenshot.py
+
+collect: $(VENV)/installed ## make a data base of your own on a page: FOLDER=birds/; STEP=agree, split, curve or datasheet does one step
+	@$(RUN) -m apps.collect $(or $(STEP),page) "$${FOLDER:-photos}"
 
 exam: $(VENV)/installed ## write a paper to practise on, ten questions of the notebooks and their answers; SEED=7 gives the same again
 	@$(RUN) tools/exam.py $(if $(SEED),--seed $(SEED))

@@ -75,6 +75,12 @@ def test_demo_takes_a_path_with_spaces_or_a_camera():
     assert "-m apps.page" in make("-n", "demo").stdout
 
 
+def test_collect_opens_its_page_or_does_one_step():
+    said = make("-n", "collect", "FOLDER=Anna's birds/").stdout
+    assert '-m apps.collect page "${FOLDER:-photos}"' in said
+    assert "-m apps.collect split " in make("-n", "collect", "STEP=split").stdout
+
+
 @pytest.mark.parametrize(
     "name, lines",
     [
@@ -88,6 +94,7 @@ def test_demo_takes_a_path_with_spaces_or_a_camera():
         ("apps.demo", ["photo.jpg", "--camera 0 --output build/live"]),
         ("apps.page", ["", "--port 7861"]),
         ("screenshot", [""]),
+        ("apps.collect", ["page birds", "page birds --port 7861", "split birds/"]),
         ("venv", [".venv", ".venv-oldest --constraint tools/oldest.txt"]),
     ],
 )

@@ -22,6 +22,7 @@ try:
 
     import baselines
     import notebooks
+    import own
     import report
     import words
     from lab import datasets, metrics, runs, statistics
@@ -452,7 +453,7 @@ def check_unread():
     homes = places(RUNS, NEXT)
     if not homes:
         yield "differs", f"{relative(RUNS)} holds no run: git checkout it"
-    known = {DATA / name for name in IN_DATA}
+    known = {DATA / name for name in IN_DATA} | {*own.datasheets()}
     known |= {DATA / "splits" / f"{name}.npz" for name in SPLITS}
     known |= {home / name for home in homes for name in IN_RUN}
     known |= {folder for home in homes for folder in [home, *home.parents]}
@@ -812,8 +813,11 @@ EXAMPLE = {  # entries of pyproject.toml to be replaced
 
 def reminders():
     """Yield a sentence for each entry of pyproject.toml that still has the example's
-    value, and one each on faces, on jobs without a run, and on unused figures.
+    value, and one each on pages with open places, on faces, on jobs without a run, and
+    on unused figures.
     """
+    for page, count in own.open_places().items():
+        yield f"{page}: {count} place{'s' * (count != 1)} still open"
     about = notebooks.project()
     for name, example in EXAMPLE.items():
         if example in about[name]:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
+import own
 from lab.datasets import KNOWN
-from lab.drawing.output import in_fonts, latex_table
+from lab.drawing.output import latex_table
 from lab.drawing.tables import hyper_parameters, minutes
 from lab.lesson import DATASETS, EXPECTED
 from lab.metrics import by_class
@@ -25,6 +26,7 @@ from lab.plumbing.records import setting
 from lab.prediction import latest
 from lab.runs import headline, read
 from notebooks import guarded, project
+from tex import escape
 from words import in_words
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,17 +69,6 @@ BASELINE_RECIPES = {
     },
 }
 OVERFULL = 2  # points: a wider overfull box stops the build of the written report
-
-
-def escape(text):
-    """Return text with LaTeX's special characters escaped."""
-    special = {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-    }
-    text = in_fonts(str(text))
-    return re.sub(r"[\\~^&%$#_{}]", lambda m: special.get(m[0], "\\" + m[0]), text)
 
 
 def notebooks_of(folder):
@@ -457,9 +448,17 @@ def build(profile, base):
     if base == ROOT:
         source, pdf = base / "report" / "report.tex", base / "report" / "report.pdf"
     else:
-        source, pdf = base / "report" / "short.tex", base / "report.pdf"
-        write(folder / "contents.tex", contents(folder))
-        for name in ("macros.tex", "short.tex"):
+        books = notebooks_of(folder)
+        mine = own.name_of(books)
+        template = "own.tex" if mine else "short.tex"
+        source, pdf = base / "report" / template, base / "report.pdf"
+        text = contents(folder)
+        if mine:
+            text = own.body(mine, books, runs_in(runs, [mine]), base / "figures")
+            for name, words in own.words(mine).items():
+                write(base / "report" / "own" / name, words)
+        write(folder / "contents.tex", text)
+        for name in ("macros.tex", template):
             write(base / "report" / name, (ROOT / "report" / name).read_bytes())
     need_latex()
     mark = inputs() if base == ROOT else None

@@ -164,7 +164,7 @@ def _entries(folder, links=None):
         if links is not None:
             links[folder] = f"cannot be opened: {error.strerror}"
     for entry in entries:
-        if entry.name.startswith((".", "__MACOSX")):
+        if entry.name.startswith((".", "__MACOSX", "_collected")):
             continue
         if not entry.is_dir():
             files.append(Path(entry))

@@ -1,0 +1,395 @@
+"use strict";
+const $ = (name) => document.getElementById(name);
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+let state = {}, tab = "pictures", annotator = "", seen = [], shown = 0;
+
+// --- asking the program
+
+async function ask(method, path, query = {}, body = null) {
+  const address = `${path}?${new URLSearchParams(query)}`;
+  let answer;
+  try {
+    answer = await fetch(address, { method, body });
+  } catch {
+    return fault("The program has ended: run make collect again. What you did is kept.");
+  }
+  if (!(answer.headers.get("Content-Type") || "").includes("ndjson")) {
+    const found = await answer.json();
+    return found.error ? fault(found.error) : (clear(), found);
+  }
+  return answer;
+}
+
+// Calls `each` for every line of a long answer, and returns the last one.
+async function lines(answer, each) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "", last = null;
+  for (;;) {
+    const { value, done } = await reader.read();
+    text += value || "";
+    const parts = text.split("\n");
+    text = parts.pop();
+    for (const part of parts) {
+      last = JSON.parse(part);
+      if (last.error) return fault(last.error);
+      each(last);
+    }
+    if (done) return last;
+  }
+}
+
+function fault(sentence) {
+  $("fault").textContent = sentence;
+  $("fault").hidden = false;
+  return null;
+}
+function clear() { $("fault").hidden = true; }
+
+// An element with attributes and children; texts are texts, never HTML.
+function h(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+function picture(name, size = "thumb") {
+  return h("img", { src: `/picture?${new URLSearchParams({ picture: name, size })}`, alt: "", loading: "lazy" });
+}
+function table(caption, head, rows) {
+  return h("div", { class: "table", tabindex: "0", role: "region", "aria-label": caption }, h("table", {}, h("caption", {}, caption),
+    h("thead", {}, h("tr", {}, ...head.map((cell) => h("th", { scope: "col" }, cell)))),
+    h("tbody", {}, ...rows.map((row) => h("tr", {}, ...row.map((cell) => h("td", {}, `${cell}`)))))));
+}
+
+// --- the tabs
+
+function open(name) {
+  tab = name;
+  for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== name;
+  for (const button of document.querySelectorAll("#tabs button")) {
+    button.toggleAttribute("aria-current", button.dataset.tab === name);
+  }
+  if (name !== "pictures") stopCamera();
+}
+async function refresh() {
+  const found = await ask("GET", "/state");
+  if (!found) return;
+  state = found;
+  $("name").textContent = `· ${state.name}, ${state.pictures} pictures`;
+  if (document.activeElement !== $("classes")) $("classes").value = state.classes.join(", ");
+  if (!$("consent").options.length) {
+    $("consent").append(h("option", { value: "" }, "choose"), ...state.consent.map((one) => h("option", { value: one }, one)));
+    $("grouping").append(...Object.entries(state.groupings).map(([key, text]) => h("option", { value: key }, text)));
+  }
+}
+
+// --- collecting
+
+function session() {
+  const given = Object.fromEntries(["source", "consent", "grouping", "group", "every"].map((name) => [name, $(name).value]));
+  if ($("faces").checked) given.faces = "1";
+  return given;
+}
+async function add(file, name) {
+  const answer = await ask("POST", "/add", { ...session(), file: name }, file);
+  return answer && lines(answer, (part) => { $("adding").textContent = `${name}: ${part.added} added`; });
+}
+async function addAll(files) {
+  let added = 0;
+  const reasons = {};
+  const stays = [...files].filter((file) => !file.name.startsWith("."));
+  for (const [i, file] of stays.entries()) {
+    const found = await add(file, file.webkitRelativePath || file.name);
+    if (!found && !$("fault").hidden) break;
+    added += found ? found.added : 0;
+    for (const [reason, count] of Object.entries(found ? found.reasons : {})) reasons[reason] = (reasons[reason] || 0) + count;
+    $("adding").textContent = `${i + 1} of ${stays.length} files, ${added} pictures added`;
+  }
+  const why = Object.entries(reasons).map(([reason, count]) => `${count} left out: ${reason}`);
+  $("adding").textContent = [`${added} pictures added`, ...why].join("; ") + ".";
+  await refresh();
+  grid(true);
+}
+async function grid(again = false) {
+  if (again) { shown = 0; $("grid").replaceChildren(); }
+  const found = await ask("GET", "/pictures", { start: shown });
+  if (!found) return;
+  for (const name of found.pictures) {
+    $("grid").append(h("button", { "data-picture": name, "aria-label": "draw a square", onclick: () => crop(name) }, picture(name)));
+  }
+  shown += found.pictures.length;
+  $("more").hidden = shown >= found.all;
+}
+$("files").onchange = $("folder").onchange = async (event) => {
+  await addAll(event.target.files);
+  event.target.value = "";
+};
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  if (tab === "pictures") addAll(event.dataTransfer.files);
+});
+$("more").onclick = () => grid();
+$("classes-form").onsubmit = async (event) => {
+  event.preventDefault();
+  if (await ask("POST", "/classes", { names: $("classes").value })) { document.activeElement.blur(); await refresh(); }
+};
+
+let stream = null;
+$("camera-start").onclick = async () => {
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { width: 1280 } });
+  } catch {
+    return fault("The camera cannot be used: allow it in the browser, and see that no other program has it.");
+  }
+  clear();
+  $("video").srcObject = stream;
+  await $("video").play();
+  $("camera").hidden = false;
+};
+function stopCamera() {
+  if (stream) stream.getTracks().forEach((track) => track.stop());
+  stream = null;
+  $("camera").hidden = true;
+}
+$("camera-stop").onclick = stopCamera;
+$("snap").onclick = async () => {
+  const video = $("video"), canvas = h("canvas");
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
+  const time = new Date().toISOString().replace(/[:.]/g, "-");
+  await addAll([new File([blob], `camera-${time}.jpg`)]);
+};
+
+// --- a square, drawn by hand
+
+let cropping = null, start = null, square = null;
+function crop(name) {
+  [cropping, square] = [name, null];
+  $("square").hidden = true;
+  $("whole").onload = () => { // as large as the window allows, small pictures too
+    const { naturalWidth: width, naturalHeight: height } = $("whole");
+    const scale = Math.min(0.85 * Math.min(innerWidth, 900) / width, 0.6 * innerHeight / height);
+    Object.assign($("whole").style, { width: `${scale * width}px`, height: `${scale * height}px` });
+  };
+  $("whole").src = `/picture?${new URLSearchParams({ picture: name, whole: "1" })}`;
+  if (!$("cropper").open) $("cropper").showModal();
+}
+function place(event) {
+  const box = $("whole").getBoundingClientRect();
+  return [event.clientX - box.left, event.clientY - box.top, box.width, box.height];
+}
+$("canvas").onpointerdown = (event) => {
+  start = place(event);
+  $("canvas").setPointerCapture(event.pointerId);
+};
+$("canvas").onpointermove = (event) => {
+  if (!start) return;
+  const [x, y, width, height] = place(event);
+  const [right, down] = [x >= start[0], y >= start[1]];
+  const room = Math.min(right ? width - start[0] : start[0], down ? height - start[1] : start[1]);
+  const side = Math.min(Math.max(Math.abs(x - start[0]), Math.abs(y - start[1])), room);
+  const [left, top] = [right ? start[0] : start[0] - side, down ? start[1] : start[1] - side];
+  square = { left: left / width, top: top / width, side: side / width };
+  Object.assign($("square").style, { left: `${left}px`, top: `${top}px`, width: `${side}px`, height: `${side}px` });
+  $("square").hidden = false;
+};
+$("canvas").onpointerup = () => { start = null; };
+async function keep(given) {
+  if (!given || !await ask("POST", "/crop", { picture: cropping, ...given })) return;
+  const button = document.querySelector(`[data-picture="${cropping}"]`);
+  if (button) {
+    const fresh = picture(cropping);
+    fresh.src += `&again=${Date.now()}`;
+    button.replaceChildren(fresh);
+  }
+  nextCrop();
+}
+function nextCrop() {
+  const all = [...document.querySelectorAll("#grid button")].map((button) => button.dataset.picture);
+  const next = all[all.indexOf(cropping) + 1];
+  if (next) crop(next);
+  else $("cropper").close();
+}
+$("crop-keep").onclick = () => keep(square);
+$("crop-whole").onclick = () => keep({ left: 0, top: 0, side: 0 });
+$("crop-next").onclick = nextCrop;
+$("crop-close").onclick = () => $("cropper").close();
+
+// --- labelling
+
+const ahead = new Map(); // pictures that are loaded before they are shown
+async function address(name) {
+  if (!ahead.has(name)) {
+    if (ahead.size > 8) {
+      const [first] = ahead.keys();
+      ahead.get(first).then(URL.revokeObjectURL);
+      ahead.delete(first);
+    }
+    ahead.set(name, fetch(`/picture?${new URLSearchParams({ picture: name })}`).then((got) => got.blob()).then(URL.createObjectURL));
+  }
+  return ahead.get(name);
+}
+async function show(found) {
+  if (!found) return;
+  annotator = found.annotator;
+  seen = found.next;
+  const done = found.all - found.left;
+  $("labeller").hidden = false;
+  $("progress").max = found.all || 1;
+  $("progress").value = done;
+  $("so-far").textContent = found.left
+    ? `${annotator}: ${done} of ${found.all} done, ${found.left} left.`
+    : `${annotator}: all ${found.all} are done. Thank you. Undo still works.`;
+  $("shown").hidden = !seen.length;
+  for (const button of document.querySelectorAll("#answers button, #unsure, #skip")) button.disabled = !seen.length;
+  const most = Math.max(1, ...Object.values(found.counts));
+  $("balance").replaceChildren(...Object.entries(found.counts).map(([name, count]) => {
+    const fill = h("i");
+    fill.style.width = `${100 * count / most}%`;
+    return h("div", { class: "bar" }, h("span", {}, name), fill,
+      h("span", {}, count < most ? `${count}, ${most - count} fewer than the largest` : `${count}`));
+  }));
+  seen.forEach(address);
+  if (seen.length) {
+    const now = seen[0];
+    const source = await address(now);
+    if (seen[0] === now) $("shown").src = source;
+  }
+}
+let busy = false;
+async function say(label) {
+  if (!seen.length || busy) return;
+  busy = true;
+  await show(await ask("POST", "/label", { annotator, picture: seen[0], label }));
+  busy = false;
+}
+async function undo() {
+  if (!annotator || busy) return;
+  busy = true;
+  await show(await ask("POST", "/undo", { annotator }));
+  busy = false;
+}
+$("annotator-form").onsubmit = async (event) => {
+  event.preventDefault();
+  await refresh();
+  if (!state.classes.length) return fault("Name the classes first, under 1 Collect.");
+  if (!state.pictures) return fault("Add pictures first, under 1 Collect.");
+  $("answers").replaceChildren(...state.classes.map((name, i) =>
+    h("button", { onclick: () => say(name) }, name, h("kbd", {}, `${i + 1}`))));
+  ahead.clear();
+  await show(await ask("GET", "/next", { annotator: $("annotator").value }));
+  document.activeElement.blur();
+};
+$("unsure").onclick = () => say("(cannot tell)");
+$("skip").onclick = () => say("(skipped)");
+$("undo").onclick = undo;
+
+document.addEventListener("keydown", (event) => {
+  if ($("cropper").open) {
+    if (event.key === "Enter") { event.preventDefault(); keep(square); }
+    if (event.key === "ArrowRight") nextCrop();
+    return;
+  }
+  if (event.target.closest("input, select") || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (tab === "pictures" && stream && event.key === " ") { event.preventDefault(); $("snap").click(); }
+  if (tab !== "labelling" || $("labeller").hidden) return;
+  const name = state.classes[Number(event.key) - 1];
+  if (name) say(name);
+  else if (event.key === "0") say("(cannot tell)");
+  else if (event.key === " ") { event.preventDefault(); say("(skipped)"); }
+  else if (event.key === "u" || event.key === "Backspace") undo();
+});
+
+// --- the steps after it
+
+const ratio = (one) => one === null ? "not defined" : one.toFixed(2).replace("-", "−");
+const some = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+const span = ([value, low, high], form) => low === null || value === null
+  ? form(value) : `${form(value)} (${form(low)} to ${form(high)})`;
+
+function agreed(found) {
+  const parts = [table("What each annotator did", ["annotator", "labelled", "cannot tell"],
+    Object.entries(found.annotators).map(([name, one]) => [name, one.pictures, one.unsure]))];
+  if (!found.pictures) return [...parts, h("p", {}, "No picture has labels of two annotators yet.")];
+  parts.push(table("Agreement beyond chance, with 95 % intervals", ["annotators", "pictures", "same label", "kappa"], [
+    ...found.pairs.map((pair) => [pair.annotators.join(" and "), pair.pictures, percent(pair.same), span(pair.kappa, ratio)]),
+    ["all (Fleiss)", found.pictures, "", span(found.fleiss, ratio)]]));
+  parts.push(h("p", {}, `Ceiling: the most frequent label is that of ${span(found.ceiling, percent)} of all votes. No network can be `
+    + "expected to agree with the label of a single annotator more often. With few annotators this number is high."));
+  for (const pair of found.pairs) {
+    const [one, other] = pair.annotators;
+    parts.push(table(`Rows: ${one}. Columns: ${other}.`, ["class", ...state.classes],
+      pair.confusion.map((row, i) => [state.classes[i], ...row])));
+  }
+  if (found.disputed.length) {
+    parts.push(h("h2", {}, some(found.disputed.length, "disputed picture")), h("p", { class: "note" },
+      "A picture has the label of most annotators. Where two labels have equally many votes it has none, unless you agree on one now."));
+  }
+  parts.push(...found.disputed.map(dispute));
+  return parts;
+}
+function dispute(one) {
+  const buttons = [...state.classes, "(cannot tell)"].map((name) => h("button", { "aria-pressed": one.decided === name, onclick: async () => {
+    if (!await ask("POST", "/decide", { picture: one.picture, label: name })) return;
+    buttons.forEach((button) => button.setAttribute("aria-pressed", button.textContent === name));
+  } }, name));
+  const votes = Object.entries(one.votes).map(([name, who]) => `${name}: ${who.join(", ")}`).join("; ");
+  return h("div", { class: "dispute" }, picture(one.picture, "large"),
+    h("div", {}, h("p", {}, votes), h("div", { class: "row" }, ...buttons)));
+}
+function divided(found) {
+  const names = ["training", "validation", "test"];
+  const parts = [
+    h("p", {}, `Divided: ${some(found.pictures, "picture")} in ${some(found.groups, "group")}; the largest group has `
+      + `${some(found.largest, "picture")}. Without a label, and left out: ${some(found.left_out, "picture")}.`),
+    table("Pictures of each class", ["class", ...names],
+      Object.entries(found.classes).map(([name, count]) => [name, ...names.map((one) => count[one])]))];
+  const { random, grouped } = found.leak;
+  if (random) {
+    parts.push(table("The leak, as shares of the test pictures", ["test pictures", "divided at random", "this division"], [
+      ["a picture of the same group is in training", percent(random.group), percent(grouped.group)],
+      ["a near copy is in training", percent(random.copy), percent(grouped.copy)],
+      ["the most similar training picture has the same label", percent(random.neighbour), percent(grouped.neighbour)]]));
+  }
+  if (found.near.length) {
+    parts.push(h("h2", {}, `${some(found.pairs, "pair")} of near copies, whose groups were joined`),
+      h("div", { class: "row" }, ...found.near.slice(0, 12).map((pair) => h("div", { class: "pair" }, ...pair.pictures.map((name) => picture(name))))));
+  }
+  parts.push(h("p", {}, "Now the notebooks can run on it: ", h("code", {}, `make photos FOLDER="${state.folder}"`)));
+  return parts;
+}
+function drawn(found) {
+  const [likely, cautious] = found.gain.map((one) => (100 * one).toFixed(1));
+  return [h("img", { class: "curve", src: `/curve.png?${Date.now()}`, alt: "the learning curve" }),
+    h("p", {}, `With ${found.largest} training pictures the network is right on ${span([found.now, ...found.interval], percent)} of the `
+      + `${found.validation} validation pictures. Twice the pictures would bring ${likely} points by the fitted curve. `
+      + `A cautious estimate is ${cautious} points. The true gain is smaller where the curve levels off.`)];
+}
+function described(found) {
+  const parts = found.text.replace(/<!--.*?-->\n/g, "").split("**Open.**").flatMap((part, i) => i ? [h("mark", {}, "Open."), part] : [part]);
+  return [h("p", {}, `${found.said}.`), h("pre", {}, ...parts)];
+}
+const drawings = { agree: agreed, split: divided, curve: drawn, datasheet: described };
+for (const button of document.querySelectorAll("[data-step]")) {
+  button.onclick = async () => {
+    const place = button.nextElementSibling;
+    button.disabled = true;
+    clear();
+    place.replaceChildren(h("p", { role: "status" }, "Working."));
+    await refresh();
+    const answer = await ask("POST", "/step", { step: button.dataset.step });
+    const last = answer && await lines(answer, (one) => { if (one.line) place.replaceChildren(h("p", { role: "status" }, one.line)); });
+    place.replaceChildren(...last && last.result ? drawings[button.dataset.step](last.result) : []);
+    button.disabled = false;
+  };
+}
+for (const button of document.querySelectorAll("#tabs button")) button.onclick = () => { clear(); open(button.dataset.tab); refresh(); };
+
+open("pictures");
+refresh();
+grid();

@@ -1,0 +1,143 @@
+"""The page for a data base of one's own in a real browser, with a fake camera."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT, packages
+from test_collect import drawing
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: apt install chromium"),
+    pytest.mark.xdist_group("browser"),
+]
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="pip install -r tools/browser.txt"
+)
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+KINDS = ("circle", "square")
+
+
+class Program:
+    """`make collect` on a folder, and its page in a browser."""
+
+    def __init__(self, folder, browser):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "apps.collect", "page", folder, "--port", "0"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": packages(ROOT), "BROWSER": "true"},
+        )
+        line = next(line for line in self.process.stdout if "http://" in line)
+        self.page = browser.new_page()
+        self.page.set_default_timeout(60_000)
+        self.page.goto(re.search(r"http://\S+", line)[0])
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.page.close()
+
+
+@pytest.fixture
+def browser():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=CHROMIUM, args=[*CAMERA, "--no-sandbox"]
+        )
+        yield browser
+        browser.close()
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_thirty_pictures_from_the_camera_to_the_datasheet(browser, tmp_path):
+    folder, sheet = tmp_path / "page-test", ROOT / "data" / "page-test.md"
+    photos = tmp_path / "photos"
+    for scene in range(9):
+        for number in range(3):
+            path = photos / f"scene-{scene}" / f"{KINDS[scene % 2]}-{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            drawing(KINDS[scene % 2], scene, number).save(path)
+    program = Program(folder, browser)
+    page = program.page
+    try:
+        page.fill("#classes", ", ".join(KINDS))
+        page.click("text=Keep the classes")
+        page.fill("#source", "drawn by the tests")
+        page.select_option("#consent", index=1)
+        page.select_option("#grouping", "folder")
+        page.set_input_files("#folder", photos)
+        page.wait_for_selector("text=27 pictures added")
+        page.fill("#group", "the fake camera")
+        page.click("#camera-start")
+        for number in range(3):
+            page.wait_for_timeout(1100)  # the fake camera counts seconds
+            page.click("#snap")
+            page.wait_for_selector(f"text={28 + number} pictures")
+        truth = {
+            row["picture"]: "square" if "square" in row["file"] else "circle"
+            for row in rows(folder / "_collected" / "pictures.csv")
+        }
+        # A square, drawn by hand.
+        page.click("#grid button >> nth=0")
+        page.locator("#whole").evaluate("image => image.decode()")
+        box = page.locator("#whole").bounding_box()
+        page.mouse.move(box["x"] + 40, box["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 190, box["y"] + 150)
+        page.mouse.up()
+        page.keyboard.press("Enter")
+        page.click("#crop-close")
+        [crop] = rows(folder / "_collected" / "crops.csv")
+        assert int(crop["side"]) > 16
+
+        for who, wrong in (("anna", 0), ("ben", 2)):
+            for done in range(30):
+                if done == 0 or (who, done) == ("ben", 12):
+                    if done:  # killed while labelling
+                        program.kill()
+                        program = Program(folder, browser)
+                        page = program.page
+                    page.click("text=2 Label")
+                    page.fill("#annotator", who)
+                    page.click("#annotator-form button")
+                    page.wait_for_selector(f"text={done} of 30 done")
+                name = page.evaluate("seen[0]")
+                key = 1 + KINDS.index(truth[name])
+                if done == 5 and who == "anna":  # a slip, taken back
+                    page.keyboard.press(str(3 - key))
+                    page.wait_for_selector("text=6 of 30 done")
+                    page.keyboard.press("u")
+                    page.wait_for_selector("text=5 of 30 done")
+                page.keyboard.press(str(3 - key if done < wrong else key))
+                said = f"{done + 1} of 30 done" if done < 29 else "all 30 are done"
+                page.wait_for_selector(f"text={said}")
+            assert len(rows(folder / "_collected" / "labels" / f"{who}.csv")) >= 30
+
+        page.click("text=3 Agree")
+        page.click("text=Compare the annotators")
+        page.wait_for_selector("text=2 disputed pictures")
+        page.click(".dispute >> nth=0 >> button:has-text('circle')")
+        page.click("text=4 Split")
+        page.click("text=Write train, validation and test")
+        page.wait_for_selector("text=Divided: 29 pictures in")
+        page.click("text=6 Describe")
+        page.click("text=Write the datasheet")
+        page.wait_for_selector("text=places open")
+        assert "drawn by the tests" in sheet.read_text()
+        assert len(list((folder / "train").rglob("*.*"))) > 15
+    finally:
+        program.kill()
+        sheet.unlink(missing_ok=True)

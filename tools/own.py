@@ -1,0 +1,231 @@
+"""The report on a data set of one's own: three parts, with places for its authors."""
+
+import csv
+from pathlib import Path
+
+import mistune
+import numpy as np
+
+from apps import datasheet
+from lab.datasets import KNOWN
+from lab.metrics import largest_confusions
+from lab.plumbing.files import relative, write
+from lab.plumbing.names import MODEL_TITLES
+from tex import escape
+
+ROOT = Path(__file__).resolve().parents[1]
+WORDS = ROOT / "report" / "own"  # what the authors write, a folder for each data set
+OPEN = r"\openplace{"
+# The parts in their order: title, the notebooks whose figures and tables stand in it,
+# and what the authors are asked.
+PARTS = {
+    "data": (
+        "Part I: the data",
+        ("01",),
+        "Say what the figures show, and which pictures will be hard, and why.",
+    ),
+    "solution": (
+        "Part II: the solution",
+        ("02", "03", "04"),
+        "Say why you chose these networks and hyper-parameters, from the simplest to"
+        " the most elaborate, and what each step changed.",
+    ),
+    "analysis": (
+        "Part III: the analysis",
+        ("05",),
+        "Say what the errors have in common, which errors come from the data and which"
+        " from the network, and what you would do next.",
+    ),
+    "conclusion": (
+        "Conclusion",
+        (),
+        "Say what you found, how sure you are, and what remains open.",
+    ),
+}
+
+
+def name_of(books):
+    """Return the name of the own data set on which all notebooks ran, or None.
+
+    books: {stem: content} of what the notebooks wrote.
+    """
+    names = {name for content in books.values() for name in content["datasets"]}
+    return names.pop() if len(names) == 1 and not names & {*KNOWN} else None
+
+
+def body(name, books, groups, figures):
+    """Return the LaTeX of the report on the data set `name`. The files for the authors'
+    words are made where they are missing, and never changed.
+
+    books: {stem: content} of what the notebooks wrote; groups: {(dataset, model):
+    Seeds}; figures: the folder with the confusion matrices.
+    """
+    lines = []
+    for part, (title, numbers, question) in PARTS.items():
+        words = WORDS / name / f"{part}.tex"
+        if not words.exists():
+            write(
+                words,
+                "% Your own words, in place of the next line; make check counts what is"
+                f" open.\n{OPEN}{question}}}\n",
+            )
+        lines.append(rf"\section{{{title}}}")
+        sheet = ROOT / "data" / f"{name}.md"
+        if (
+            part == "data"
+            and sheet.exists()
+            and datasheet.is_datasheet(sheet.read_text())
+        ):
+            lines.append(latex(sheet.read_text()))
+            lines += learning_curve(name, figures)
+        if part == "solution":
+            lines += solution(name, groups)
+        if part == "analysis":
+            lines += analysis(name, groups, figures)
+        lines.append(rf"\input{{own/{part}}}")
+        mine = {stem: one for stem, one in books.items() if stem[:2] in numbers}
+        for content in mine.values():
+            lines += [rf"\labtable{{{one}}}" for one in content["tables"]]
+            lines += [rf"\labfigure{{{one}}}" for one in content["figures"]]
+        lines.append(r"\clearpage" if mine else "")
+    return "\n".join(lines) + "\n"
+
+
+def learning_curve(name, figures):
+    """Return the figure of `make collect`'s learning curve, copied to `figures`, where
+    it was drawn.
+    """
+    path = datasheet.drawing(name)
+    if not path.exists():
+        return []
+    write(figures / path.name, path.read_bytes())
+    caption = (
+        "Learning curve: a small network on shares of the training pictures, the fitted"
+        r" power law, and twice the pictures with the 95\,\% interval of one training."
+    )
+    return [
+        rf"\begin{{figure}}[htbp]\centering\includegraphics{{{path.name}}}"
+        rf"\caption{{{caption}}}\end{{figure}}"
+    ]
+
+
+def words(name):
+    """Return {file name: text} of what the authors wrote."""
+    return {path.name: path.read_text() for path in (WORDS / name).glob("*.tex")}
+
+
+def solution(name, groups):
+    """Return sentences on the networks that were trained, their numbers from the
+    runs.
+    """
+    lines = []
+    for model, title in MODEL_TITLES.items():
+        if (name, model) in groups:
+            key = f"{name}.{model}"
+            lines.append(
+                rf"\textbf{{{title}}}: the network has \result{{{key}.parameters}}"
+                r" parameters and is right on"
+                rf" \result{{{key}.test.accuracy}} of the test images (95\,\%"
+                rf" interval \result{{{key}.test.accuracy_low}} to"
+                rf" \result{{{key}.test.accuracy_high}})." + "\n"
+            )
+    return lines
+
+
+def analysis(name, groups, figures):
+    """Return sentences on what the best network on the test images confuses."""
+    found = {
+        model: seeds for (dataset, model), seeds in groups.items() if dataset == name
+    }
+    best = max(found, key=lambda model: found[model].mean(), default=None)
+    path = next(iter(sorted(figures.glob(f"*_confusion_{name}_{best}.csv"))), None)
+    if path is None:
+        return []
+    (_, *classes), *rows = csv.reader(path.open(newline=""))
+    matrix = np.array([[int(cell) for cell in row[1:]] for row in rows])
+    errors = largest_confusions(matrix, classes)
+    sentences = [
+        f"{MODEL_TITLES[best]} has the highest accuracy on the test images. It is wrong"
+        rf" on \num{{{matrix.sum() - matrix.trace()}}} of \num{{{matrix.sum()}}}."
+    ]
+    if errors:
+        listed = "; ".join(
+            rf"{escape(true)} taken for {escape(said)} (\num{{{count}}})"
+            for true, said, count in errors
+        )
+        worst = int(np.argmin(np.diag(matrix) / np.maximum(1, matrix.sum(axis=1))))
+        right, images = matrix[worst, worst], matrix[worst].sum()
+        sentences += [
+            f"Its most frequent errors are: {listed}.",
+            f"The class with the lowest recall is {escape(classes[worst])}: found are"
+            rf" \num{{{right}}} of \num{{{images}}} images.",
+        ]
+    return [" ".join(sentences) + "\n"]
+
+
+class Latex(mistune.BaseRenderer):
+    """Turns a datasheet's Markdown into LaTeX; what is not text is left out."""
+
+    NAME = "latex"
+
+    def render_token(self, token, state):
+        """Return a token as LaTeX."""
+        inside = (
+            "".join(self.render_token(one, state) for one in token["children"])
+            if "children" in token
+            else escape(token.get("raw", ""))
+        )
+        kind, depth = token["type"], token.get("attrs", {}).get("level", 0)
+        if kind == "heading":
+            return "" if depth == 1 else f"\\subsection{{{inside}}}\n"
+        if kind == "paragraph":
+            start, mark = inside[: len(MARK)], len(MARK)
+            opened = f"{OPEN}{inside[mark:].strip()}}}" if start == MARK else inside
+            return f"{opened}\n\n"
+        if kind == "table_cell":
+            return f"{inside} & "
+        if kind in ("table_head", "table_row"):
+            end = "\\midrule\n" if kind == "table_head" else ""
+            return f"{inside.removesuffix(' & ')} \\\\\n{end}"
+        if kind == "table":
+            kinds = "l" + "r" * (len(token["children"][0]["children"]) - 1)
+            return (
+                f"\\begin{{center}}\\begin{{tabular}}{{{kinds}}}\\toprule\n"
+                f"{inside}\\bottomrule\\end{{tabular}}\\end{{center}}\n\n"
+            )
+        forms = {
+            "strong": "\\textbf{%s}",
+            "emphasis": "\\emph{%s}",
+            "codespan": "\\texttt{%s}",
+            "list": "\\begin{itemize}\\setlength{\\itemsep}{0pt}\n%s\\end{itemize}\n\n",
+            "list_item": "\\item %s\n",
+            "block_html": "",
+            "inline_html": "",
+            "softbreak": " ",
+            "linebreak": " ",
+        }
+        form = forms.get(kind, "%s")
+        return form % inside if "%s" in form else form
+
+
+MARK = r"\textbf{" + datasheet.OPEN.strip("*") + "}"
+
+
+def latex(text):
+    """Return a datasheet, Markdown, as LaTeX."""
+    return mistune.create_markdown(renderer=Latex(), plugins=["table"])(text)
+
+
+def datasheets():
+    """Return the paths of the datasheets that `make collect` wrote."""
+    pages = sorted((ROOT / "data").glob("*.md"))
+    return [path for path in pages if datasheet.is_datasheet(path.read_text())]
+
+
+def open_places():
+    """Return {page: how many places wait for the authors} of all own data sets."""
+    pages = {path: datasheet.open_places(path.read_text()) for path in datasheets()}
+    pages |= {
+        path: path.read_text().count(OPEN) for path in sorted(WORDS.glob("*/*.tex"))
+    }
+    return {relative(path): count for path, count in pages.items() if count}
