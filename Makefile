@@ -33,7 +33,7 @@ plan: $(VENV)/installed ## list what is to be trained: finished, missing, cost h
 	@$(RUN) tools/plan.py list $(foreach pattern,$(RUNS),'$(pattern)')
 
 retrain: $(VENV)/$(if $(SCHEDULER),cluster,installed) ## train again; RUNS='cifar10/improved/*', RUNS=missing or RUNS=grader (one seed of each) narrows it; WORKERS=2 or SCHEDULER=tcp://host:8786 spreads it
-	@$(RUN) tools/plan.py train $(if $(WORKERS),--workers '$(WORKERS)') $(if $(SCHEDULER),--scheduler '$(SCHEDULER)') $(foreach pattern,$(RUNS),'$(pattern)')
+	@$(RUN) tools/plan.py train $(foreach pattern,$(RUNS),'$(pattern)') $(if $(WORKERS),--workers '$(WORKERS)') $(if $(SCHEDULER),--scheduler '$(SCHEDULER)')
 
 photos: $(VENV)/installed ## run the five notebooks on your own pictures: FOLDER=photos/ (PROFILE=quick trains for seconds)
 	@$(RUN) tools/notebooks.py on "$$FOLDER" $(or $(PROFILE),full)
