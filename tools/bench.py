@@ -142,7 +142,7 @@ def spreading():
     cluster of two workers, and what follows for the whole plan.
     """
     digits = datasets.load("digits")
-    recipe = replace(models.two_conv_recipe, epochs=10)
+    recipe = replace(models.two_conv_recipe, epochs=4)
     first = Job("digits", "two_conv", "bench", 0, recipe, models.build_two_conv)
     jobs, runs, walls = [replace(first, seed=seed) for seed in range(12)], {}, {}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:

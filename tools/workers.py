@@ -132,7 +132,7 @@ class Processes:
         threads = str(max(1, cores() // count))
         shared = {"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads}
         self.count, self.closed, self.free = count, False, queue.Queue()
-        self.pids = {}
+        self.started = {}
         for place in range(count):
             own = {"CUDA_VISIBLE_DEVICES": cards[place]} if cards else {}
             self.begin(place, shared | own)
@@ -141,7 +141,7 @@ class Processes:
         """Start a process in a place, and offer it."""
         context = multiprocessing.get_context("spawn")  # TensorFlow does not fork
         executor = ProcessPoolExecutor(1, context, prepare, (environment,))
-        self.pids[place] = executor.submit(os.getpid)
+        self.started[place] = executor, executor.submit(os.getpid)
         self.free.put((place, environment, executor))
 
     def train(self, job, mark, expected):
@@ -171,12 +171,12 @@ class Processes:
     def close(self):
         """End all processes, in the midst of their work."""
         self.closed = True
-        for pid in self.pids.values():
-            if pid.done() and not pid.cancelled() and not pid.exception():
+        for executor, pid in self.started.values():
+            known = pid.done() and not pid.cancelled() and not pid.exception()
+            if known:
                 with suppress(ProcessLookupError):
                     os.kill(pid.result(), signal.SIGTERM)
-        while not self.free.empty():
-            self.free.get()[-1].shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=known, cancel_futures=True)
 
 
 class Cluster:
