@@ -32,8 +32,8 @@ reproduce: $(VENV)/installed ## run the five notebooks on the real data with the
 plan: $(VENV)/installed ## list what is to be trained: finished, missing, cost here; RUNS='cifar10/improved/*' narrows it
 	@$(RUN) tools/plan.py list $(foreach pattern,$(RUNS),'$(pattern)')
 
-retrain: $(VENV)/installed ## train again; RUNS='cifar10/improved/*', RUNS=missing or RUNS=grader (one seed of each) narrows it
-	@$(RUN) tools/plan.py train $(foreach pattern,$(RUNS),'$(pattern)')
+retrain: $(VENV)/$(if $(SCHEDULER),cluster,installed) ## train again; RUNS='cifar10/improved/*', RUNS=missing or RUNS=grader (one seed of each) narrows it; WORKERS=2 or SCHEDULER=tcp://host:8786 spreads it
+	@$(RUN) tools/plan.py train $(foreach pattern,$(RUNS),'$(pattern)') $(if $(WORKERS),--workers '$(WORKERS)') $(if $(SCHEDULER),--scheduler '$(SCHEDULER)')
 
 photos: $(VENV)/installed ## run the five notebooks on your own pictures: FOLDER=photos/ (PROFILE=quick trains for seconds)
 	@$(RUN) tools/notebooks.py on "$$FOLDER" $(or $(PROFILE),full)
@@ -84,5 +84,7 @@ $(VENV)/installed: requirements.txt tools/requirements.txt
 	@$(PYTHON) tools/venv.py $(VENV)
 $(VENV)/browser: tools/browser.txt $(VENV)/installed
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -r tools/browser.txt && touch $@
+$(VENV)/cluster: requirements-cluster.txt $(VENV)/installed
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt && touch $@
 $(VENV)-oldest/installed: requirements.txt tools/requirements.txt tools/oldest.txt
 	@$(PYTHON) tools/venv.py $(VENV)-oldest --constraint tools/oldest.txt

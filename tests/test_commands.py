@@ -61,6 +61,11 @@ def test_plan_and_retrain_are_narrowed_by_patterns():
     assert "plan.py train missing" in make(
         "-n", "retrain", "RUNS=missing"
     ).stdout.replace("'", "")
+    for words, option in (
+        ("WORKERS=2", "--workers '2'"),
+        ("SCHEDULER=tcp://host:8786", "--scheduler 'tcp://host:8786'"),
+    ):
+        assert option in make("-n", "retrain", words).stdout
 
 
 def test_demo_takes_a_path_with_spaces_or_a_camera():
@@ -85,11 +90,20 @@ def test_collect_opens_its_page_or_does_one_step():
     "name, lines",
     [
         ("notebooks", ["sync", "run quick", "run full", "on digits quick"]),
-        ("plan", ["list", "list cifar10/* */dense", "train", "train missing cifar10"]),
+        (
+            "plan",
+            [
+                "list",
+                "list cifar10/* */dense",
+                "train",
+                "train missing cifar10",
+                "train x --workers 2",
+            ],
+        ),
         ("report", ["full", "quick", "last", "readme"]),
         ("publish", ["submission", "pages"]),
         ("check", [""]),
-        ("bench", [""]),
+        ("bench", ["", "--workers"]),
         ("baselines", ["", "20"]),
         ("apps.demo", ["photo.jpg", "--camera 0 --output build/live"]),
         ("apps.page", ["", "--port 7861"]),

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -190,10 +191,10 @@ def test_model_cells_hold_functions_and_nothing_else():
     assert networks <= set(defined)
 
 
-def run_setup(folder, before="", **environment):
+def run_setup(folder, before="", kaggle="/kaggle", **environment):
     script = before + SETUP.format(
         address="https://example.invalid/nobody/nothing", name="nothing"
-    )
+    ).replace("/kaggle", str(kaggle))
     return subprocess.run(
         [sys.executable, "-c", script],
         cwd=folder,
@@ -227,6 +228,18 @@ def test_a_clone_that_fails_in_colab_is_one_sentence(tmp_path):
         == "https://example.invalid/nobody/nothing cannot be cloned: "
         "set REPOSITORY to your own copy."
     )
+
+
+def test_setup_in_kaggle_takes_the_repository_that_was_added_as_a_data_set(tmp_path):
+    shutil.copytree(
+        ROOT / "notebooks" / "lab",
+        tmp_path / "input" / "datasets" / "owner" / "dense" / "notebooks" / "lab",
+    )
+    (tmp_path / "working").mkdir()
+    environment = {"KAGGLE_KERNEL_RUN_TYPE": "Interactive", "PYTHONPATH": ""}
+    done = run_setup(tmp_path / "working", kaggle=tmp_path, **environment)
+    assert "Keras 3" in done.stdout
+    assert (tmp_path / "working" / "nothing" / "notebooks" / "lab").is_dir()
 
 
 def test_keras_2_is_one_sentence(tmp_path):

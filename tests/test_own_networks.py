@@ -12,6 +12,7 @@ from keras import layers
 from lab import LabError, engine, parts, taught, training
 from lab.drawing import layers as drawing
 from lab.drawing import tables
+from lab.plumbing import storage
 from lab.recipes import Job, Recipe
 
 RECIPE = Recipe(epochs=1, batch_size=256, subset=0.2)
@@ -264,7 +265,8 @@ def test_own_networks_train_and_come_back_from_their_weights(digits, build, tmp_
     kept = replace(job(build), weights=True, test=True)
     run = engine.train([kept], digits, tmp_path)[0]
     images, _ = digits.split("test")
-    network = run.load_weights(training.build(build, digits, RECIPE), digits.classes)
+    network = training.build(build, digits, RECIPE)
+    storage.load_weights(run.path, run.record, network, digits.classes)
     again = network.predict(images, verbose=0)
     assert np.abs(again - run.test()[0]).max() < 0.01
     assert run.record["parameters"] == network.count_params()

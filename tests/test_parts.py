@@ -9,7 +9,10 @@ from keras import layers
 
 from conftest import train
 from lab import augmentation, engine, models, parts, taught, training
+from lab.plumbing import card, checkpoints
 from lab.plumbing.checkpoints import Checkpoints
+from lab.plumbing.files import LabError
+from lab.recipes import Job
 from lab.taught import kept_share, whitening_filters
 
 numpy = keras.ops.convert_to_numpy
@@ -277,3 +280,99 @@ def test_test_time_augmentation_is_a_metric_of_its_own(digits, recipe, tmp_path)
             == six.mean()
             != run.record["metrics"][split]["accuracy"]
         )
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "build, arguments",
+    [
+        (models.build_dense, {}),
+        (models.build_two_conv, {"filters": (8, 8)}),
+        (models.build_improved, {"widths": (8, 8, 8)}),
+    ],
+)
+def test_in_half_precision_whitening_and_softmax_stay_in_float32(
+    precision, build, arguments, digits, recipe
+):
+    recipe = replace(
+        recipe, precision=precision, model_arguments=arguments, epochs=1, subset=0.2
+    )
+    job = Job("digits", "mine", "main", 0, recipe, build, weights=True)
+    network = training.build(build, digits, recipe, seed=0)
+    answers = network.predict(digits.images[:8], verbose=0)
+    assert answers.dtype == np.float32
+    assert np.allclose(answers.sum(axis=1), 1, atol=1e-6)
+    assert {layer.compute_dtype for layer in network.layers} >= {
+        "float32",
+        precision.removeprefix("mixed_"),
+    }
+    trained = engine.fit(job, digits)
+    assert trained.record["environment"]["precision"] == precision
+    assert all(np.isfinite(weight).all() for weight in trained.weights)
+
+
+def test_filters_of_the_whitening_layer_do_not_depend_on_the_precision(digits):
+    found = []
+    for precision in ("float32", "mixed_float16"):
+        recipe = replace(models.ablation_recipe, precision=precision)
+        network = training.build(models.build_improved, digits, recipe, seed=0)
+        training.whiten(network, digits.split("training")[0], digits, recipe)
+        found.append(numpy(network.get_layer(parts.WHITENING).kernel))
+    assert np.array_equal(*found)
+
+
+def test_where_loss_scaling_skips_steps_rate_and_average_still_count_the_batches(
+    digits, recipe, tmp_path, monkeypatch
+):
+    made = []
+
+    def compile_model(network, *arguments):
+        taught.compile_model(network, *arguments, {})
+        network.optimizer.dynamic_scale.assign(2.0**30)  # overflows in float16
+        made.append((network, arguments))
+
+    monkeypatch.setattr(training, "compile_model", compile_model)
+    recipe = replace(
+        recipe, precision="mixed_float16", lookahead=5, keep="last_epoch", epochs=2
+    )
+    train(digits, recipe, tmp_path)
+    ((network, (_, images)),) = made
+    steps = recipe.epochs * taught.steps_per_epoch(images, recipe.batch_size)
+    optimizer = network.optimizer
+    assert float(optimizer.dynamic_scale) < 2.0**30
+    assert int(optimizer.iterations) == steps
+    last = float(numpy(taught.triangle(steps, recipe.learning_rate, steps)))
+    assert float(optimizer.inner_optimizer.learning_rate) == pytest.approx(last)
+
+
+def test_bfloat16_on_a_card_without_it_is_one_sentence(digits, recipe, monkeypatch):
+    config = card.tf.config
+    about = {"device_name": "Tesla T4", "compute_capability": (7, 5)}
+    monkeypatch.setattr(config, "list_physical_devices", lambda kind: ["card"])
+    monkeypatch.setattr(
+        config.experimental, "get_device_details", lambda card: dict(about)
+    )
+    with pytest.raises(LabError, match="card Tesla T4 has no bfloat16: set"):
+        card.check_card("mixed_bfloat16")
+    card.check_card("mixed_float16")
+    about["compute_capability"] = (8, 0)
+    card.check_card("mixed_bfloat16")
+
+
+def test_on_a_card_large_networks_alone_are_compiled_and_checkpoints_are_seldom(
+    monkeypatch, tmp_path
+):
+    networks = [
+        build((32, 32, 3), 10) for build in (models.build_dense, models.build_improved)
+    ]
+    for name, compiled in ((None, [False, False]), ("card", [False, True])):
+        for module in (card, checkpoints):
+            monkeypatch.setattr(module, "accelerator", lambda name=name: name)
+        for network in networks:
+            card.settle(network, "float32")
+        assert [network.jit_compile for network in networks] == compiled
+        saved = Checkpoints(tmp_path)
+        state = {"history": [], "best": 0, "environments": [], "shared": None}
+        due = [saved.due()]
+        saved.write([], state, [])
+        assert [*due, saved.due()] == [True, not name]

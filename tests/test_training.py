@@ -245,6 +245,7 @@ def test_the_fingerprint_sees_every_field_of_the_recipe(digits, recipe):
             "schedule='cosine': choose among 'constant', 'triangle'",
         ),
         ("keep", "best", "keep='best'"),
+        ("precision", "bfloat16", "precision='bfloat16'"),
         ("class_weight", "balance", "class_weight='balance'"),
         ("augmentation", {"flip": "alternate"}, "flip='alternate'"),
         ("optimizer", "adam", "no optimizer 'adam'"),

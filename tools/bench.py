@@ -11,27 +11,34 @@ at most, and the speed of the demo.
 import interrupt  # noqa: F401
 
 import argparse
+import contextlib
+import importlib.util
+import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from skimage import data
 
+import workers
 from apps import faces
-from lab import datasets, models, training
-from lab.plumbing.backend import batches, environment, keras
+from lab import datasets, engine, models, training
+from lab.plumbing.backend import batches, cores, environment, keras
 from lab.plumbing.checkpoints import Checkpoints
 from lab.plumbing.files import LabError
 from lab.plumbing.fingerprint import operations
 from lab.prediction import Predictor
 from lab.recipes import Job
 from notebooks import guarded
+from plan import T4
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 3
@@ -130,13 +137,75 @@ def opening():
             page.terminate()
 
 
+def spreading():
+    """Print how long twelve short trainings take in one process, in two, and on a Dask
+    cluster of two workers, and what follows for the whole plan.
+    """
+    digits = datasets.load("digits")
+    recipe = replace(models.two_conv_recipe, epochs=4)
+    first = Job("digits", "two_conv", "bench", 0, recipe, models.build_two_conv)
+    jobs, runs, walls = [replace(first, seed=seed) for seed in range(12)], {}, {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        ways = {"one process": {}, "two processes": {"processes": 2}}
+        if importlib.util.find_spec("distributed"):
+            distributed = importlib.import_module("distributed")
+            os.environ["TF_NUM_INTRAOP_THREADS"] = str(max(1, cores() // 2))
+            cluster = distributed.LocalCluster(2, threads_per_worker=1)
+            del os.environ["TF_NUM_INTRAOP_THREADS"]
+            address = stack.enter_context(cluster).scheduler_address
+            ways["a Dask cluster of two workers"] = {"scheduler": address}
+        for name, way in ways.items():
+            start, place = time.perf_counter(), Path(folder) / name
+            tasks = [
+                workers.Task(job, digits, partial(stored, job, digits, place), 1.0)
+                for job in jobs
+            ]
+            if way:
+                runs[name] = workers.spread(tasks, **way)
+            else:
+                runs[name] = [task.store() for task in tasks]
+            walls[name] = time.perf_counter() - start
+    print()
+    besides = {}
+    for name, wall in walls.items():
+        working = sum(sum(run.record["seconds"].values()) for run in runs[name])
+        besides[name] = ((2 if ways[name] else 1) * wall - working) / 12
+        print(
+            f"{name:30} {wall:.1f} s for 12 trainings, ratio"
+            f" {walls['one process'] / wall:.2f}; {besides[name]:.1f} s a run besides"
+            " training"
+        )
+    records = [
+        json.loads(path.read_text())
+        for path in (ROOT / "data" / "runs").rglob("run.json")
+    ]
+    pflop = sum(record["pflop"] for record in records)
+    seconds = pflop * 1e15 / T4["float32"] + besides["two processes"] * len(records)
+    print(
+        f"{len(records)} runs, {pflop:.1f} PFLOP: on one T4 about"
+        f" {seconds / 3600:.1f} hours, on eight {seconds / 8 / 3600:.1f} (estimates,"
+        f" from {T4['float32'] / 1e12} TFLOP/s in float32)"
+    )
+
+
+def stored(job, dataset, folder, trainer=None):
+    """Train a job, store it, and return its run."""
+    return engine.train([job], dataset, folder, trainer=trainer)[0]
+
+
 def parser():
     """Return the parser of the command line."""
-    return argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         description=__doc__,
         epilog="It takes about seven minutes on two CPU cores.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    made.add_argument(
+        "--workers",
+        action="store_true",
+        help="measure instead what two processes and two Dask workers gain",
+    )
+    return made
 
 
 def main(dataset):
@@ -228,5 +297,5 @@ def main(dataset):
 
 
 if __name__ == "__main__":
-    parser().parse_args()
-    guarded(lambda: main(pictures()))
+    alone = not parser().parse_args().workers
+    guarded((lambda: main(pictures())) if alone else spreading)

@@ -39,14 +39,19 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 PACKAGE = Path(lab.__file__).resolve().parents[2]  # the checkout that holds lab
 SETUP = """import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 REPOSITORY = "{address}"
-if "google.colab" in sys.modules and not Path("lab").is_dir():
-    copy = Path("/content/{name}")
+kaggle = "KAGGLE_KERNEL_RUN_TYPE" in os.environ
+if (kaggle or "google.colab" in sys.modules) and not Path("lab").is_dir():
+    copy = Path("/kaggle/working" if kaggle else "/content", "{name}")
     clone = "git -c core.askPass=true clone -q --depth=1".split()
+    added = sorted(Path("/kaggle/input").rglob("notebooks/lab"))
+    if added and not copy.is_dir():  # the repository is a data set of the notebook
+        shutil.copytree(added[0].parents[1], copy, copy_function=shutil.copyfile)
     if not copy.is_dir() and subprocess.run([*clone, REPOSITORY, copy]).returncode:
         sys.exit(f"{{REPOSITORY}} cannot be cloned: set REPOSITORY to your own copy.")
     os.chdir(copy / "notebooks")

@@ -9,15 +9,17 @@ import json
 import sys
 import time
 from datetime import datetime, timezone
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
+import workers
 from lab import datasets, engine, training
 from lab.lesson import Lesson
 from lab.plan import plan
 from lab.plumbing import reading
-from lab.plumbing.backend import batches
+from lab.plumbing.backend import apart, batches
 from lab.plumbing.files import LabError, write
 from lab.plumbing.fingerprint import operations
 from lab.runs import Seeds, read
@@ -26,6 +28,9 @@ from notebooks import guarded
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "data" / "runs"
 BATCH = ROOT / "build" / "retrain.json"  # what is trained again, since when
+# Operations a second of training on a T4: WideResNet-28-10, 154 and 299 images a second
+# (github.com/ceshine/apex_pytorch_cifar_experiment), at 31.5 GFLOP an image.
+T4 = {"float32": 4.9e12, "mixed_float16": 9.4e12}
 # So many images, at least, are timed to estimate a cost; three batches, where that is
 # more.
 TIMED = 2048
@@ -98,11 +103,27 @@ def speed(job):
     return (time.perf_counter() - start) / steps, operations(network)
 
 
+@cache
+def forward(build, name, arguments):
+    """Return the operations of one image of a data set in a network."""
+    dataset = datasets.KNOWN.get(name) or datasets.load(name)
+    network = build(dataset.shape, len(dataset.classes), **json.loads(arguments))
+    return operations(network)
+
+
+def cost(job):
+    """Return the operations of a job's training."""
+    arguments = json.dumps(job.recipe.model_arguments)
+    once = apart(forward, job.build, job.dataset, arguments)
+    return 3 * once * images_of(job) * job.recipe.epochs
+
+
 def show(patterns):
     """Print a line for each network and variant, and what the missing runs would cost
     here.
     """
     jobs, total, measured = matching(plan().values(), patterns or ["*"]), 0.0, {}
+    on_t4 = 0.0
     for name, group in itertools.groupby(
         jobs, key=lambda job: job.name.rsplit("/", 1)[0]
     ):
@@ -131,6 +152,9 @@ def show(patterns):
             )
             cost = 3 * forward * images * recipe.epochs / 1e15
             total += seconds
+            on_t4 += (
+                cost * 1e15 / T4.get(recipe.precision, T4["float32"]) * len(missing)
+            )
             line += (
                 f"; {cost:.3g} PFLOP and about {seconds / len(missing) / 60:.1f}"
                 " minutes a run here"
@@ -138,7 +162,7 @@ def show(patterns):
         print(line, flush=True)
     print(
         f"{len(jobs)} jobs; what is missing would take about {total / 3600:.1f} hours"
-        " here"
+        f" here, and {on_t4 / 3600:.1f} on a T4 (an estimate from published rates)"
         if total
         else f"{len(jobs)} jobs, all finished"
     )
@@ -157,9 +181,21 @@ def batch(patterns):
     return began
 
 
-def train(patterns):
-    """Train what the patterns name, one run after the other, each stored as soon as it
-    is finished.
+def wanted(patterns, chosen, folder, again):
+    """Yield the jobs among those chosen that are still to be trained."""
+    began = batch(patterns)
+    for job in chosen:
+        if not again and folder == RUNS and state(job) in ("finished", "waiting"):
+            continue
+        run = engine.stored(job, known(job), RUNS)
+        # One that was trained before this command was interrupted is not trained again.
+        if not again or not run or run.record["finished_at"] < began:
+            yield job
+
+
+def train(patterns, processes=None, scheduler=None):
+    """Train what the patterns name, and store each run as soon as it is finished: one
+    after the other, or in so many processes, or on the Dask cluster of a scheduler.
     """
     jobs = list(plan().values())
     only_missing, folder = patterns[:1] == ["missing"], RUNS
@@ -168,27 +204,35 @@ def train(patterns):
         chosen = [job for job in jobs if job.variant == "main" and job.seed == 0]
     else:
         chosen = matching(jobs, patterns[only_missing:] or ["*"])
-    runs, sets, began = [], {}, batch(patterns)
-    for job in chosen:
-        if only_missing and folder == RUNS and state(job) in ("finished", "waiting"):
-            continue
-        run = engine.stored(job, known(job), RUNS)
-        if not only_missing and run and run.record["finished_at"] >= began:
-            continue  # it was trained before this command was interrupted
-        dataset = sets.get(job.dataset) or sets.setdefault(
-            job.dataset, datasets.load(job.dataset)
-        )
-        seeds = [
-            one
-            for one in jobs
-            if one.name.rsplit("/", 1)[0] == job.name.rsplit("/", 1)[0]
+    again, sets = not only_missing, {}
+
+    def here(job):
+        """Return the job's data set with its images, which a cluster need not have
+        here; or None, and say so.
+        """
+        if job.dataset not in sets:
+            sets[job.dataset] = known(job) if scheduler else datasets.load(job.dataset)
+        if scheduler or sets[job.dataset].available:
+            return sets[job.dataset]
+        print(f"{job.name} is left out: its images are not here.")
+
+    def run(job, dataset, trainer=None):
+        name = job.name.rsplit("/", 1)[0]
+        seeds = [one for one in jobs if one.name.rsplit("/", 1)[0] == name]
+        seeds = seeds if folder == RUNS else None
+        return engine.train([job], dataset, folder, again, seeds, trainer)[0]
+
+    left = wanted(patterns, chosen, folder, again)
+    found = ((job, dataset) for job in left if (dataset := here(job)))
+    if processes is None and scheduler is None:
+        runs = [run(*pair) for pair in found]
+    else:
+        tasks = [
+            workers.Task(job, known(job), partial(run, job, known(job)), cost(job))
+            for job, _ in found
         ]
-        if not dataset.available:
-            print(f"{job.name} is left out: its images are not here.")
-            continue
-        runs += engine.train(
-            [job], dataset, folder, not only_missing, seeds if folder == RUNS else None
-        )
+        sets.clear()  # the workers have their own
+        runs = workers.spread(tasks, processes, scheduler)
     BATCH.unlink(missing_ok=True)
     print(
         f"{len(runs)} runs in {folder.relative_to(ROOT)}."
@@ -206,13 +250,23 @@ def parser():
     listing = commands.add_parser("list", help=text, description=text)
     training_again = commands.add_parser(
         "train",
-        usage="%(prog)s [-h] [missing | grader] [PATTERN ...]",
+        usage="%(prog)s [-h] [--workers N | --scheduler URL] [missing | grader]"
+        " [PATTERN ...]",
         help="train again what the patterns name, or all",
         description=(
             "Train again what the patterns name, or all. After the word missing, train"
             " only what has no finished run. The word grader alone trains one seed of"
             " each headline network, into build/grader, and gives a verdict on each."
         ),
+    )
+    spread = training_again.add_mutually_exclusive_group()
+    spread.add_argument(
+        "--workers", type=int, metavar="N", help="train in N processes of this machine"
+    )
+    spread.add_argument(
+        "--scheduler",
+        metavar="URL",
+        help="train on the Dask cluster of a scheduler, such as tcp://host:8786",
     )
     for command in (listing, training_again):
         command.add_argument(
@@ -227,7 +281,10 @@ def parser():
 def main(arguments):
     """Do what the command line asks for."""
     given = parser().parse_args(arguments)
-    {"list": show, "train": train}[given.command](given.patterns)
+    if given.command == "list":
+        show(given.patterns)
+    else:
+        train(given.patterns, given.workers, given.scheduler)
 
 
 if __name__ == "__main__":

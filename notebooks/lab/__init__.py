@@ -14,6 +14,7 @@ from .lesson import start
 from .methods import audit, augmentation, parts, statistics
 from .methods.schedule import Schedule
 from .plumbing.files import LabError
+from .plumbing.keeping import pack
 from .plumbing.names import DATA_SETS, MODEL_TITLES
 from .prediction import predict
 from .recipes import Job, Recipe, study_jobs

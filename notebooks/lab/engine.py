@@ -39,12 +39,13 @@ def train(
     folder: Path | str,
     retrain: bool = False,
     seeds: list[Job] | None = None,
+    trainer: Callable[..., Trained] | None = None,
 ) -> Seeds:
     """Return the Seeds of some jobs on one data set: found, resumed or trained, one
     after the other.
 
     jobs: what is wanted; folder: where runs are stored; seeds: all jobs of the network,
-        if `jobs` are some of them.
+        if `jobs` are some of them; trainer: called as `fit` is, trains elsewhere.
 
     A run in `folder` with the same fingerprint is loaded, unless `retrain`. Training
     writes a checkpoint after each epoch; started again after an interruption, it goes
@@ -56,7 +57,7 @@ def train(
     written.
     """
     for job in jobs:
-        _train(job, dataset, folder, retrain)
+        _train(job, dataset, folder, retrain, trainer or fit)
     wanted, folder = [*(seeds or []), *jobs], Path(folder)
     runs = {job.name: stored(job, dataset, folder) for job in wanted}
     elsewhere = [
@@ -71,7 +72,7 @@ def train(
     return Seeds(runs[job.name] for job in jobs)
 
 
-def _train(job, dataset, folder, retrain):
+def _train(job, dataset, folder, retrain, trainer):
     """Train one job and store its run, where it is not there; a seed that waits in
     `next` is there.
     """
@@ -84,7 +85,7 @@ def _train(job, dataset, folder, retrain):
         faster = run and (not before or run.record != before.record)
         if faster:  # another process has trained it meanwhile
             return print(run.summary() + ", loaded")
-        run = keep(_fit(job, dataset, line.show), folder)
+        run = keep(trainer(job, dataset, line.show), folder)
     line.show(run.summary() + ", trained", last=True)
 
 
@@ -128,16 +129,12 @@ def fit(
     Training goes on from the newest checkpoint; a checkpoint of another machine or
     version is used, and the record says so. When the training has ended, training and
     validation images are predicted, and, where the job says so, those of the test
-    split, once.
+    split, once. Nothing here keeps two processes from training the same job; `train`
+    does.
 
     Raises LabError where the images are not here, or the memory does not suffice.
     """
     dataset = dataset or datasets.load(job.dataset)
-    with alone(fingerprint(job, dataset), job.name, tell):
-        return _fit(job, dataset, tell)
-
-
-def _fit(job, dataset, tell):
     if not dataset.available:
         raise LabError(
             f"{job.model} on {dataset.title} has no finished run, and the images to"

@@ -15,7 +15,7 @@ from .datasets import Dataset
 from .drawing import tables
 from .drawing.output import Output
 from .plan import plan
-from .plumbing import parameters
+from .plumbing import keeping, parameters
 from .plumbing.backend import hand_back
 from .plumbing.files import ROOT, relative
 from .plumbing.names import BASE, DATA_SETS, MODEL_TITLES
@@ -41,6 +41,8 @@ def start(
     classes: str | list[str] = "all",
     image_size: int = 64,
     grey: bool = False,
+    precision: str = None,
+    keep: str = "",
 ) -> Lesson:
     """Return the Lesson of a notebook. Introduced in notebook 01.
 
@@ -51,6 +53,8 @@ def start(
     retrain: train again although finished runs are there.
     classes: "all", or a list of the classes to keep.
     image_size, grey: how the pictures of a folder are read.
+    precision: of all trainings, see `Recipe`; None leaves it to the recipes.
+    keep: a folder for new runs, see `plumbing.keeping`.
     Raises LabError for a profile or a data set that does not exist.
     """
     profile = parameters.profile(profile, DATASETS)
@@ -59,7 +63,8 @@ def start(
     pd.set_option("display.max_colwidth", 120)
     kept = parameters.names(classes, None)
     data_sets = [datasets.load(name, kept, image_size, grey) for name in names]
-    lesson = Lesson(notebook, profile, data_sets, list(seeds), retrain)
+    lesson = Lesson(notebook, profile, data_sets, list(seeds), retrain, precision)
+    keeping.begin(keep, lesson.runs_folder)
     titles = ", ".join(dataset.title for dataset in lesson.datasets)
     ours = lesson.output == ROOT
     where = "figures/ and report/generated/" if ours else relative(lesson.output)
@@ -70,8 +75,9 @@ def start(
 class Lesson(Output):
     """What a notebook reads and writes. Everything it saves is listed by `finish`."""
 
-    def __init__(self, notebook, profile, data_sets, seeds, retrain):
+    def __init__(self, notebook, profile, data_sets, seeds, retrain, precision=None):
         self.profile, self.datasets, self.retrain = profile, data_sets, retrain
+        self.precision = precision
         quick = profile == "quick"
         self.seeds = seeds[:1] if quick else seeds
         self.epochs = QUICK_EPOCHS if quick else None
@@ -103,7 +109,7 @@ class Lesson(Output):
             known.get(seed) or replace(mine[0], seed=seed, weights=False)
             for seed in self.seeds
         ]
-        jobs = [adapted(job, dataset, self.epochs) for job in jobs]
+        jobs = [adapted(job, dataset, self.epochs, self.precision) for job in jobs]
         ready = [run for run in map(self._stored(dataset), jobs) if run]
         aside = waiting(self.runs_folder)
         waits = any(run.path.is_relative_to(aside) for run in ready)
@@ -164,7 +170,7 @@ class Lesson(Output):
         """
         finished = {}
         for name, jobs in points.items():
-            jobs = [adapted(job, dataset) for job in jobs]
+            jobs = [adapted(job, dataset, None, self.precision) for job in jobs]
             runs = Seeds(map(self._stored(dataset), jobs))
             if all(runs):
                 finished[name] = self._note(runs)
@@ -212,7 +218,7 @@ class Lesson(Output):
         """Return the Seeds of one point of a study; empty where too few are there."""
         quick = self.profile == "quick"
         jobs = jobs[:1] if quick else jobs
-        jobs = [adapted(job, dataset, self.epochs) for job in jobs]
+        jobs = [adapted(job, dataset, self.epochs, self.precision) for job in jobs]
         again = bool(train) and dataset.available and self.retrain
         runs = [] if again else list(map(self._stored(dataset), jobs))
         if again or not all(runs) and (train or quick):

@@ -10,7 +10,7 @@ from . import taught
 from .methods import audit, checks, parts
 from .methods.augmentation import views
 from .methods.feeding import class_weights, one_epoch, training_images, whiten  # noqa: F401
-from .plumbing import records
+from .plumbing import card, records
 from .plumbing.backend import (
     EVALUATED,
     apart,
@@ -42,7 +42,7 @@ def build(function, dataset, recipe, seed=None):
         classes = len(dataset.classes)
         return built(function, dataset.shape, classes, recipe.model_arguments)
 
-    return apart(make)
+    return card.keep_exact(apart(make), recipe.precision, parts.WHITENING)
 
 
 def check(job, dataset):
@@ -62,6 +62,7 @@ def run_epochs(network, training, dataset, job, checkpoints, tell):
     targets = np.eye(len(dataset.classes), dtype="float32")
     held_out = None if recipe.fit_on else dataset.split("validation")
     compile_model(network, recipe, len(images))
+    card.settle(network, recipe.precision)
     options = {"shuffle": False, "verbose": 0}
     if recipe.class_weight == "balanced":
         options["class_weight"] = class_weights(labels, len(dataset.classes))
@@ -83,9 +84,10 @@ def run_epochs(network, training, dataset, job, checkpoints, tell):
     state["compile"], facts = compile_seconds, environment(network.dtype_policy.name)
     if facts not in state["environments"][-1:]:
         state["environments"].append(facts)
+    options["callbacks"] = card.counting(network, history, per_epoch)
     if average:
         average.done = len(history) * per_epoch
-        options["callbacks"] = [average]
+        options["callbacks"].append(average)
     begin = others()
     with ThreadPoolExecutor(1) as background:  # prepares an epoch during the one before
         prepared = background.submit(one_epoch, images, recipe, job.seed, len(history))
@@ -111,7 +113,8 @@ def run_epochs(network, training, dataset, job, checkpoints, tell):
                 state["best"], best_weights = epoch, network.get_weights()
             if begin:
                 state["shared"] = bool(state["shared"]) or others(begin) > CROWDED
-            checkpoints.write(variables, state, best_weights)
+            if checkpoints.due() or epoch + 1 == recipe.epochs:
+                checkpoints.write(variables, state, best_weights)
     if best_weights:
         network.set_weights(best_weights)
     return state

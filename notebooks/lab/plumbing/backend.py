@@ -36,6 +36,8 @@ def _quiet():
 # TensorFlow uses oneDNN unasked on the newest processors only; on an older one it is
 # 1.8 times as fast (measured).
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Or TensorFlow takes all memory of a graphics card when it starts.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 MEND = "install what requirements.txt lists: pip install -r requirements.txt"
 OTHER = (
     "Keras is set to compute with {}, this project computes with TensorFlow alone:"
@@ -191,22 +193,24 @@ def processor():
         return platform.processor() or platform.machine()
 
 
+def cores():
+    """Return how many CPU threads this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
 def environment(precision="float32"):
     """Return what a run was computed with: versions, device, CPU threads and
     precision.
     """
-    threads = (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count()
-    )
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,
         "backend": "tensorflow",
         "backend_version": tf.__version__,
         "device": accelerator() or processor(),
-        "threads": threads,
+        "threads": int(os.environ.get("TF_NUM_INTRAOP_THREADS") or cores()),
         "precision": precision,
     }
 

@@ -3,11 +3,15 @@
 import json
 import os
 import shutil
+import time
+from contextlib import suppress
 
 import numpy as np
 
-from .backend import keras, out_of_memory
+from .backend import accelerator, keras, out_of_memory
 from .files import beside, relative, sha256, writing
+
+SELDOM = 10  # seconds
 
 
 class Checkpoints:
@@ -21,7 +25,13 @@ class Checkpoints:
     """
 
     def __init__(self, folder):
-        self.folder = folder
+        self.folder, self.written = folder, float("-inf")
+
+    def due(self):
+        """Return whether it is time for the next: always, and on a graphics card, where
+        an epoch takes seconds, `SELDOM` seconds after the last one.
+        """
+        return not accelerator() or time.monotonic() - self.written >= SELDOM
 
     def write(self, variables, state, best_weights):
         """Store all variables (weights, dropout seeds, optimiser), the state and the
@@ -49,6 +59,7 @@ class Checkpoints:
         )
         for old in self._files()[2:]:
             old.unlink(missing_ok=True)
+        self.written = time.monotonic()
 
     def read(self, variables):
         """Restore `variables` from the newest sound file; return its state, a new one
@@ -82,7 +93,8 @@ class Checkpoints:
                     ", a damaged checkpoint set aside"
                     f" ({relative(path.with_suffix('.damaged'))})"
                 )
-                path.rename(path.with_suffix(".damaged"))
+                with suppress(FileNotFoundError):  # another worker was further on
+                    path.rename(path.with_suffix(".damaged"))
                 continue
             for variable, value in zip(variables, values):
                 variable.assign(value)

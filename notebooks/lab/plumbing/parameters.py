@@ -46,9 +46,9 @@ def names(asked, every):
     return [asked] if isinstance(asked, str) else list(asked)
 
 
-def adapted(job, dataset, epochs=None):
-    """Return the job for a data set that may be another one: at most `epochs`, and
-    small batches for few images.
+def adapted(job, dataset, epochs=None, precision=None):
+    """Return the job for a data set that may be another one: at most `epochs`, small
+    batches for few images, and a `precision` of its own.
 
     Batches are halved until an epoch has 16 of them, down to 16 images; the learning
     rate of SGD with them.
@@ -65,5 +65,6 @@ def adapted(job, dataset, epochs=None):
         epochs=min(recipe.epochs, epochs or recipe.epochs),
         batch_size=batch,
         learning_rate=rate,
+        precision=precision or recipe.precision,
     )
     return replace(job, dataset=dataset.name, recipe=recipe)

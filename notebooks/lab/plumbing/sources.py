@@ -28,6 +28,7 @@ from .files import ROOT, LabError, located, relative, sha256
 from .screen import Line
 
 LARGEST = 1 << 30  # bytes that an archive may unpack to
+KAGGLE = Path("/kaggle/input")  # the data sets that a Kaggle notebook was given
 DEEPEST = 5  # folders below the raw folder that are searched
 ARCHIVES = (".zip", ".npz", ".tar", ".tgz", ".tar.gz")
 DAMAGED = (
@@ -80,12 +81,15 @@ def folders(*tops):
 
 def found(*endings, folder=None):
     """Return the files whose names end so, upper case or not, below `folder`, or below
-    the raw folder and then that of Keras, ~/.keras/datasets or in KERAS_HOME.
+    the raw folder, then Kaggle's, then that of Keras, ~/.keras/datasets or in
+    KERAS_HOME.
     """
     keras = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
     return [
         here / name
-        for here, _, names in (folders(folder) if folder else folders(raw(), keras))
+        for here, _, names in (
+            folders(folder) if folder else folders(raw(), KAGGLE, keras)
+        )
         for name in names
         if name.lower().endswith(endings or "") and not name.startswith(".")
     ]
@@ -635,13 +639,13 @@ def is_jpeg(path):
 
 
 def fer2013_jpeg():
-    """Return the folder below the raw folder that holds train/ and test/ with a folder
-    an emotion, or None.
+    """Return the folder below the raw folder, or below Kaggle's, that holds train/ and
+    test/ with a folder an emotion, or None.
 
     This layout (msambare/fer2013 of Kaggle) holds the pictures compressed anew as JPEG:
     no pixel is that of the table, so it is a data set of its own.
     """
-    for here, inner, _ in folders(raw()):
+    for here, inner, _ in folders(raw(), KAGGLE):
         if {"train", "test"} <= set(inner) and (here / "train" / "disgust").is_dir():
             return here
     return None

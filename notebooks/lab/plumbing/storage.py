@@ -13,6 +13,8 @@ import pandas as pd
 
 from .files import ROOT, LabError, beside, relative, sha256, write, writing
 
+WATCHING = []  # functions that are called with the folder of each run that is stored
+
 
 def read(path):
     """Return (record, history, predictions) of the finished run stored in the folder
@@ -156,6 +158,8 @@ def store(path, record, history, predictions, weights, classes):
         put(fresh, path)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+    for function in WATCHING:
+        function(path)
 
 
 def put(fresh, path):
