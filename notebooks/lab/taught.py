@@ -348,8 +348,8 @@ def features(network, images):
     dense = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)]
     read = dense[-1].input if dense else network.output
     reader = keras.Model(network.inputs, read)
-    found = reader.predict(images, batch_size=250, verbose=0)
-    return found.reshape(len(found), -1)
+    vectors = reader.predict(images, batch_size=250, verbose=0)
+    return vectors.reshape(len(vectors), -1)
 
 
 def nearest(vectors, others, count):
@@ -362,14 +362,13 @@ def nearest(vectors, others, count):
 
 def grad_cam(network, layer, images, classes, averaged=True):
     """Return (n, height, width), 0 to 1: the places that raise the logit of a class."""
-    last_layer = network.layers[-1]
+    end = network.layers[-1]
     reader = keras.Model(network.inputs[0], [layer.output, network.output])
-    softmax = getattr(last_layer, "activation", None)
-    last_layer.activation = keras.activations.linear
+    softmax, end.activation = getattr(end, "activation", None), keras.activations.linear
     with tf.GradientTape() as tape:
         maps, logits = reader(images, training=False)
         asked = tf.gather(logits, classes, batch_dims=1)
-    last_layer.activation = softmax
+    end.activation = softmax
     weights = tape.gradient(asked, maps)
     if averaged:
         weights = tf.reduce_mean(weights, axis=(1, 2), keepdims=True)
