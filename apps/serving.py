@@ -257,7 +257,7 @@ def serve(routes, port=None):
     def end(*_):
         raise KeyboardInterrupt
 
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), end)
     print(f"{address} is open on this machine alone. Ctrl-C ends it.", flush=True)

@@ -145,12 +145,12 @@ def test_what_nothing_reads_in_data_is_named(run, tmp_path, monkeypatch):
 def book(tmp_path):
     """Return the path of a small notebook that has been run and stamped."""
     cells = [
-        nbformat.nbformat.v4.new_code_cell(
+        nbformat.v4.new_code_cell(
             f"show({i})",
             execution_count=i,
             outputs=[
-                nbformat.nbformat.v4.new_output("stream", text=f"line {i}\n"),
-                nbformat.nbformat.v4.new_output(
+                nbformat.v4.new_output("stream", text=f"line {i}\n"),
+                nbformat.v4.new_output(
                     "display_data",
                     {"text/html": "<td>1</td>", "text/plain": "1", "image/png": "AA"},
                 ),
@@ -158,8 +158,8 @@ def book(tmp_path):
         )
         for i in (1, 2, 3)
     ]
-    made = nbformat.nbformat.v4.new_notebook(
-        cells=[nbformat.nbformat.v4.new_markdown_cell("# 1"), *cells]
+    made = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell("# 1"), *cells]
     )
     made.metadata["lab"] = notebooks.stamp(made, {}, {})
     path = tmp_path / "01_small.ipynb"
@@ -358,4 +358,4 @@ def test_sentences_that_compare_are_listed(tmp_path):
     page.write_text(
         "# A\n\nIt is 3 wide. It is\nmore accurate. It ends.\n\nBest of all!"
     )
-    assert list(words.claims(page)) == ["It is more exact.", "Best of all!"]
+    assert list(words.claims(page)) == ["It is more accurate.", "Best of all!"]

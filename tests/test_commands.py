@@ -121,7 +121,7 @@ def test_a_tool_explains_its_command_line_and_refuses_another(name, lines, capsy
     said = "".join(capsys.readouterr().out.split())
     assert "".join(parser.description.split()) in said
     with pytest.raises(SystemExit, match="2"):
-        parser.parse_args(["--nonsense", "a", "b", "c"])
+        parser.parse_args(["--nonsense", "1", "2", "3"])
     assert "error: " in capsys.readouterr().err
 
 

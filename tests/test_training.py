@@ -194,7 +194,7 @@ def test_a_resumed_run_says_where_it_goes_on(
 CHANGES = {
     "epochs": 3,
     "batch_size": 64,
-    "optimizer": "SGD",
+    "optimizer": "Nadam",
     "learning_rate": 0.01,
     "optimizer_arguments": {"beta_1": 0.8},
     "schedule": "constant",

@@ -58,6 +58,7 @@ def kill_in_mid_run(tasks, pids):
     return thread, killed
 
 
+@pytest.mark.long
 def test_in_two_processes_that_are_killed_all_weights_are_those_of_one(
     digits, recipe, tmp_path, capsys
 ):

@@ -145,6 +145,7 @@ def report_files():
     for pair in re.findall(r"\\labpair\{[^}]*\}\{(\w+)\}\{(\w+)\}", text):
         shown += pair
     figures = [ROOT / "figures" / f"{name}.pdf" for name in sorted(set(shown))]
+    figures += [ROOT / "docs" / name for name in re.findall(r"\{(\w+\.jpg)\}", text)]
     return {str(path.relative_to(report)): path for path in sources} | {
         f"figures/{path.name}": path for path in figures
     }
