@@ -288,7 +288,9 @@ def test_test_time_augmentation_is_a_metric_of_its_own(digits, recipe, tmp_path)
     [
         (models.build_dense, {}),
         (models.build_two_conv, {"filters": (8, 8)}),
-        (models.build_improved, {"widths": (8, 8, 8)}),
+        pytest.param(
+            models.build_improved, {"widths": (8, 8, 8)}, marks=pytest.mark.long
+        ),
     ],
 )
 def test_in_half_precision_whitening_and_softmax_stay_in_float32(

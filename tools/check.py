@@ -12,6 +12,7 @@ import math
 import re
 import sys
 import traceback
+from collections import UserDict
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cache
@@ -391,7 +392,9 @@ def training_images(run, recipe, known):
     return math.floor(count * (recipe.subset or 1))
 
 
-COSTS = {}  # (build, shape, classes, arguments): (parameters, operations)
+# (build, shape, classes, arguments): (parameters, operations). A fingerprint holds the
+# content of each dict that a network's function uses, but not that of a UserDict.
+COSTS = UserDict()
 
 
 @cache
