@@ -233,6 +233,7 @@ def test_the_metrics_of_a_forged_answer_are_computed_anew(run):
     assert "run.json: test accuracy is 0." in found(check.check_run, run)
 
 
+@pytest.mark.long
 def test_check_names_each_of_many_changes_although_some_files_are_damaged(copy):
     data, figures, generated = (
         copy / "data",
@@ -276,6 +277,7 @@ def test_check_names_each_of_many_changes_although_some_files_are_damaged(copy):
         assert named in done.stdout, f"{named}\n{done.stdout}"
 
 
+@pytest.mark.long
 def test_check_passes_on_what_is_committed_and_names_a_changed_line_of_lab(copy):
     path = copy / "notebooks" / "lab" / "drawing" / "base.py"
     mutate.word("WIDTH = 6.3  # inches", "WIDTH = 6.3  # Inches")(path)

@@ -644,6 +644,17 @@ def test_one_page_at_a_time_has_a_folder_open(example):
         Collection(example.collection.folder).hold()
 
 
+def test_the_worked_example_of_the_docs_is_what_the_steps_print(
+    example, tmp_path, capsys
+):
+    collection, _ = copy_of(example, tmp_path)
+    page = (ROOT / "docs" / "own-data-base.md").read_text()
+    shown = page.split("## A worked example")[1].split("```")[1]
+    for step in ("agree", "split"):
+        collect.main([step, str(collection.folder)])
+        assert f"STEP={step}\n{capsys.readouterr().out}" in shown
+
+
 @pytest.mark.long
 def test_the_command_line_says_what_the_page_shows(example):
     done = subprocess.run(

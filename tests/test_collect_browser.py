@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from conftest import ROOT, packages
+from test_browser import accessible
 from test_collect import drawing
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -73,6 +74,7 @@ def test_thirty_pictures_from_the_camera_to_the_datasheet(browser, tmp_path):
     program = Program(folder, browser)
     page = program.page
     try:
+        assert accessible(page) == ([], 0)
         page.fill("#classes", ", ".join(KINDS))
         page.click("text=Keep the classes")
         page.fill("#source", "drawn by the tests")
@@ -86,6 +88,7 @@ def test_thirty_pictures_from_the_camera_to_the_datasheet(browser, tmp_path):
             page.wait_for_timeout(1100)  # the fake camera counts seconds
             page.click("#snap")
             page.wait_for_selector(f"text={28 + number} pictures")
+        assert accessible(page) == ([], 0)
         truth = {
             row["picture"]: "square" if "square" in row["file"] else "circle"
             for row in rows(folder / "_collected" / "pictures.csv")
@@ -126,16 +129,24 @@ def test_thirty_pictures_from_the_camera_to_the_datasheet(browser, tmp_path):
                 page.wait_for_selector(f"text={said}")
             assert len(rows(folder / "_collected" / "labels" / f"{who}.csv")) >= 30
 
+        assert accessible(page) == ([], 0)
         page.click("text=3 Agree")
         page.click("text=Compare the annotators")
         page.wait_for_selector("text=2 disputed pictures")
+        assert accessible(page) == ([], 0)
         page.click(".dispute >> nth=0 >> button:has-text('circle')")
         page.click("text=4 Split")
         page.click("text=Write train, validation and test")
         page.wait_for_selector("text=Divided: 29 pictures in")
+        assert accessible(page) == ([], 0)
+        page.click("text=5 How many")
+        page.click("text=Train and draw the curve")
+        page.wait_for_selector("#curve img:visible", timeout=600_000)
+        assert accessible(page) == ([], 0)
         page.click("text=6 Describe")
         page.click("text=Write the datasheet")
         page.wait_for_selector("text=places open")
+        assert accessible(page) == ([], 0)
         assert "drawn by the tests" in sheet.read_text()
         assert len(list((folder / "train").rglob("*.*"))) > 15
     finally:

@@ -240,6 +240,7 @@ downloads.fetch(Path(sys.argv[1]), [sys.argv[2]], int(sys.argv[3]), sys.argv[4])
 """
 
 
+@pytest.mark.long
 def test_two_downloads_of_one_file_fetch_it_once(server, tmp_path):
     words = [
         sys.executable,

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 import check
 from conftest import ROOT, apart, train
 from lab import engine, models, runs, training
+from lab.methods import feeding
 from lab.metrics import measure
 from lab.plumbing import backend, fingerprint, records, storage
 from lab.plumbing import checkpoints as checkpoints_of
@@ -388,10 +389,10 @@ def test_the_audit_leaves_out_blanks_copies_and_conflicts_and_keeps_the_first_co
     images[second], labels[second] = images[first], labels[first]
     images[other], labels[other] = images[one], (labels[one] + 1) % 10
     dirty = replace(digits, images=images, labels=labels)
-    kept, _ = training.training_images(dirty, replace(recipe, leave_out="audit"), 0)
+    kept, _ = feeding.training_images(dirty, replace(recipe, leave_out="audit"), 0)
     gone = {blank, leaked, second, one, other}
     assert np.array_equal(kept, images[[row for row in rows if row not in gone]])
-    both, _ = training.training_images(
+    both, _ = feeding.training_images(
         dirty, replace(recipe, keep="last_epoch", fit_on="training_and_validation"), 0
     )
     assert len(both) == len(rows) + len(digits.splits["validation"])
@@ -546,7 +547,8 @@ print("done", run.record["weights_sha256"])
 """
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(60, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("count", [3, 60])
 def test_two_processes_with_equal_ids_train_the_same_runs_and_neither_fails(
     count, tmp_path
 ):

@@ -9,6 +9,7 @@ from keras import layers
 
 from conftest import train
 from lab import augmentation, engine, models, parts, taught, training
+from lab.methods import feeding
 from lab.plumbing import card, checkpoints
 from lab.plumbing.checkpoints import Checkpoints
 from lab.plumbing.files import LabError
@@ -318,7 +319,7 @@ def test_filters_of_the_whitening_layer_do_not_depend_on_the_precision(digits):
     for precision in ("float32", "mixed_float16"):
         recipe = replace(models.ablation_recipe, precision=precision)
         network = training.build(models.build_improved, digits, recipe, seed=0)
-        training.whiten(network, digits.split("training")[0], digits, recipe)
+        feeding.whiten(network, digits.split("training")[0], digits, recipe)
         found.append(numpy(network.get_layer(parts.WHITENING).kernel))
     assert np.array_equal(*found)
 

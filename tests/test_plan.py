@@ -229,6 +229,7 @@ def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, monkeypatch):
     assert tool.batch(["cifar10/*"]) >= first
 
 
+@pytest.mark.long
 def test_seeds_that_wait_keep_the_runs_of_the_recipe_before_fresh(copy):
     old = copy / "data" / "runs" / "cifar10" / "dense" / "main" / "seed-0"
     new = copy / "data" / "next" / "cifar10" / "dense" / "main" / "seed-0"
@@ -274,6 +275,7 @@ def test_make_plan_counts_what_is_finished_and_says_what_the_rest_costs(copy):
     )
 
 
+@pytest.mark.long
 def test_check_names_runs_without_a_job_and_of_a_changed_recipe_its_runs_alone(copy):
     runs, path = (
         copy / "data" / "runs" / "cifar10" / "two_conv",

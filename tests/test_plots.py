@@ -3,11 +3,13 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
 from lab import audit, datasets, figures
+from lab.drawing import output
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +82,21 @@ def test_near_copies_stand_under_their_test_images(digits):
         axes[4].images[0].get_array(),
         digits.split("training")[0][found["training"][0], ..., 0],
     )
+
+
+def test_a_figure_that_looks_the_same_leaves_its_files_alone(tmp_path):
+    def saved(y, colour="grey"):
+        figure, axes = plt.subplots()
+        axes.plot([0, 1, 2], [0, y, 1], color=colour)
+        output.Output("01_test", tmp_path).save_figure(figure, "line", "A line.")
+        names = "01_line.png", "01_line.pdf"
+        return [(tmp_path / "figures" / name).read_bytes() for name in names]
+
+    first = saved(0.5)
+    assert saved(0.5 + 1e-7) == first  # as another processor may compute it
+    other = saved(0.6)
+    assert other[0] != first[0] and other[1] != first[1]
+    (tmp_path / "figures" / "01_line.png").write_bytes(b"damaged")
+    assert saved(0.6) == other
+    (tmp_path / "figures" / "01_line.pdf").unlink()
+    assert saved(0.6) == other

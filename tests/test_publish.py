@@ -116,6 +116,7 @@ def test_the_archive_builds_the_same_report_by_itself(tmp_path):
     assert (tmp_path / "report" / "report.pdf").stat().st_size > 500_000
 
 
+@pytest.mark.long
 def test_the_pages_lead_to_each_other(copy):
     done = tool(copy, "publish.py", "pages")
     assert done.returncode == 0, done.stderr

@@ -23,6 +23,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.long
 def test_all_five_notebooks_leave_their_files(quick):
     built = quick / "build" / "quick"
     for name in NAMES:
@@ -46,6 +47,7 @@ def test_all_five_notebooks_leave_their_files(quick):
     assert len(list((built / "runs").glob("digits/*/main/seed-0/run.json"))) == 4
 
 
+@pytest.mark.long
 def test_quick_trains_in_at_most_three_epochs_and_learns(quick):
     records = [
         json.loads(path.read_text())
@@ -61,6 +63,7 @@ def test_quick_trains_in_at_most_three_epochs_and_learns(quick):
     )
 
 
+@pytest.mark.long
 def test_a_second_run_does_nothing_twice(quick):
     before = {
         path: path.stat().st_mtime_ns
@@ -72,6 +75,7 @@ def test_a_second_run_does_nothing_twice(quick):
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+@pytest.mark.long
 def test_quick_leaves_everything_outside_build_alone(quick):
     for path in quick.rglob("*"):
         name = path.relative_to(quick)
@@ -93,6 +97,7 @@ def test_one_notebook_alone_in_any_order(copy):
     assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
 
 
+@pytest.mark.long
 def test_an_unknown_profile_in_a_notebook_is_one_sentence(copy):
     path = copy / "notebooks" / "02_dense_baseline.ipynb"
     for other in NAMES:
@@ -110,6 +115,7 @@ def test_an_unknown_profile_in_a_notebook_is_one_sentence(copy):
     )
 
 
+@pytest.mark.long
 def test_the_short_report_is_built(quick):
     if not report.has_latex():
         pytest.skip("LaTeX is not installed")
@@ -118,6 +124,7 @@ def test_the_short_report_is_built(quick):
     assert (quick / "build" / "quick" / "report.pdf").stat().st_size > 50_000
 
 
+@pytest.mark.long
 def test_without_latex_the_missing_command_is_named_with_status_3(quick, tmp_path):
     source = quick / "tools" / "report.py"
     folders = os.pathsep.join([packages(quick), str(source.parent)])
@@ -144,6 +151,7 @@ def test_an_unwritable_folder_ends_the_tool_with_one_sentence(copy):
     assert "Traceback" not in done.stderr and "Cannot use build" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.long
 def test_full_finishes_without_images_and_network_and_leaves_what_is_committed_alone(
     quick, tmp_path
@@ -190,6 +198,7 @@ def test_full_finishes_without_images_and_network_and_leaves_what_is_committed_a
     assert before == after
 
 
+@pytest.mark.long
 @pytest.mark.long
 def test_a_folder_never_seen_with_damaged_files_through_all_five_notebooks(
     quick, tmp_path

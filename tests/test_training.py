@@ -11,6 +11,7 @@ import pytest
 
 from conftest import train
 from lab import engine, models, parts, runs, tables, taught, training
+from lab.methods import feeding
 from lab.plumbing import fingerprint, storage
 from lab.plumbing.checkpoints import Checkpoints
 from lab.plumbing.files import LabError
@@ -409,6 +410,7 @@ print(train().record["weights_sha256"] == whole.record["weights_sha256"])
 """
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_leaves_two_whole_checkpoints_to_go_on_from(tmp_path):
     (tmp_path / "disk").mkdir()
     # A mount that ends with the process:
@@ -450,7 +452,7 @@ def test_a_subset_keeps_every_class_in_proportion_and_depends_on_the_seed(
     share, digits, recipe
 ):
     whole = digits.split("training")[1]
-    images, labels = training.training_images(
+    images, labels = feeding.training_images(
         digits, replace(recipe, subset=share), seed=0
     )
     assert len(images) == len(labels) == int(share * len(whole))
@@ -459,14 +461,14 @@ def test_a_subset_keeps_every_class_in_proportion_and_depends_on_the_seed(
         <= 1
     )
     again, other = (
-        training.training_images(digits, replace(recipe, subset=share), seed)[0]
+        feeding.training_images(digits, replace(recipe, subset=share), seed)[0]
         for seed in (0, 1)
     )
     assert (again == images).all() and not (other == images).all()
 
 
 def test_balanced_class_weights_count_each_class_alike():
-    weights = training.class_weights(np.array([0, 0, 0, 0, 2, 2]), 3)
+    weights = feeding.class_weights(np.array([0, 0, 0, 0, 2, 2]), 3)
     assert weights == {0: pytest.approx(0.5), 1: 0.0, 2: 1.0}
 
 

@@ -20,16 +20,19 @@ from pathlib import Path
 
 try:
     import numpy as np
+    from sklearn.metrics import precision_recall_fscore_support
 
     import baselines
     import notebooks
     import own
     import report
     import words
-    from lab import datasets, metrics, runs, statistics
+    from lab import datasets, runs, statistics
     from lab.drawing.output import confusion_csv
     from lab.lesson import EXPECTED
-    from lab.plan import job_of, plan
+    from lab.metrics import confusion
+    from lab.plan import job_of
+    from lab.plan import plan as plan_of
     from lab.plumbing.files import LabError, relative, sha256
     from lab.plumbing.fingerprint import PROTOCOL, fingerprint, operations
     from lab.plumbing.names import DATA_SETS
@@ -109,6 +112,24 @@ STORED = {
         ),
     },
 }
+
+
+plan = cache(plan_of)
+
+
+def measured(probabilities, labels):
+    """Return what `lab.metrics.measure` does, by scikit-learn."""
+    answers, every = probabilities.argmax(axis=1), np.arange(probabilities.shape[1])
+    _, recall, f1, count = precision_recall_fscore_support(
+        labels, answers, labels=every, zero_division=0
+    )
+    p = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return {
+        "accuracy": float((answers == labels).mean()),
+        "balanced_accuracy": float(recall[count > 0].mean()),
+        "macro_f1": float(f1.mean()),
+        "log_loss": float(-np.log(np.clip(p, 1e-4, 1)).mean()),
+    }
 
 
 def close(one, other):
@@ -215,7 +236,7 @@ def stamps():
 
 def check_metrics(run):
     """Yield each metric of a run that does not follow from its stored predictions."""
-    computed = all_metrics(run.predictions, metrics.measure)
+    computed = all_metrics(run.predictions, measured)
     recorded = run.record["metrics"]
     for split in sorted({*computed, *recorded}):
         due, given = computed.get(split, {}), recorded.get(split, {})
@@ -515,7 +536,7 @@ def check_confusion(path):
         return
     run = next(iter(headline(folder)[0]), None)
     if run is None or path.read_text() != confusion_csv(
-        metrics.confusion(*run.test()), datasets.KNOWN[dataset].classes
+        confusion(*run.test()), datasets.KNOWN[dataset].classes
     ):
         yield (
             "differs",

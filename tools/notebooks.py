@@ -74,7 +74,7 @@ def paths():
 def read(path):
     """Return a notebook. Raises LabError where the file is none."""
     try:
-        notebook = nbformat.reads(path.read_text(), as_version=4)
+        notebook = nbformat.convert(nbformat.reader.reads(path.read_text()), 4)
         nbformat.validate(notebook)
         return notebook
     except Exception as error:  # nbformat has many for what is no notebook

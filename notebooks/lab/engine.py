@@ -1,7 +1,7 @@
 """Jobs become runs: found, resumed or trained, and stored."""
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Callable
@@ -10,13 +10,14 @@ import pandas as pd
 
 from . import datasets, training
 from .datasets import Dataset
+from .methods import feeding
 from .metrics import measure
 from .plan import job_of
 from .plumbing import records, storage
 from .plumbing.backend import enough_memory, keras
 from .plumbing.checkpoints import Checkpoints
 from .plumbing.files import ROOT, LabError, alone, relative
-from .plumbing.fingerprint import PROTOCOL, fingerprint, operations
+from .plumbing.fingerprint import PROTOCOL, fingerprint, pflop
 from .plumbing.screen import Line
 from .recipes import Job
 from .runs import Run, Seeds, read
@@ -148,29 +149,23 @@ def fit(
     ):
         training.check(job, dataset)
         network = training.build(job.build, dataset, recipe, job.seed)
-        images, labels = training.training_images(dataset, recipe, job.seed)
-        training.whiten(network, images, dataset, recipe)
+        images, labels = feeding.training_images(dataset, recipe, job.seed)
+        feeding.whiten(network, images, dataset, recipe)
         state = training.run_epochs(
             network, (images, labels), dataset, job, _checkpoints(mark), tell
         )
         start = time.perf_counter()
-        predictions = training.predict(network, (images, labels), dataset, job)
+        predictions = feeding.predict(network, (images, labels), dataset, job)
     history = pd.DataFrame(state["history"], columns=list(state["history"][0]))
     epochs, (*earlier, facts) = len(history), state["environments"]
     record = {
-        "dataset": dataset.name,
-        "model": job.model,
-        "variant": job.variant,
-        "seed": job.seed,
+        **records.asked(job, dataset),
         "fingerprint": mark,
         "protocol": PROTOCOL,
-        "recipe": asdict(recipe),
         "parameters": int(network.count_params()),
         "pflop": pflop(network, len(images), epochs),
         "epochs_run": epochs,
         "best_epoch": state["best"] + 1,
-        "data_sha256": dataset.sha256,
-        "split_sha256": dataset.split_sha256,
         "seconds": {
             "train": round(epochs * float(history["seconds"].median()), 1),
             "compile": round(state["compile"], 1),
@@ -185,13 +180,6 @@ def fit(
     }
     weights = network.get_weights() if job.weights else None
     return Trained(record, history, predictions, weights, dataset.classes)
-
-
-def pflop(network: keras.Model, images: int, epochs: int) -> float:
-    """Return what a training costs, in 1e15 operations: forward and, twice as much,
-    back, for each image and epoch.
-    """
-    return round(3 * operations(network) * images * epochs / 1e15, 6)
 
 
 def trained(run: Run, dataset: Dataset) -> keras.Model:

@@ -201,7 +201,9 @@ def coverage(lines):
     handles, labels = max(
         grid, key=lambda axes: len(axes.lines)
     ).get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=4, loc="outside upper center", frameon=False)
+    columns = 4 if len(lines) > 1 else 2
+    place = {"ncols": columns, "loc": "outside upper center", "frameon": False}
+    figure.legend(handles, labels, **place)
     return figure
 
 

@@ -8,6 +8,7 @@ import warnings
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.textpath import TextPath
 from PIL import Image
 
 from ..plumbing.files import sha256
@@ -24,9 +25,6 @@ SMALLEST = 6  # points: the smallest letters of a class name
 
 
 VISIBLE = 1.5  # root mean square of a change, of 255
-
-
-LETTER = 0.05  # inches: the mean width of a letter of 7 points, or a little less
 
 
 COLOURS = sns.color_palette("colorblind").as_hex()
@@ -145,13 +143,16 @@ def picture(axes, image, title=None):
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if title:  # cut where it would run into the next one
-        title = plain(title)
-        room = int(axes.figure.get_figwidth() / axes.get_gridspec().ncols / LETTER)
-        lines = [
-            line if len(line) <= room else line[: room - 1] + "…"
-            for line in title.split("\n")
-        ]
+        room = axes.figure.get_figwidth() / axes.get_gridspec().ncols
+        lines = [cut(line, room) for line in plain(title).split("\n")]
         axes.set_title("\n".join(lines), fontsize=7)
+
+
+def cut(text, room):
+    """Return text, without its end where 7 points make it wider than `room`, inches."""
+    while len(text) > 1 and TextPath((0, 0), text, 7).get_extents().width > 70 * room:
+        text = text[:-2].rstrip() + "…"
+    return text
 
 
 def photo(image):

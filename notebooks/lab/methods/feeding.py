@@ -1,11 +1,15 @@
-"""What a recipe feeds a network with: which images, in which order, how weighted."""
+"""What a recipe feeds a network with: which images, in which order, how weighted. And
+what is kept of the network's answers.
+"""
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from ..plumbing import records
+from ..plumbing.backend import EVALUATED, batches
 from ..plumbing.files import LabError
 from . import audit, parts
-from .augmentation import augment
+from .augmentation import augment, views
 
 
 def training_images(dataset, recipe, seed):
@@ -75,3 +79,35 @@ def class_weights(labels, classes):
         c: float(len(labels) / (classes * count)) if count else 0.0
         for c, count in enumerate(counts)
     }
+
+
+def predict(network, training, dataset, job):
+    """Return the stored arrays: probabilities (float16) and labels of validation and,
+    where the job says so, of test.
+
+    Names that end in _tta are means over views; `training_right` says for each training
+    image, as it is, whether the answer is right; where images have the pixels of a
+    training image, `validation_leaked` and `test_leaked` say which. Headline runs and
+    refits keep all probabilities; another run keeps of each image the answer, its
+    probability and that of the label.
+    """
+
+    def ask(images):
+        return network.predict(**batches(EVALUATED, images), verbose=0)
+
+    (images, labels), recipe = training, job.recipe
+    arrays = {"training_right": ask(images).argmax(axis=1) == labels}
+    seen = ["training"] + ["validation"] * bool(recipe.fit_on)
+    for split in ["validation"] * (not recipe.fit_on) + ["test"] * job.test:
+        images, labels = dataset.split(split)
+        arrays[f"{split}_probabilities"] = ask(images).astype(np.float16)
+        if recipe.test_time_augmentation:
+            weighted = views(images, recipe.views)
+            mean = sum(weight * ask(view) for weight, view in weighted)
+            arrays[f"{split}_probabilities_tta"] = mean.astype(np.float16)
+        arrays[f"{split}_labels"] = labels.astype(np.int16)
+        copied = audit.leaked(dataset, split, seen)
+        if copied.any():
+            arrays[f"{split}_leaked"] = copied
+    analysed = job.test and job.variant in ("main", "refit")
+    return arrays if analysed else records.answers_alone(arrays)

@@ -189,8 +189,6 @@ def _inputs(node):
 def operations(model):
     """Return the multiplications and additions that one image costs on its way forward,
     of convolutions and dense layers, those of functional models in the model included.
-
-    Training costs three times as much: forward, and two products of the same size back.
     """
     count = 0
     for layer in functional(model).layers:
@@ -200,6 +198,13 @@ def operations(model):
         elif isinstance(layer, keras.Sequential) or hasattr(layer, "operations"):
             count += operations(layer)
     return int(count)
+
+
+def pflop(network, images, epochs):
+    """Return what a training costs, in 1e15 operations: forward and, twice as much,
+    back, for each image and epoch.
+    """
+    return round(3 * operations(network) * images * epochs / 1e15, 6)
 
 
 @lru_cache(maxsize=None)

@@ -1,6 +1,7 @@
 """What stands in a run's record, and what a run keeps of its answers."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 
@@ -13,6 +14,19 @@ GONE = {"loss": "categorical_crossentropy"}
 def hashed(recipe):
     """Return the part of a recipe, as a dict, that hashes hold: what is not None."""
     return GONE | {name: value for name, value in recipe.items() if value is not None}
+
+
+def asked(job, dataset):
+    """Return the part of a run's record that says what was asked for."""
+    return {
+        "dataset": dataset.name,
+        "model": job.model,
+        "variant": job.variant,
+        "seed": job.seed,
+        "recipe": asdict(job.recipe),
+        "data_sha256": dataset.sha256,
+        "split_sha256": dataset.split_sha256,
+    }
 
 
 def answers_alone(arrays):
