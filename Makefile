@@ -6,7 +6,7 @@ TEST = -m pytest -q -n 2 --dist loadgroup
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help quick test test-long test-oldest reproduce plan retrain photos check mutate bench baselines demo screenshot collect exam submission pages sync report install-tex
+.PHONY: help quick test test-long test-oldest reproduce plan retrain photos check mutate bench baselines demo screenshot collect exam submission rubric pages sync report install-tex
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -63,8 +63,11 @@ collect: $(VENV)/installed ## make a data base of your own on a page: FOLDER=bir
 exam: $(VENV)/installed ## write a paper to practise on, ten questions of the notebooks and their answers; SEED=7 gives the same again
 	@$(RUN) tools/exam.py $(if $(SEED),--seed $(SEED))
 
-submission: $(VENV)/installed ## write build/submission: all in one notebook, and the report as an archive for Overleaf
-	@$(RUN) tools/publish.py submission
+submission: $(VENV)/installed ## write build/submission: all in one notebook, the report and its archive; DATASETS=cifar10 or FOLDER=photos/ for one notebook on one set
+	@$(RUN) tools/publish.py submission "$${FOLDER:-$$DATASETS}"
+
+rubric: $(VENV)/installed ## say for each demand of an assignment where the hand-in answers it; RUBRIC=cifar10 or the path of your own list
+	@$(RUN) tools/rubric.py "$${RUBRIC:-emotions}"
 
 pages: $(VENV)/installed ## write public/: README.md, notebooks and report as web pages
 	@$(RUN) tools/publish.py pages

@@ -835,20 +835,32 @@ EXAMPLE = {  # entries of pyproject.toml to be replaced
 }
 
 
+def unfilled():
+    """Return the entries of pyproject.toml that are empty or still have the example's
+    value.
+    """
+    about = notebooks.project()
+    return [
+        name
+        for name, value in about.items()
+        if not value.strip() or name in EXAMPLE and EXAMPLE[name] in value
+    ]
+
+
 def reminders():
-    """Yield a sentence for each entry of pyproject.toml that still has the example's
-    value, and one each on pages with open places, on faces, on jobs without a run, and
-    on unused figures.
+    """Yield a sentence for each entry of pyproject.toml that is not filled in, and one
+    each on pages with open places, on faces, on jobs without a run, and on unused
+    figures.
     """
     for page, count in own.open_places().items():
         yield f"{page}: {count} place{'s' * (count != 1)} still open"
     about = notebooks.project()
-    for name, example in EXAMPLE.items():
-        if example in about[name]:
-            yield (
-                f"pyproject.toml still has the example's {name}, {about[name]}: see"
-                " README.md, Adapt it to your coursework"
-            )
+    for name in unfilled():
+        fault = f"still has the example's {name}, {about[name]}"
+        yield (
+            f"pyproject.toml {fault if about[name] else f'has no {name}'}: see"
+            " README.md, Adapt it to your coursework"
+        )
     if shown := shown_faces():
         yield (
             f"{len(shown)} pictures of FER2013 are shown, of at most {FACES}; their"

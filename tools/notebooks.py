@@ -37,6 +37,7 @@ except ImportError:  # Python 3.10
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
+FIRST_PAGE = ("title", "author", "course")  # without which nothing is built
 PACKAGE = Path(lab.__file__).resolve().parents[2]  # the checkout that holds lab
 SETUP = """import os
 import shutil
@@ -96,14 +97,15 @@ def texts(path):
 
 
 def project():
-    """Return the repository's address, and the title, author and course of the report,
-    from pyproject.toml. Raises LabError where it does not hold them.
+    """Return the repository's address, and what the report and the hand-in carry on
+    their first page, from pyproject.toml. Raises LabError where it does not hold them.
     """
     try:
         content = tomllib.loads((ROOT / "pyproject.toml").read_text())
-        return {
-            "repository": content["project"]["urls"]["repository"].rstrip("/")
-        } | content["tool"]["coursework"]
+        about = {"date": "", "declaration": ""} | content["tool"]["coursework"]
+        return {"repository": content["project"]["urls"]["repository"].rstrip("/")} | {
+            name: str(about[name]) for name in (*FIRST_PAGE, *about)
+        }
     except (KeyError, ValueError) as error:
         raise LabError(
             f"pyproject.toml has no repository or coursework ({error}):"

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 
 import check
+import handin
 import notebooks
 from lab.plumbing.files import LabError, relative, write, writing
 
@@ -165,29 +166,28 @@ def archive(target, files):
             )
 
 
-def submission():
-    """Write what is handed in. Raises LabError where a notebook's outputs are out of
-    date.
+def submission(name):
+    """Write what is handed in: one notebook on the data set `name`, or all five in one
+    and the report where it is empty. Raises LabError where a notebook's outputs are out
+    of date, or its author has no name.
     """
-    for path in notebooks.paths():
-        if faults := notebooks.stale(path, ROOT / "data" / "runs"):
-            raise LabError(f"{faults[0]}: run make reproduce first.")
-    if check.EXAMPLE["author"] in notebooks.project()["author"]:
-        raise LabError(
-            "report/report.pdf does not carry your name: write author in"
-            " pyproject.toml, then run make sync report."
-        )
-    for _, fault in check.check_report():
-        raise LabError(f"{fault} first.")
     folder = ROOT / "build" / "submission"
-    name = notebooks.project()["repository"].rsplit("/", 1)[-1]
-    notebooks.save(
-        folder / f"{name}.ipynb",
-        merged({path: notebooks.read(path) for path in notebooks.paths()}),
-    )
-    archive(folder / "report.zip", report_files())
-    shutil.copy(ROOT / "report" / "report.pdf", folder)
-    for path in sorted(folder.iterdir()):
+    if name:
+        written = handin.build(name, folder)
+    else:
+        for path in notebooks.paths():
+            for fault in notebooks.stale(path, ROOT / "data" / "runs"):
+                raise LabError(f"{fault}: run make reproduce first.")
+        handin.complete()
+        for _, fault in check.check_report():
+            raise LabError(f"{fault} first.")
+        repository = notebooks.project()["repository"].rsplit("/", 1)[-1]
+        books = {path: notebooks.read(path) for path in notebooks.paths()}
+        written = [folder / f"{repository}.ipynb", folder / "report.zip"]
+        notebooks.save(written[0], merged(books))
+        archive(written[1], report_files())
+        written.append(shutil.copy(ROOT / "report" / "report.pdf", folder))
+    for path in map(Path, written):
         print(f"{relative(path)}: {path.stat().st_size / 1e6:.1f} MB")
 
 
@@ -240,24 +240,30 @@ def parser():
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__)
     commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, text in {
-        "submission": (
-            "build/submission/: one notebook that holds all five, and an archive of the"
-            " report for Overleaf"
-        ),
-        "pages": (
-            "public/: the notebooks as web pages, the report, and README.md as the page"
-            " that leads there"
-        ),
-    }.items():
-        commands.add_parser(name, help=text, description=f"Write {text}.")
+    text = (
+        "build/submission/: one notebook that holds all five, and an archive of the"
+        " report for Overleaf; or one notebook on one data set"
+    )
+    command = commands.add_parser("submission", help=text, description=f"Write {text}.")
+    command.add_argument(
+        "name",
+        metavar="NAME",
+        nargs="?",
+        help="a data set, or a folder of photos; without it all are in the notebook",
+    )
+    text = (
+        "public/: the notebooks as web pages, the report, and README.md as the page"
+        " that leads there"
+    )
+    commands.add_parser("pages", help=text, description=f"Write {text}.")
     return made
 
 
 def main(arguments):
     """Do what the command line asks for."""
-    if parser().parse_args(arguments).command == "submission":
-        submission()
+    given = parser().parse_args(arguments)
+    if given.command == "submission":
+        submission(given.name)
     else:
         pages()
 

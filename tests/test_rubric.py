@@ -1,0 +1,171 @@
+"""What an assignment asks, and where the hand-in answers it."""
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import rubric
+from lab import LabError
+
+ASKED = """
+title = "A test"
+hand_in = "report/report.tex"
+
+[[item]]
+asks = "Is there a name?"
+text = 'Ada'
+
+[[item]]
+asks = "Are the data described?"
+part = 'data'
+
+[[item]]
+asks = "Are the layers explained?"
+heading = ['dense', 'convolution']
+
+[[item]]
+asks = "Is there a table of accuracies?"
+table = 'accuracy by network'
+
+[[item]]
+asks = "Is there a confusion matrix?"
+figure = 'confusion'
+"""
+IMAGE = new_output(
+    "display_data", {"image/png": ""}, metadata={"image/png": {"alt": "Confusion of A"}}
+)
+TABLE = new_output("display_data", {"text/html": "", "text/plain": "dense 50"})
+NOTEBOOK = {  # the demand that each cell answers
+    "name": new_markdown_cell("# Title\n\nAda, 1 May"),
+    "data": new_markdown_cell("## 1. Data\n\nPictures."),
+    "explained": new_markdown_cell("### 1.1 Dense\n\nx\n\n### 1.2 Convolution"),
+    "table": new_markdown_cell("**Table 1.** Accuracy by network."),
+    "table ": new_code_cell("1", outputs=[TABLE]),
+    "matrix": new_code_cell("2", outputs=[IMAGE]),
+}
+REPORT = {  # the demand that each paragraph answers
+    "name": "By Ada.",
+    "data": r"\section{Part I: the data}",
+    "dense": r"\subsection{Dense network}",
+    "layers": "\\subsection{One convolution}\nIt slides.",
+    "table": r"\labtable[\compact]{02_scores}",
+    "matrix": r"\labpair{0.5}{02_few}{02_confusion}",
+}
+
+
+@pytest.fixture
+def asked(tmp_path):
+    (tmp_path / "test.toml").write_text(ASKED)
+    return rubric.demands(tmp_path / "test.toml")
+
+
+def missing(asked, places):
+    """Return the questions that are not answered."""
+    said, count = rubric.lines(asked, places)
+    named = [line.split("\n")[0] for line in said if "MISSING" in line]
+    assert len(named) == count
+    return named
+
+
+def test_a_notebook_that_has_all_is_told_where(asked):
+    places = rubric.in_notebook(new_notebook(cells=list(NOTEBOOK.values())))
+    assert missing(asked, places) == []
+    said, _ = rubric.lines(asked, places)
+    assert said[3].endswith("cell 5, 1.2 Convolution")
+    assert said[4].endswith("cell 6, 1.2 Convolution")
+
+
+@pytest.mark.parametrize("left_out", NOTEBOOK)
+def test_whatever_is_taken_out_of_a_notebook_is_named(left_out, asked):
+    cells = [cell for name, cell in NOTEBOOK.items() if name != left_out]
+    (named,) = missing(asked, rubric.in_notebook(new_notebook(cells=cells)))
+    assert left_out.strip() in named
+
+
+def report_in(folder, parts):
+    """Write a report of such paragraphs, and what LaTeX left of it; return its path."""
+    generated = folder / "report" / "generated"
+    generated.mkdir(parents=True)
+    (folder / "report" / "sections").mkdir()
+    captions = "\\defcaption{02_scores}{02.ipynb}{Accuracy by network, in \\%.}\n"
+    captions += "\\defcaption{02_confusion}{02.ipynb}{Confusion of 2 classes}\n"
+    (generated / "captions.tex").write_text(captions)
+    body = "% \\labfigure{02_confusion} accuracy by network\n\n" + "\n\n".join(parts)
+    (folder / "report" / "sections" / "1.tex").write_text(body)
+    path = folder / "report" / "report.tex"
+    path.write_text("\\input{macros}\n\\begin{document}\n\\input{sections/1}\nx")
+    built = folder / "build" / "latex" / folder.name / "report.aux"
+    built.parent.mkdir(parents=True)
+    built.write_text(
+        "\\newlabel{tab:02_scores}{{1}{7}{}{table.1}{}}\n"
+        "\\newlabel{fig:02_confusion}{{2}{9}{}{figure.2}{}}\n"
+        "\\@writefile{toc}{\\contentsline {section}{\\numberline {1}Part I: the data}"
+        "{2}{section.1}\\protected@file@percent }\n"
+        "\\@writefile{toc}{\\contentsline {section}{\\numberline {2}Part II}{6}{s.2}}\n"
+    )
+    return path
+
+
+def test_a_report_that_has_all_is_told_the_pages(asked, tmp_path, monkeypatch):
+    monkeypatch.setattr(rubric, "ROOT", tmp_path)
+    places = rubric.in_report(report_in(tmp_path, REPORT.values()))
+    assert missing(asked, places) == []
+    said, _ = rubric.lines(asked, places)
+    assert said[1].endswith("page 2, Part I: the data")
+    assert said[3].endswith("page 7, One convolution")
+    assert said[4].endswith("page 9, One convolution")
+
+
+@pytest.mark.parametrize("left_out", REPORT)
+def test_whatever_is_taken_out_of_a_report_is_named(
+    left_out, asked, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(rubric, "ROOT", tmp_path)
+    parts = [part for name, part in REPORT.items() if name != left_out]
+    (named,) = missing(asked, rubric.in_report(report_in(tmp_path, parts)))
+    assert left_out.replace("dense", "layers") in named
+
+
+@pytest.mark.parametrize(
+    "pages, met", [([3, 5], True), ([5, 7], True), ([6, 7], False), ([1, 3], False)]
+)
+def test_a_part_may_have_too_many_or_too_few_pages(pages, met, tmp_path, monkeypatch):
+    monkeypatch.setattr(rubric, "ROOT", tmp_path)
+    parts = [*REPORT.values(), r"\section{Part II}"]
+    places = rubric.in_report(report_in(tmp_path, parts))
+    _, fault = rubric.answer({"part": "part I:", "pages": pages}, places)
+    assert (fault is None) == met and (met or "about 4 pages" in fault)
+
+
+def test_a_notebook_may_have_too_many_cells():
+    places = rubric.in_notebook(new_notebook(cells=list(NOTEBOOK.values())))
+    assert rubric.answer({"cells": 6}, places)[1] is None
+    assert rubric.answer({"cells": 5}, places)[1] == "it has 6 cells"
+
+
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        ("asks =", "ask =", "asks"),
+        ("title =", "name =", "title"),
+        ("figure =", "picture =", "picture"),
+        ("'confusion'", "'(confusion'", "unterminated"),
+        ("'Ada'", "", "Invalid value"),
+    ],
+)
+def test_a_rubric_that_cannot_be_read_is_named(old, new, said, tmp_path):
+    (tmp_path / "test.toml").write_text(ASKED.replace(old, new, 1))
+    with pytest.raises(LabError, match=f"test.toml cannot be read as a rubric.*{said}"):
+        rubric.demands(tmp_path / "test.toml")
+
+
+def test_a_missing_rubric_or_hand_in_is_named(tmp_path):
+    with pytest.raises(LabError, match="choose among cifar10, clothes, emotions"):
+        rubric.demands(rubric.RUBRICS / "poems.toml")
+    with pytest.raises(LabError, match="build/none/x.ipynb is not here"):
+        rubric.hand_in("build/none/x.ipynb")
+
+
+def test_the_report_of_the_repository_answers_what_a_project_on_emotions_asks():
+    asked = rubric.demands(rubric.RUBRICS / "emotions.toml")
+    report = rubric.ROOT / "report" / "report.tex"
+    assert missing(asked, rubric.in_report(report)) == []

@@ -1,0 +1,270 @@
+"""One notebook on one data set: the text of report/hand-in.md with those cells of the
+five notebooks that it names, run once more on that set alone.
+"""
+
+import json
+import os
+import re
+from ast import literal_eval
+from pathlib import Path
+
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+import check
+import notebooks
+from lab import DATA_SETS, datasets
+from lab.plumbing.files import LabError, relative
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = ROOT / "report" / "hand-in.md"
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n", flags=re.M | re.S)
+MARK = re.compile(r"^<!-- (?:only ([\w ]+)|all) -->\n", flags=re.M)
+IF_SHOWN = " <!-- if shown -->"
+# The Setup cell of a hand-in clones the repository everywhere, not only in Colab.
+ANYWHERE = {
+    'kaggle = "KAGGLE_KERNEL_RUN_TYPE" in os.environ\n': "",
+    'if (kaggle or "google.colab" in sys.modules) and not Path("lab").is_dir():': (
+        'if not Path("lab").is_dir() and not Path("notebooks/lab").is_dir():'
+    ),
+    'Path("/kaggle/working" if kaggle else "/content", "{name}")': (
+        'Path("{name}").resolve()'
+    ),
+}
+
+
+def complete():
+    """Raise LabError where pyproject.toml does not say whose hand-in it is."""
+    if missing := check.unfilled():
+        raise LabError(
+            f"The first page of the hand-in lacks {', '.join(missing)}: write"
+            f" {'them' if len(missing) > 1 else 'it'} in pyproject.toml, then run make"
+            " sync report."
+        )
+
+
+# --- from the text to cells
+
+
+def chosen(text, name):
+    """Return the text without what is only for other data sets than `name`; any set but
+    the three counts as own.
+    """
+    kind = name if name in DATA_SETS else "own"
+    first, *parts = MARK.split(text)
+    pairs = zip(parts[::2], parts[1::2])
+    return first + "".join(
+        part for names, part in pairs if not names or kind in names.split()
+    )
+
+
+def quoted(number, words, books):
+    """Return the source of the code cell of a notebook that alone holds some words."""
+    sources = [
+        cell.source
+        for cell in books[number].cells
+        if cell.cell_type == "code" and words in cell.source
+    ]
+    if len(sources) != 1:
+        raise LabError(
+            f"{relative(TEXT)} names the cell of notebook {number} with {words!r}, but"
+            f" {len(sources) or 'no'} cells have these words: write others."
+        )
+    return sources[0]
+
+
+def table(number, heading, books):
+    """Return the table under a heading of a notebook, without what points to other
+    notebooks.
+    """
+    text = "\n\n".join(
+        cell.source for cell in books[number].cells if cell.cell_type == "markdown"
+    )
+    below = re.split(rf"^## {heading}$", text, flags=re.M)[-1]
+    rows = re.search(r"^\|.*\|$(?:\n\|.*\|$)+", below, flags=re.M)
+    if below == text or not rows:
+        raise LabError(f"{relative(TEXT)}: notebook {number} has no table {heading!r}.")
+    rows = rows[0].splitlines()
+    if rows[0].endswith("| where here |"):
+        rows = [row.rsplit("|", 2)[0] + "|" for row in rows]
+    return re.sub(r" \(notebooks? [^)]*\)", "", "\n".join(rows))
+
+
+def setup():
+    """Return the source of the Setup cell."""
+    source, address = notebooks.SETUP, notebooks.project()["repository"]
+    for old, new in ANYWHERE.items():
+        source = source.replace(old, new)
+    return source.format(address=address, name=address.rsplit("/", 1)[-1])
+
+
+def parameters(name, books):
+    """Return the source of the Parameters cell: that of notebook 03, on one data set or
+    folder.
+    """
+    values = {
+        "PROFILE": '"quick"' if name == "digits" else '"full"',
+        "DATASETS": f"[{json.dumps(name, ensure_ascii=False)}]",
+    }
+    (cell,) = notebooks.tagged(books["03"], "parameters")
+    given = dict(line.split(" = ", 1) for line in cell.source.splitlines()) | values
+    return "\n".join(f"{key} = {value}" for key, value in given.items())
+
+
+def code_cell(kind, code, name, books):
+    """Return the cell of a fenced block of the text."""
+    if kind in ("setup", "parameters"):
+        source = setup() if kind == "setup" else parameters(name, books)
+        return new_code_cell(source, metadata={"tags": [kind]})
+    if kind == "cell":
+        return new_code_cell(quoted(*code.strip().split(" ", 1), books))
+    return new_code_cell(code.strip())
+
+
+def written(text, name, title, books):
+    """Return the notebook that a text describes, not yet run.
+
+    name, title: of the data set; name may be the path of a folder. books: {"01":
+    notebook, ...}.
+    """
+    about, cells = notebooks.project() | {"dataset": title}, []
+    first, *parts = FENCE.split(chosen(text, name))
+    for kind, code, prose in zip(
+        ["", *parts[::3]], ["", *parts[1::3]], [first, *parts[2::3]]
+    ):
+        if kind == "table":
+            prose = table(*code.strip().split(" ", 1), books) + "\n\n" + prose
+        elif kind:
+            cells.append(code_cell(kind, code, name, books))
+        for word, value in about.items():
+            prose = prose.replace(f"{{{word}}}", value)
+        for part in re.split(r"^(?=##)", prose, flags=re.M):  # a section begins a cell
+            cells += [new_markdown_cell(part.strip())] * bool(part.strip())
+    return new_notebook(cells=cells)
+
+
+# --- from what was run to what is handed in
+
+
+def shows(cells):
+    """Return whether cells show a figure or a table."""
+    return any(
+        {"image/png", "text/html"} & set(output.get("data", ()))
+        for cell in cells
+        for output in cell.get("outputs", ())
+    )
+
+
+def finished(cells):
+    """Return the cells of an executed notebook with numbered headings and tables and a
+    list of contents; sections that have nothing to show are left out.
+    """
+    sections = []
+    for cell in cells:
+        if cell.source.startswith("#") and cell.cell_type == "markdown":
+            sections.append([])
+        sections[-1].append(cell)
+    kept = []
+    for cell in sum(
+        (
+            section
+            for section in sections
+            if IF_SHOWN not in section[0].source.splitlines()[0] or shows(section)
+        ),
+        [],
+    ):
+        if kept and cell.cell_type == kept[-1].cell_type == "markdown":
+            kept[-1].source += "\n\n" + cell.source
+        else:
+            kept.append(cell)
+    contents, numbers, tables = [], [0, 0], 0
+    for cell in kept:
+        if cell.cell_type == "code":
+            continue
+        lines = cell.source.replace(IF_SHOWN, "").split("\n")
+        for i, line in enumerate(lines):
+            if line.startswith("## "):
+                numbers = [numbers[0] + 1, 0]
+                lines[i] = f"## {numbers[0]}. {line[3:]}"
+                contents.append(lines[i][3:])
+            elif line.startswith("### "):
+                numbers[1] += 1
+                lines[i] = f"### {numbers[0]}.{numbers[1]} {line[4:]}"
+                contents.append(f"    - {lines[i][4:]}")
+            elif line.startswith("**Table.**"):
+                tables += 1
+                lines[i] = f"**Table {tables}.**{line.removeprefix('**Table.**')}"
+        cell.source = "\n".join(lines)
+    first, rest = kept[0].source.split("\n\n## ", 1)
+    pages = [first, "## Contents\n\n" + "\n".join(contents), "## " + rest]
+    kept[:1] = map(new_markdown_cell, pages)
+    return numbered(kept)
+
+
+def numbered(cells):
+    """Return cells whose ids, and whose counts of execution, follow one another."""
+    for number, cell in enumerate(cells):
+        cell.id = f"cell-{number:03d}"
+    for count, cell in enumerate((c for c in cells if c.cell_type == "code"), 1):
+        cell.execution_count = count
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = count
+    return cells
+
+
+def current(ran, runs, remedy):
+    """Raise LabError where notebooks have not run, or ran on what has changed since."""
+    if not ran:
+        raise LabError(f"The notebooks have not run on this data: run {remedy} first.")
+    for path in ran:
+        for fault in notebooks.stale(path, runs):
+            raise LabError(f"{fault}: run {remedy} first.")
+
+
+def loaded(name, books):
+    """Return a data set or folder with the classes and the size that notebook 03 names.
+
+    Raises LabError where its images, or the trainings on them, are not here.
+    """
+    runs = ROOT / "data" / "runs"
+    if name in DATA_SETS:
+        current(notebooks.paths(), runs, "make reproduce")
+    lines = parameters(name, books).splitlines()
+    given = {
+        key: literal_eval(value) for key, value in (x.split(" = ", 1) for x in lines)
+    }
+    classes = None if given["CLASSES"] == "all" else given["CLASSES"]
+    dataset = datasets.load(name, classes, given["IMAGE_SIZE"], given["GREY"])
+    if not dataset.available:
+        raise LabError(f"{dataset.title} is not here, so its hand-in cannot be built.")
+    if name not in DATA_SETS:
+        quick = name == "digits"
+        built = ROOT / "build" / ("quick" if quick else dataset.name)
+        ran = sorted((built / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+        remedy = "make quick" if quick else f'make photos FOLDER="{name}"'
+        current(ran, built / "runs" if quick else runs, remedy)
+    return dataset
+
+
+def build(name, folder):
+    """Write the hand-in on a data set, or on a folder of photos, into a folder, as a
+    notebook and as a page, and return their paths.
+
+    Raises LabError where it would be nameless, or made of what is out of date.
+    """
+    complete()
+    for fault in notebooks.out_of_sync():
+        raise LabError(f"{fault}: run make sync reproduce first.")
+    books = {path.name[:2]: notebooks.read(path) for path in notebooks.paths()}
+    dataset = loaded(name, books)
+    draft = ROOT / "build" / "hand_in.ipynb"
+    notebooks.save(draft, written(TEXT.read_text(), name, dataset.title, books))
+    os.environ.pop("LAB_PROFILE", None)
+    book, _ = notebooks.execute(draft, "quick" if name == "digits" else "full")
+    book.cells, told = finished(book.cells), book.metadata["lab"]
+    book.metadata["lab"] = notebooks.stamp(book, told["runs"], told["files"])
+    repository = notebooks.project()["repository"].rsplit("/", 1)[-1]
+    target = folder / f"{repository}-{dataset.name}.ipynb"
+    notebooks.save(target, book)
+    notebooks.to_html(target, folder)
+    return [target, target.with_suffix(".html")]

@@ -1,0 +1,221 @@
+"""Say where the hand-in answers each demand of an assignment, and which it does not.
+
+The demands stand in a file that its author edits: docs/hand-in.md explains it.
+"""
+
+import interrupt  # noqa: F401
+
+import argparse
+import re
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import check
+import notebooks
+from lab.plumbing.files import LabError, relative
+
+ROOT = Path(__file__).resolve().parents[1]
+RUBRICS = ROOT / "report" / "rubrics"
+KINDS = ("part", "heading", "text", "code", "output", "figure", "table")
+SHOWN = 3  # places of one answer
+FLOAT = re.compile(
+    r"\\lab(figure|table|layers)(?:\[[^]]*\])?\{(\w+)\}()"
+    r"|\\labpair\{[^}]*\}\{(\w+)\}\{(\w+)\}"
+    r"|\\caption\{(.*?)\}\\label\{(fig|tab):(\w+)\}",
+    flags=re.S,
+)
+# What a hand-in holds: its kind and words, its section, and its page or cell.
+Place = namedtuple("Place", "kind words section number")
+
+
+# --- what a hand-in holds
+
+
+def in_notebook(book):
+    """Return the Places of a notebook in order; cells are counted from 1."""
+    places, section, before, number = [], "", "", 0
+
+    def found(kind, words):
+        places.append(Place(kind, words, section, number))
+
+    for cell in book.cells:
+        number += 1
+        if cell.cell_type == "code":
+            found("code", cell.source)
+            for output in cell.outputs:
+                data = output.get("data", {})
+                if "image/png" in data:
+                    image = output.metadata.get("image/png", {})
+                    found("figure", image.get("alt", ""))
+                elif "text/html" in data:
+                    found("table", f"{before}\n{data.get('text/plain', '')}")
+                else:
+                    found("output", output.get("text", ""))
+            continue
+        for part in cell.source.split("\n\n"):
+            if part.startswith("#"):
+                section = part.splitlines()[0].lstrip("# ")
+                found("part" if part.startswith("## ") else "heading", section)
+            elif part.startswith("|"):
+                found("table", f"{before}\n{part}")
+            else:
+                found("text", part)
+            before = part
+    return places
+
+
+def in_report(path):
+    """Return the Places of a report in LaTeX in order, with their pages in its last
+    build, "?" where it was not built here.
+    """
+    folder, base = path.parent, path.parents[1]
+    built = ROOT / "build" / "latex" / base.name / f"{path.stem}.aux"
+    built = built.read_text(errors="replace") if built.exists() else ""
+    pages = dict(re.findall(r"\\newlabel\{(\w+:[^}]+)\}\{\{[^}]*\}\{(\d+)\}", built))
+    line = (
+        r"\\contentsline \{\w*section\}\{(?:\\numberline \{[^}]*\})?(.*)\}\{(\d+)\}\{"
+    )
+    pages |= dict(re.findall(line, built))
+    told = (folder / "generated" / "captions.tex").read_text()
+    captions = dict(re.findall(r"\\defcaption\{(\w+)\}\{[^}]*\}\{(.*)\}", told))
+    places, section, page = [], "", "?"
+    text = re.sub(r"(?<!\\)%.*", "", path.read_text())
+    while parts := re.search(r"\\input\{((?!generated|macros)[\w/]+)\}", text):
+        source = re.sub(r"(?<!\\)%.*", "", (folder / f"{parts[1]}.tex").read_text())
+        text = text[: parts.start()] + f"\n\n{source}\n\n" + text[parts.end() :]
+    for paragraph in re.split(r"\n\s*\n|(?<=\})\n(?=\\sub)", text):
+        if heading := re.search(r"\\((?:sub)*)section\*?\{(.*)\}", paragraph):
+            section, page = heading[2], pages.get(heading[2], "?")
+            kind = "heading" if heading[1] else "part"
+            places.append(Place(kind, section, section, page))
+        for command, name, *pair, caption, label, other in FLOAT.findall(paragraph):
+            for key in filter(None, (name, *pair, other)):
+                kind = (
+                    "table"
+                    if command in ("table", "layers") or label == "tab"
+                    else "figure"
+                )
+                words = f"{key}: {caption or captions.get(key, '')}"
+                number = pages.get(f"{kind[:3]}:{key}", "?")
+                places.append(Place(kind, words, section, number))
+        places.append(Place("text", FLOAT.sub("", paragraph), section, page))
+    return places
+
+
+# --- what is asked
+
+
+def patterns(value):
+    """Return a pattern, or a list of them, as a list."""
+    return [value] if isinstance(value, str) else value
+
+
+def demands(path):
+    """Return a rubric: its title, its hand_in and its list `item`.
+
+    Raises LabError where the file is none.
+    """
+    known = {*KINDS, "asks", "pages", "cells"}
+    try:
+        rubric = notebooks.tomllib.loads(path.read_text())
+        rubric["title"], rubric["hand_in"]
+        for item in rubric["item"]:
+            item["asks"]
+            if wrong := item.keys() - known:
+                raise ValueError(f"it has {', '.join(sorted(wrong))}")
+            for kind in item.keys() & set(KINDS):
+                list(map(re.compile, patterns(item[kind])))
+    except FileNotFoundError:
+        names = ", ".join(path.stem for path in sorted(RUBRICS.glob("*.toml")))
+        raise LabError(
+            f"There is no rubric {relative(path)}: choose among {names}, or give the"
+            " path of a file."
+        ) from None
+    except (KeyError, TypeError, ValueError, re.error) as error:
+        raise LabError(
+            f"{relative(path)} cannot be read as a rubric ({error}): docs/hand-in.md"
+            " explains one."
+        ) from None
+    return rubric
+
+
+def answer(item, places):
+    """Return (where, fault) of a demand: the Places that answer it, and what is missing
+    or not as it is asked; None where nothing is.
+    """
+    where, fault = [], None
+    for kind in KINDS:
+        for pattern in patterns(item.get(kind, [])):
+            asked = re.compile(pattern, flags=re.I | re.M)
+            found = [p for p in places if p.kind == kind and asked.search(p.words)]
+            where += found
+            fault = fault or (None if found else f"no {kind} has {pattern!r}")
+    if "cells" in item and (cells := max(p.number for p in places)) > item["cells"]:
+        fault = f"it has {cells} cells"
+    if "pages" in item and where and where[0].number != "?":
+        parts = [p for p in places if p.kind == "part"]
+        after = parts[parts.index(where[0]) + 1 :]
+        low, high = item["pages"]
+        length = int(after[0].number) - int(where[0].number) if after else low
+        if length + 1 < low or length > high:  # the last page may be shared
+            fault = f"it has about {length} pages, of {low} to {high}"
+    return where, fault
+
+
+def hand_in(pattern):
+    """Return (path, Places) of the hand-in, the newest file that a pattern names.
+
+    Raises LabError where there is none, or where it is out of date.
+    """
+    paths = sorted(ROOT.glob(pattern), key=lambda path: path.stat().st_mtime)
+    if not paths:
+        raise LabError(f"The hand-in {pattern} is not here: see docs/hand-in.md.")
+    path = paths[-1]
+    if path.suffix == ".tex":
+        if path == ROOT / "report" / "report.tex":
+            for _, fault in check.check_report():
+                raise LabError(f"{fault} first.")
+        return path, in_report(path)
+    quick = ROOT / "build" / "quick" / "runs"
+    runs = quick if path.stem.endswith("-digits") else ROOT / "data" / "runs"
+    for fault in notebooks.stale(path, runs):
+        raise LabError(f"{fault}: run make submission again.")
+    return path, in_notebook(notebooks.read(path))
+
+
+def lines(rubric, places):
+    """Return a line for each demand, and how many are not met."""
+    unit, said, missing = "cell" if isinstance(places[0].number, int) else "page", [], 0
+    for item in rubric["item"]:
+        where, fault = answer(item, places)
+        shown = [f"{unit} {p.number}, {p.section}" for p in where[:SHOWN]]
+        more = [f"and {len(where) - SHOWN} more"] * (len(where) > SHOWN)
+        text = f"MISSING: {fault}" if fault else "; ".join([*shown, *more])
+        said.append(f"{item['asks']}\n    {text}")
+        missing += bool(fault)
+    return said, missing
+
+
+def main(arguments):
+    """Do what the command line asks for; the status is 1 where a demand is not met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "rubric",
+        metavar="RUBRIC",
+        help="a name in report/rubrics, or the path of a file",
+    )
+    name = parser.parse_args(arguments).rubric
+    path = Path(name) if name.endswith(".toml") else RUBRICS / f"{name}.toml"
+    rubric = demands(path)
+    file, places = hand_in(rubric["hand_in"])
+    said, missing = lines(rubric, places)
+    print(f"{rubric['title']}, in {relative(file)}:", *said, sep="\n")
+    print(f"{missing or 'None'} of {len(said)} demands are not met.")
+    if any(place.number == "?" for place in places):
+        print("The pages are not known: make report.")
+    sys.exit(bool(missing))
+
+
+if __name__ == "__main__":
+    notebooks.guarded(main, sys.argv[1:])
