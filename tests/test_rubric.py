@@ -165,7 +165,10 @@ def test_a_missing_rubric_or_hand_in_is_named(tmp_path):
         rubric.hand_in("build/none/x.ipynb")
 
 
-def test_the_report_of_the_repository_answers_what_a_project_on_emotions_asks():
+def test_the_report_of_the_repository_answers_what_a_project_on_emotions_asks(
+    tmp_path, monkeypatch
+):
     asked = rubric.demands(rubric.RUBRICS / "emotions.toml")
     report = rubric.ROOT / "report" / "report.tex"
+    monkeypatch.setattr(rubric, "ROOT", tmp_path)  # where nothing was built
     assert missing(asked, rubric.in_report(report)) == []

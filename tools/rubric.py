@@ -79,7 +79,7 @@ def in_report(path):
     pages |= dict(re.findall(line, built))
     told = (folder / "generated" / "captions.tex").read_text()
     captions = dict(re.findall(r"\\defcaption\{(\w+)\}\{[^}]*\}\{(.*)\}", told))
-    places, section, page = [], "", "?"
+    places, section, page = [], "first page", "1"
     text = re.sub(r"(?<!\\)%.*", "", path.read_text())
     while parts := re.search(r"\\input\{((?!generated|macros)[\w/]+)\}", text):
         source = re.sub(r"(?<!\\)%.*", "", (folder / f"{parts[1]}.tex").read_text())
@@ -189,10 +189,11 @@ def lines(rubric, places):
     unit, said, missing = "cell" if isinstance(places[0].number, int) else "page", [], 0
     for item in rubric["item"]:
         where, fault = answer(item, places)
-        shown = [f"{unit} {p.number}, {p.section}" for p in where[:SHOWN]]
-        more = [f"and {len(where) - SHOWN} more"] * (len(where) > SHOWN)
-        text = f"MISSING: {fault}" if fault else "; ".join([*shown, *more])
-        said.append(f"{item['asks']}\n    {text}")
+        where = sorted(where, key=places.index)
+        shown = list(dict.fromkeys(f"{unit} {p.number}, {p.section}" for p in where))
+        more = [f"and {len(shown) - SHOWN} more"] * (len(shown) > SHOWN)
+        text = "; ".join([*shown[:SHOWN], *more]) or "as asked"
+        said.append(f"{item['asks']}\n    {f'MISSING: {fault}' if fault else text}")
         missing += bool(fault)
     return said, missing
 
@@ -212,7 +213,7 @@ def main(arguments):
     said, missing = lines(rubric, places)
     print(f"{rubric['title']}, in {relative(file)}:", *said, sep="\n")
     print(f"{missing or 'None'} of {len(said)} demands are not met.")
-    if any(place.number == "?" for place in places):
+    if places[-1].number == "?":
         print("The pages are not known: make report.")
     sys.exit(bool(missing))
 
