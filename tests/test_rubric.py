@@ -150,6 +150,8 @@ def test_a_notebook_may_have_too_many_cells():
         ("figure =", "picture =", "picture"),
         ("'confusion'", "'(confusion'", "unterminated"),
         ("'Ada'", "", "Invalid value"),
+        ("'Ada'", "'Ada'\npages = 5", "int"),
+        ("'Ada'", "'Ada'\ncells = 'many'", "str"),
     ],
 )
 def test_a_rubric_that_cannot_be_read_is_named(old, new, said, tmp_path):

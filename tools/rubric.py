@@ -9,6 +9,7 @@ import argparse
 import re
 import sys
 from collections import namedtuple
+from glob import glob
 from pathlib import Path
 
 import check
@@ -20,7 +21,7 @@ RUBRICS = ROOT / "report" / "rubrics"
 KINDS = ("part", "heading", "text", "code", "output", "figure", "table")
 SHOWN = 3  # places of one answer
 FLOAT = re.compile(
-    r"\\lab(figure|table|layers)(?:\[[^]]*\])?\{(\w+)\}()"
+    r"\\lab(figure|table|layers)(?:\[[^]]*\])?\{(\w+)\}"
     r"|\\labpair\{[^}]*\}\{(\w+)\}\{(\w+)\}"
     r"|\\caption\{(.*?)\}\\label\{(fig|tab):(\w+)\}",
     flags=re.S,
@@ -81,7 +82,9 @@ def in_report(path):
     captions = dict(re.findall(r"\\defcaption\{(\w+)\}\{[^}]*\}\{(.*)\}", told))
     places, section, page = [], "first page", "1"
     text = re.sub(r"(?<!\\)%.*", "", path.read_text())
-    while parts := re.search(r"\\input\{((?!generated|macros)[\w/]+)\}", text):
+    while parts := re.search(
+        r"\\input\{((?!generated/(?!contents)|macros)[\w/]+)\}", text
+    ):
         source = re.sub(r"(?<!\\)%.*", "", (folder / f"{parts[1]}.tex").read_text())
         text = text[: parts.start()] + f"\n\n{source}\n\n" + text[parts.end() :]
     for paragraph in re.split(r"\n\s*\n|(?<=\})\n(?=\\sub)", text):
@@ -91,11 +94,8 @@ def in_report(path):
             places.append(Place(kind, section, section, page))
         for command, name, *pair, caption, label, other in FLOAT.findall(paragraph):
             for key in filter(None, (name, *pair, other)):
-                kind = (
-                    "table"
-                    if command in ("table", "layers") or label == "tab"
-                    else "figure"
-                )
+                table = {command, label} & {"table", "layers", "tab"}
+                kind = "table" if table else "figure"
                 words = f"{key}: {caption or captions.get(key, '')}"
                 number = pages.get(f"{kind[:3]}:{key}", "?")
                 places.append(Place(kind, words, section, number))
@@ -126,6 +126,8 @@ def demands(path):
                 raise ValueError(f"it has {', '.join(sorted(wrong))}")
             for kind in item.keys() & set(KINDS):
                 list(map(re.compile, patterns(item[kind])))
+            low, high = item.get("pages", (1, 1))
+            sum((low, high, item.get("cells", 1)))
     except FileNotFoundError:
         names = ", ".join(path.stem for path in sorted(RUBRICS.glob("*.toml")))
         raise LabError(
@@ -168,10 +170,10 @@ def hand_in(pattern):
 
     Raises LabError where there is none, or where it is out of date.
     """
-    paths = sorted(ROOT.glob(pattern), key=lambda path: path.stat().st_mtime)
+    paths = [Path(path) for path in glob(str(ROOT / pattern))]
     if not paths:
-        raise LabError(f"The hand-in {pattern} is not here: see docs/hand-in.md.")
-    path = paths[-1]
+        raise LabError(f"The hand-in {pattern} is not here: docs/hand-in.md says how.")
+    path = max(paths, key=lambda path: path.stat().st_mtime)
     if path.suffix == ".tex":
         if path == ROOT / "report" / "report.tex":
             for _, fault in check.check_report():
