@@ -214,7 +214,8 @@ def main(arguments):
     file, places = hand_in(rubric["hand_in"])
     said, missing = lines(rubric, places)
     print(f"{rubric['title']}, in {relative(file)}:", *said, sep="\n")
-    print(f"{missing or 'None'} of {len(said)} demands are not met.")
+    met = f"{len(said) - missing} of {len(said)} demands are met."
+    print(met if missing else f"All {len(said)} demands are met.")
     if places[-1].number == "?":
         print("The pages are not known: make report.")
     sys.exit(bool(missing))
