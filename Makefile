@@ -5,6 +5,12 @@ RUN = $(VENV)/bin/python
 TEST = -m pytest -q -n 2 --dist loadgroup
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended texlive-science lmodern
 
+# Many desktops set a variable LANGUAGE: only the command line's is meant.
+ifeq ($(origin LANGUAGE),command line)
+export LAB_LANGUAGE := $(LANGUAGE)
+TEX += $(addprefix texlive-lang-,$(filter-out english,$(LANGUAGE)))
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help quick test test-long test-oldest reproduce plan retrain photos check mutate bench baselines demo screenshot collect exam submission pages sync report install-tex
 
