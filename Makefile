@@ -17,7 +17,7 @@ endif
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-quick: $(VENV)/installed ## set up .venv, run the five notebooks on small digits, build build/quick/report.pdf
+quick: $(VENV)/installed ## set up .venv, run the five notebooks on small digits, build build/quick/report.pdf; LANGUAGE=french writes in French
 	@$(RUN) tools/notebooks.py run quick
 	@$(RUN) tools/report.py quick
 
@@ -30,7 +30,7 @@ test-long: $(VENV)/browser ## the tests that take longer, too; those of the page
 test-oldest: $(VENV)-oldest/installed ## the tests with the oldest supported versions
 	@$(VENV)-oldest/bin/python $(TEST)
 
-reproduce: $(VENV)/installed ## run the five notebooks on the real data with the committed runs, build report/report.pdf
+reproduce: $(VENV)/installed ## run the five notebooks on the real data with the committed runs, build report/report.pdf; LANGUAGE=french too
 	@$(RUN) tools/notebooks.py run full
 	@$(RUN) tools/report.py full
 	@$(RUN) tools/report.py readme
@@ -81,7 +81,7 @@ sync: $(VENV)/installed ## write what the notebooks share: Setup cells, links, l
 report: $(VENV)/installed ## build report/report.pdf from what the notebooks wrote
 	@$(RUN) tools/report.py full
 
-install-tex: ## install the smallest sufficient TeX Live (Debian, Ubuntu)
+install-tex: ## install the smallest sufficient TeX Live (Debian, Ubuntu); LANGUAGE=french adds French
 	@sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(TEX)
 

@@ -88,28 +88,32 @@ def catalogue(language):
 
 def _entries(path):
     """Yield (msgid, msgstr) of a file of gettext."""
-    entry, key = {}, None
+    entry = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         found = re.fullmatch(r'(?:(msgid|msgstr)\s+)?(".*")', line.strip())
         if not line.strip() or line.startswith("#"):
             continue
-        if not found or not (found[1] or key):
+        kind = found and found[1]
+        if kind == "msgid" and len(entry) != 1:
+            if entry:
+                yield entry
+            entry = [""]
+        elif kind == "msgstr" and len(entry) == 1:
+            entry.append("")
+        elif not found or kind or not entry:
             raise LabError(
-                f'{relative(path)}, line {number}: needs msgid "…", msgstr "…" or "…".'
+                f"{relative(path)}, line {number}: needs a msgid with a msgstr after"
+                f" it, not {line!r}."
             )
-        if found[1] == "msgid" and entry:
-            yield entry["msgid"], entry.get("msgstr", "")
-            entry = {}
-        key = found[1] or key
         try:
-            entry[key] = entry.get(key, "") + ast.literal_eval(found[2])
+            entry[-1] += ast.literal_eval(found[2])
         except SyntaxError:
             raise LabError(
                 f"{relative(path)}, line {number}: a quotation mark in a text is"
                 ' written \\".'
             ) from None
-    if entry:
-        yield entry["msgid"], entry.get("msgstr", "")
+    if len(entry) == 2:
+        yield entry
 
 
 def _compiled(english):
