@@ -129,7 +129,6 @@ class Output:
             print(relative(file))
 
 
-<<<<<<< HEAD
 def alike(image, other):
     """Return whether two PNG pictures look the same: processors of different kinds
     compute different last bits.
@@ -139,7 +138,8 @@ def alike(image, other):
     except (OSError, SyntaxError):  # the stored one is damaged
         return False
     return one.shape == two.shape and float(abs(one - two).max()) < ALIKE
-=======
+
+
 def translate(figure):
     """Put the texts and the numbers of a figure into the chosen language."""
     if not language.chosen():
@@ -158,7 +158,6 @@ def translate(figure):
 
 def _ticks(labels, values):
     return [translated(str(label)) for label in labels(values)]
->>>>>>> 1f8f3f7 (Figures, tables, captions and numbers in French: LANGUAGE=french, by a catalogue of gettext)
 
 
 def shown(text):
