@@ -172,11 +172,10 @@ def test_a_picture_has_a_translated_title_that_fits(french, started, digits):
     started.save_figure(figure, "examples", "Accuracy on moved images.")
     title = figure.axes[0].get_title()
     assert title == "vrai\xa0: T-shirt\ndit\xa0: Bottine"
-    longer = [(image, f"is: {'Trouser, ' * 5}Trouser")] * 6
-    figure = figures.labelled(longer)
+    figure = figures.labelled([(image, "is: Trouser, Trouser, Dress")])
     started.save_figure(figure, "longer", "Accuracy on moved images.")
     title = figure.axes[0].get_title()
-    assert title.startswith("vrai\xa0: Pantalon, Pan") and title.endswith("…")
+    assert title.startswith("vrai\xa0: Pantalon, P") and title.endswith("…")
 
 
 def test_names_of_a_reader_stay_as_they_are_and_are_not_listed(french, digits):
