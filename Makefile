@@ -5,13 +5,19 @@ RUN = $(VENV)/bin/python
 TEST = -m pytest -q -n 2 --dist loadgroup
 TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recommended texlive-science lmodern
 
+# Many desktops set a variable LANGUAGE: only the command line's is meant.
+ifeq ($(origin LANGUAGE),command line)
+export LAB_LANGUAGE := $(LANGUAGE)
+TEX += $(addprefix texlive-lang-,$(filter-out english,$(LANGUAGE)))
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help quick test test-long test-oldest reproduce plan retrain photos check mutate bench baselines demo screenshot collect exam submission rubric pages sync report install-tex
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-quick: $(VENV)/installed ## set up .venv, run the five notebooks on small digits, build build/quick/report.pdf
+quick: $(VENV)/installed ## set up .venv, run the five notebooks on small digits, build build/quick/report.pdf; LANGUAGE=french writes in French
 	@$(RUN) tools/notebooks.py run quick
 	@$(RUN) tools/report.py quick
 
@@ -24,7 +30,7 @@ test-long: $(VENV)/browser ## the tests that take longer, too; those of the page
 test-oldest: $(VENV)-oldest/installed ## the tests with the oldest supported versions
 	@$(VENV)-oldest/bin/python $(TEST)
 
-reproduce: $(VENV)/installed ## run the five notebooks on the real data with the committed runs, build report/report.pdf
+reproduce: $(VENV)/installed ## run the five notebooks on the real data with the committed runs, build report/report.pdf; LANGUAGE=french too
 	@$(RUN) tools/notebooks.py run full
 	@$(RUN) tools/report.py full
 	@$(RUN) tools/report.py readme
@@ -78,7 +84,7 @@ sync: $(VENV)/installed ## write what the notebooks share: Setup cells, links, l
 report: $(VENV)/installed ## build report/report.pdf from what the notebooks wrote
 	@$(RUN) tools/report.py full
 
-install-tex: ## install the smallest sufficient TeX Live (Debian, Ubuntu)
+install-tex: ## install the smallest sufficient TeX Live (Debian, Ubuntu); LANGUAGE=french adds French
 	@sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(TEX)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-os.environ.pop("LAB_PROFILE", None)
+for name in ("LAB_PROFILE", "LAB_LANGUAGE"):
+    os.environ.pop(name, None)
 
 
 def packages(folder):

@@ -27,6 +27,7 @@ if sys.argv[1:] == ["sync"]:
     gather.write()  # before lab is imported, which may need what is written
 
 import lab
+from lab.plumbing import language
 from lab.plumbing.files import LabError, relative, sha256, write
 from lab.plumbing.storage import run_sha256
 
@@ -231,7 +232,8 @@ def stamp(notebook, runs, files):
     package, of each cell with its outputs, of the runs read and of the files written.
     """
     stored = nbformat.reads(nbformat.writes(notebook), as_version=4)
-    return {
+    other = {"language": language.chosen()} if language.chosen() else {}
+    return other | {
         "code": code_sha256(stored),
         "package": lab_sha256(),
         "outputs": output_hashes(stored),
@@ -401,6 +403,7 @@ def run(profile, datasets=None):
     """Run the five notebooks in order; in `quick`, where they need little memory, two
     at a time, and the last one when the others have ended.
     """
+    language.chosen()  # must be known
     os.environ.pop("LAB_PROFILE", None)
     if profile == "quick":
         os.environ["LAB_PROFILE"] = "quick"
@@ -425,6 +428,7 @@ def run_one(profile, datasets, path):
         and not datasets
         and built.exists()
         and texts(built) == texts(path)
+        and read(built).metadata["lab"].get("language", "") == language.chosen()
         and not stale(built, ROOT / "build" / "quick" / "runs")
     ):
         return f"{path.name}: up to date"

@@ -9,7 +9,9 @@ import numpy as np
 from apps import datasheet
 from lab.datasets import KNOWN
 from lab.metrics import largest_confusions
+from lab.plumbing import language
 from lab.plumbing.files import relative, write
+from lab.plumbing.language import translated
 from lab.plumbing.names import MODEL_TITLES
 from tex import escape
 
@@ -67,9 +69,9 @@ def body(name, books, groups, figures):
             write(
                 words,
                 "% Your own words, in place of the next line; make check counts what is"
-                f" open.\n{OPEN}{question}}}\n",
+                f" open.\n{OPEN}{translated(question)}}}\n",
             )
-        lines.append(rf"\section{{{title}}}")
+        lines.append(rf"\section{{{translated(title)}}}")
         sheet = ROOT / "data" / f"{name}.md"
         if (
             part == "data"
@@ -105,7 +107,7 @@ def learning_curve(name, figures):
     )
     return [
         rf"\begin{{figure}}[htbp]\centering\includegraphics{{{path.name}}}"
-        rf"\caption{{{caption}}}\end{{figure}}"
+        rf"\caption{{{translated(caption)}}}\end{{figure}}"
     ]
 
 
@@ -118,17 +120,20 @@ def solution(name, groups):
     """Return sentences on the networks that were trained, their numbers from the
     runs.
     """
+    sentence = translated(
+        r"the network has {parameters} parameters and is right on {accuracy} of the"
+        r" test images (95\,\% interval {low} to {high})."
+    )
+    keys = {"parameters": "parameters", "accuracy": "test.accuracy"}
+    keys |= {end: f"test.accuracy_{end}" for end in ("low", "high")}
     lines = []
     for model, title in MODEL_TITLES.items():
         if (name, model) in groups:
-            key = f"{name}.{model}"
-            lines.append(
-                rf"\textbf{{{title}}}: the network has \result{{{key}.parameters}}"
-                r" parameters and is right on"
-                rf" \result{{{key}.test.accuracy}} of the test images (95\,\%"
-                rf" interval \result{{{key}.test.accuracy_low}} to"
-                rf" \result{{{key}.test.accuracy_high}})." + "\n"
-            )
+            values = {
+                word: rf"\result{{{name}.{model}.{key}}}" for word, key in keys.items()
+            }
+            said = sentence.format(**values)
+            lines.append(rf"\textbf{{{translated(title)}}}: {said}" + "\n")
     return lines
 
 
@@ -143,22 +148,41 @@ def analysis(name, groups, figures):
         return []
     (_, *classes), *rows = csv.reader(path.open(newline=""))
     matrix = np.array([[int(cell) for cell in row[1:]] for row in rows])
+    language.names.update(classes)
+    classes = [escape(translated(one)) for one in classes]
     errors = largest_confusions(matrix, classes)
+    highest = translated(
+        "{network} has the highest accuracy on the test images. It is wrong on {errors}"
+        " of {images}."
+    )
+    wrong, images = matrix.sum() - matrix.trace(), matrix.sum()
     sentences = [
-        f"{MODEL_TITLES[best]} has the highest accuracy on the test images. It is wrong"
-        rf" on \num{{{matrix.sum() - matrix.trace()}}} of \num{{{matrix.sum()}}}."
+        highest.format(
+            network=translated(MODEL_TITLES[best]),
+            errors=rf"\num{{{wrong}}}",
+            images=rf"\num{{{images}}}",
+        )
     ]
     if errors:
+        taken = translated("{true} taken for {answer}")
         listed = "; ".join(
-            rf"{escape(true)} taken for {escape(said)} (\num{{{count}}})"
+            rf"{taken.format(true=true, answer=said)} (\num{{{count}}})"
             for true, said, count in errors
         )
         worst = int(np.argmin(np.diag(matrix) / np.maximum(1, matrix.sum(axis=1))))
         right, images = matrix[worst, worst], matrix[worst].sum()
+        frequent = translated("Its most frequent errors are: {errors}.")
+        lowest = translated(
+            "The class with the lowest recall is {name}: found are {right} of {images}"
+            " images."
+        )
         sentences += [
-            f"Its most frequent errors are: {listed}.",
-            f"The class with the lowest recall is {escape(classes[worst])}: found are"
-            rf" \num{{{right}}} of \num{{{images}}} images.",
+            frequent.format(errors=listed),
+            lowest.format(
+                name=classes[worst],
+                right=rf"\num{{{right}}}",
+                images=rf"\num{{{images}}}",
+            ),
         ]
     return [" ".join(sentences) + "\n"]
 

@@ -19,7 +19,9 @@ from lab.drawing.output import latex_table
 from lab.drawing.tables import hyper_parameters, minutes
 from lab.lesson import DATASETS, EXPECTED
 from lab.metrics import by_class
+from lab.plumbing import language
 from lab.plumbing.files import LabError, relative, sha256, write
+from lab.plumbing.language import translated
 from lab.plumbing.names import MODEL_TITLES
 from lab.plumbing.numbers import Number
 from lab.plumbing.records import setting
@@ -93,12 +95,43 @@ def runs_in(folder, names=DATASETS["full"]):
     return {key: runs for key, runs in groups.items() if runs}
 
 
+def take_language(books):
+    """Return the language in which the notebooks wrote, {stem: content}, and use it
+    from now on. Raises LabError where they wrote in several.
+    """
+    written = {content.get("language", language.ENGLISH) for content in books.values()}
+    if len(written) > 1:
+        raise LabError(
+            f"The notebooks wrote in several languages ({', '.join(sorted(written))}):"
+            " run all of them again in one, such as make reproduce LANGUAGE=french."
+        )
+    os.environ["LAB_LANGUAGE"] = name = written.pop() if written else language.ENGLISH
+    return name
+
+
+def preamble():
+    """Return the LaTeX that sets the report in another language than English."""
+    if not (name := language.chosen()):
+        return ""
+    header = language.catalogue(name).header
+    words = {"wordto": "to", "wordnotebook": "notebook"}
+    return (
+        f"\\usepackage[{header.get('X-Babel', name)}]{{babel}}\n"
+        f"\\sisetup{{{header.get('X-Siunitx', '')}}}\n"
+    ) + "".join(
+        f"\\renewcommand{{\\{macro}}}{{{escape(translated(word))}}}\n"
+        for macro, word in words.items()
+    )
+
+
 def generated(folder, runs_folder):
     """Return {file name: text} of all that this tool derives from the notebooks'
-    results and the runs.
+    results and the runs, in the notebooks' language.
     """
     numbers, figures, names = FACTS | page_numbers(), {}, []
-    for stem, content in notebooks_of(folder).items():
+    books = notebooks_of(folder)
+    take_language(books)
+    for stem, content in books.items():
         names += [name for name in content["datasets"] if name not in names]
         numbers |= {
             key: Number(value, content["forms"][key])
@@ -113,6 +146,7 @@ def generated(folder, runs_folder):
             name: (stem, caption)
             for name, caption in (content["figures"] | content["tables"]).items()
         }
+    language.names.update([*MODEL_TITLES.values(), *map(title, names)])
     groups, others = runs_in(runs_folder, names), runs_folder.parent / "baselines.json"
     runs = [run for seeds in groups.values() for run in seeds]
     about = {
@@ -121,7 +155,8 @@ def generated(folder, runs_folder):
     }
     return {
         "numbers.tex": (
-            "".join(
+            preamble()
+            + "".join(
                 f"\\newcommand{{\\report{name}}}{{{value}}}\n"
                 for name, value in about.items()
             )
@@ -174,7 +209,8 @@ def contents(folder):
     """Return the body of the short report: the tables and figures of each notebook."""
     lines = []
     for stem, content in notebooks_of(folder).items():
-        lines.append(rf"\section*{{Notebook {escape(stem.replace('_', ' '))}}}")
+        heading = translated(f"Notebook {stem.replace('_', ' ')}")
+        lines.append(rf"\section*{{{escape(heading)}}}")
         lines += [rf"\labtable{{{name}}}" for name in content["tables"]]
         lines += [rf"\labfigure{{{name}}}" for name in content["figures"]]
         lines.append(r"\clearpage")
@@ -322,6 +358,7 @@ def environment_rows(runs):
     for run in runs:
         facts = run.record["environment"]
         device = f"{facts['device']}, {facts['threads']}".replace("(R)", "")
+        language.names.add(device)
         row = {
             "Device, CPU threads": device,
             "Python": facts["python"],
@@ -339,13 +376,16 @@ def environment_rows(runs):
 
 
 def has_latex():
-    """Return whether LaTeX is there, with the package that prints numbers."""
+    """Return whether LaTeX is there, with what prints numbers and the chosen
+    language.
+    """
     there = all(map(shutil.which, ("latexmk", "pdflatex", "kpsewhich")))
-    return (
-        there
-        and not subprocess.run(
-            ["kpsewhich", "siunitx.sty"], capture_output=True
-        ).returncode
+    needed = ["siunitx.sty"]
+    if name := language.chosen():
+        needed.append(f"{language.catalogue(name).header.get('X-Babel', name)}.ldf")
+    return there and not any(
+        subprocess.run(["kpsewhich", file], capture_output=True).returncode
+        for file in needed
     )
 
 
@@ -355,17 +395,20 @@ def need_latex():
     """
     if has_latex():
         return
+    command = ["make", "install-tex"]
+    if language.chosen():
+        command.append(f"LANGUAGE={language.chosen()}")
     if os.geteuid() == 0 and shutil.which("apt-get"):
         print(
             "LaTeX or a part of it is missing; as this is root, it is installed now"
-            " (make install-tex).",
+            f" ({' '.join(command)}).",
             flush=True,
         )
-        subprocess.run(["make", "--no-print-directory", "install-tex"], cwd=ROOT)
+        subprocess.run([*command, "--no-print-directory"], cwd=ROOT)
     if not has_latex():
         print(
             "LaTeX or a part of it is missing, so the report is not built; all else is"
-            " done. Run: make install-tex"
+            f" done. Run: {' '.join(command)}"
         )
         sys.exit(3)
 
@@ -433,6 +476,29 @@ def inputs():
     return sha256(*(f"{relative(part)} {sha256(part)}\n" for part in parts))
 
 
+def in_language(source):
+    """Return a LaTeX source in which what stands in \\translated{} is translated."""
+
+    def changed(found):
+        return escape(translated(" ".join(found[1].split())))
+
+    return re.sub(r"\\translated\{([^{}]*)\}", changed, source)
+
+
+def tell_untranslated(folder):
+    """Print a line with the texts, of the notebooks and of this tool, that have no
+    translation.
+    """
+    texts = language.untranslated.union(
+        *(book.get("untranslated", []) for book in notebooks_of(folder).values())
+    )
+    if texts:
+        path = relative(language.FOLDER / f"{language.chosen()}.po")
+        verb = "text has" if len(texts) == 1 else "texts have"
+        listed = "; ".join(sorted(texts)).replace("\n", "\\n")
+        print(f"{len(texts)} {verb} no translation in {path}: {listed}")
+
+
 def build(profile, base):
     """Write what is derived from the results in the folder `base`, then build their
     report.
@@ -442,7 +508,14 @@ def build(profile, base):
         if profile == "quick"
         else ROOT / "data" / "runs"
     )
-    folder = base / "report" / "generated"
+    folder, asked = base / "report" / "generated", os.environ.get("LAB_LANGUAGE")
+    language.chosen()  # must be known
+    written = take_language(notebooks_of(folder))
+    if asked not in (None, "", written):
+        raise LabError(
+            f"The figures and tables are in {written}: run the notebooks with"
+            f" LANGUAGE={asked}, too, such as make reproduce LANGUAGE={asked}."
+        )
     for name, text in generated(folder, runs).items():
         write(folder / name, text)
     if base == ROOT:
@@ -459,7 +532,9 @@ def build(profile, base):
                 write(base / "report" / "own" / name, words)
         write(folder / "contents.tex", text)
         for name in ("macros.tex", template):
-            write(base / "report" / name, (ROOT / "report" / name).read_bytes())
+            text = in_language((ROOT / "report" / name).read_text())
+            write(base / "report" / name, text)
+    tell_untranslated(folder)
     need_latex()
     mark = inputs() if base == ROOT else None
     latex(source, pdf, ROOT / "build" / "latex" / base.name, mark)

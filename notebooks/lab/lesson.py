@@ -89,7 +89,9 @@ class Lesson(Output):
         if [dataset.name for dataset in data_sets] == DATASETS[profile]:
             names = ["without", *missing] if missing else []
         super().__init__(
-            notebook, ROOT / "build" / "-".join(names)[:100] if names else top
+            notebook,
+            ROOT / "build" / "-".join(names)[:100] if names else top,
+            data_sets,
         )
 
     def train(self, jobs: list[Job], dataset: Dataset) -> Seeds:

@@ -142,10 +142,15 @@ def picture(axes, image, title=None):
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    if title:  # cut where it would run into the next one
-        room = axes.figure.get_figwidth() / axes.get_gridspec().ncols
-        lines = [cut(line, room) for line in plain(title).split("\n")]
-        axes.set_title("\n".join(lines), fontsize=7)
+    if title:
+        axes.title.set_label(title)  # the whole of it, for a translation
+        axes.set_title(fitted(axes, title), fontsize=7)
+
+
+def fitted(axes, title):
+    """Return the title of a picture, cut where it would run into the next one."""
+    room = axes.figure.get_figwidth() / axes.get_gridspec().ncols
+    return "\n".join(cut(line, room) for line in plain(title).split("\n"))
 
 
 def cut(text, room):

@@ -5,14 +5,19 @@ import io
 import json
 import re
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.text import Text
 
+from ..plumbing import language
 from ..plumbing.files import ROOT, relative, sha256, write, writing
+from ..plumbing.language import translated
+from ..plumbing.names import MODEL_TITLES
 from ..plumbing.numbers import Number
-from .base import DRAWN, png, show
+from .base import DRAWN, fitted, png, show
 
 # An unchanged figure is an unchanged file.
 PLAIN_PDF = {"CreationDate": None, "Creator": None, "Producer": None}
@@ -23,13 +28,18 @@ WIDE = 34  # letters in a cell of a table from which on its column is a paragrap
 
 
 class Output:
-    """The files of one notebook below the folder `top`; `finish` lists them all.
+    """The files of one notebook below the folder `top`; `finish` lists them all. What
+    people read in them is in the language of `plumbing.language`.
 
-    runs: {name: digest} of the runs that were read.
+    datasets: those whose names need no translation; runs: {name: digest} of the runs
+    that were read.
     """
 
-    def __init__(self, notebook, top):
+    def __init__(self, notebook, top, datasets=()):
         self.notebook, self.output = notebook, top
+        language.names.update(MODEL_TITLES.values())
+        for dataset in datasets:
+            language.names.update([dataset.title, *dataset.classes])
         self.numbers, self.captions, self.tables = {}, {}, {}
         self.files, self.runs = [], {}
 
@@ -52,6 +62,8 @@ class Output:
         the caption for the report.
         """
         stem = self.output / "figures" / f"{self.number}_{name}"
+        caption = translated(caption)
+        translate(figure)
         image = png(figure)
         before = [stem.with_suffix(end) for end in (".png", ".pdf")]
         if all(map(Path.exists, before)) and alike(before[0].read_bytes(), image):
@@ -76,7 +88,7 @@ class Output:
             path, latex_table(frame.rename_axis(frame.index.name or "").reset_index())
         )
         self.files.append(path)
-        self.tables[path.stem] = caption
+        self.tables[path.stem] = translated(caption)
         return frame
 
     def save_matrix(self, matrix, classes, name):
@@ -101,6 +113,9 @@ class Output:
             "figures": self.captions,
             "tables": self.tables,
         }
+        if language.chosen():
+            content["language"] = language.chosen()
+            content["untranslated"] = sorted(language.untranslated)
         write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         self.files.append(path)
         trace = {
@@ -123,6 +138,26 @@ def alike(image, other):
     except (OSError, SyntaxError):  # the stored one is damaged
         return False
     return one.shape == two.shape and float(abs(one - two).max()) < ALIKE
+
+
+def translate(figure):
+    """Put the texts and the numbers of a figure into the chosen language."""
+    if not language.chosen():
+        return
+    for text in figure.findobj(Text):
+        whole = text.get_label()
+        text.set_text(
+            fitted(text.axes, translated(whole))
+            if whole
+            else translated(text.get_text())
+        )
+    axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
+    for formatter in {axis.get_major_formatter() for axis in axes}:
+        formatter.format_ticks = partial(_ticks, formatter.format_ticks)
+
+
+def _ticks(labels, values):
+    return [translated(str(label)) for label in labels(values)]
 
 
 def shown(text):
@@ -153,25 +188,28 @@ def faces(dataset):
 
 def latex_table(cells):
     """Return a DataFrame, without its index, as LaTeX in the style of booktabs: its
-    first `ROWS` rows, and words that fit a column.
+    first `ROWS` rows, and words that fit a column, in the chosen language.
     """
     more, cells = len(cells) - ROWS, cells[:ROWS]
-    cells = cells.map(
-        lambda value: f"{value:.3f}" if isinstance(value, float) else shown(str(value))
-    )
+    english = cells.map(lambda v: f"{v:.3f}" if isinstance(v, float) else str(v))
     if more > 0:
         last = [f"and {more} more rows", *[""] * (cells.shape[1] - 1)]
-        cells = pd.concat([cells, pd.DataFrame([last], columns=cells.columns)])
+        english = pd.concat([english, pd.DataFrame([last], columns=cells.columns)])
+    cells = english.map(lambda text: shown(translated(text)))
+    kinds = "".join(
+        _kind(english.iloc[:, i].str, cells.iloc[:, i].str)
+        for i in range(cells.shape[1])
+    )
+    cells = cells.rename(columns=lambda name: translated(str(name)))
     styler = cells.style.hide(axis="index").format(escape="latex")
     styler = styler.format_index(escape="latex", axis=1)
-    kinds = "".join(_kind(cells[column].str) for column in cells)
     return styler.to_latex(hrules=True, column_format=kinds)
 
 
-def _kind(texts):
+def _kind(english, texts):
     """Return how LaTeX sets a column: numbers to the right, long texts in lines."""
     number = r"[-+]?[\d.,]+( %)?"
-    if texts.fullmatch(rf"(({number})(( ± | to )({number}))?)?").all():
+    if english.fullmatch(rf"(({number})(( ± | to )({number}))?)?").all():
         return "r"
     long = texts.len().max() > WIDE
     return r">{\raggedright\arraybackslash}p{0.28\textwidth}" if long else "l"
