@@ -61,7 +61,15 @@ def test_it_is_about_one_data_set_and_knows_every_name_that_it_uses(name, books)
     assert not re.search(r"notebooks? 0\d", text) or name == "photos/"
     code = "\n\n".join(c.source for c in cells if c.cell_type == "code")
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821,F401,E501"]
+        [
+            sys.executable,
+            "-m",
+            "ruff",
+            "check",
+            "--isolated",
+            "--select",
+            "F821,F401,E501",
+        ]
         + ["--config", "builtins = ['display']", "-"],
         input=code,
         capture_output=True,

@@ -114,7 +114,11 @@ def preamble():
     if not (name := language.chosen()):
         return ""
     header = language.catalogue(name).header
-    words = {"wordto": "to", "wordnotebook": "notebook"}
+    words = {
+        "wordto": "to",
+        "wordnotebook": "notebook",
+        "worddeclaration": "Declaration of help and sources",
+    }
     return (
         f"\\usepackage[{header.get('X-Babel', name)}]{{babel}}\n"
         f"\\sisetup{{{header.get('X-Siunitx', '')}}}\n"
