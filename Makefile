@@ -8,6 +8,7 @@ TEX = latexmk texlive-latex-base texlive-latex-recommended texlive-fonts-recomme
 # Many desktops set a variable LANGUAGE: only the command line's is meant.
 ifeq ($(origin LANGUAGE),command line)
 export LAB_LANGUAGE := $(LANGUAGE)
+unexport LANGUAGE
 TEX += $(addprefix texlive-lang-,$(filter-out english,$(LANGUAGE)))
 endif
 
