@@ -56,7 +56,7 @@ def test_a_title_that_fits_is_not_cut(digits):
     )
     assert [axes.get_title() for axes in figure.axes[:2]] == [
         "rather: T-shirt/top",
-        "is: a very long name…\nsaid: 1",
+        "is: a very long nam…\nsaid: 1",
     ]
 
 

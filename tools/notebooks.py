@@ -400,15 +400,15 @@ def to_html(path, folder):
 
 
 def run(profile, datasets=None):
-    """Run the five notebooks in order; in `quick`, where they need little memory, two
-    at a time, and the last one when the others have ended.
+    """Run the five notebooks in order, two at a time, and the last one when the others
+    have ended.
     """
     language.chosen()  # must be known
     os.environ.pop("LAB_PROFILE", None)
     if profile == "quick":
         os.environ["LAB_PROFILE"] = "quick"
     *first, last = paths()
-    with ThreadPoolExecutor(2 if profile == "quick" else 1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         try:
             for line in pool.map(partial(run_one, profile, datasets), first):
                 print(line, flush=True)

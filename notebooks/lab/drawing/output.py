@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.text import Text
 
 from ..plumbing import language
-from ..plumbing.files import ROOT, relative, sha256, write, writing
+from ..plumbing.files import ROOT, relative, sha256, write
 from ..plumbing.language import translated
 from ..plumbing.names import MODEL_TITLES
 from ..plumbing.numbers import Number
@@ -64,15 +64,16 @@ class Output:
         stem = self.output / "figures" / f"{self.number}_{name}"
         caption = translated(caption)
         translate(figure)
-        image = png(figure)
-        before = [stem.with_suffix(end) for end in (".png", ".pdf")]
-        if all(map(Path.exists, before)) and alike(before[0].read_bytes(), image):
-            image = before[0].read_bytes()
+        files = stem.with_suffix(".pdf"), stem.with_suffix(".png")
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="pdf", metadata=PLAIN_PDF)
+        image = png(figure)  # always second: drawing again moves the axes a little
+        if all(map(Path.exists, files)) and alike(files[1].read_bytes(), image):
+            image = files[1].read_bytes()
         else:
-            with writing(stem.with_suffix(".pdf")) as part:
-                figure.savefig(part, metadata=PLAIN_PDF)
-            write(stem.with_suffix(".png"), image)
-        self.files += [stem.with_suffix(".pdf"), stem.with_suffix(".png")]
+            write(files[0], drawn.getvalue())
+            write(files[1], image)
+        self.files += files
         self.captions[stem.name] = caption
         show(figure, caption, image)
         print(textwrap.fill(f"Figure: {caption}", 88))
