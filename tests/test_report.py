@@ -29,7 +29,7 @@ def test_no_number_is_typed(path):
     measured = r"\\given\{[^}]*\d\.\d[^}]*\\%|\\given\{[^}]*[a-z]{2}"
     assert not re.search(measured, text), "\\given is for what we chose"
     for commands in (
-        r"(?:gain|setlength|renewcommand|labpair\{[\d.]+\})\{[^}]*\}",
+        r"(?:gain|setlength|renewcommand|labpair(?:\[[\d.]+\])?\{[\d.]+\})\{[^}]*\}",
         r"(?:result|given|ref|cite|label|labfigure|labtable|lablayers|input"
         r"|documentclass)(?:\[[^]]*\])?",
     ):
@@ -50,7 +50,7 @@ def test_every_key_figure_and_table_of_the_report_exists():
     for key in keys:
         assert f"\\defresult{{{key}}}" in numbers
     shown = re.findall(r"\\lab(?:figure|table|layers)(?:\[[^]]*\])?\{(\w+)\}", text)
-    for pair in re.findall(r"\\labpair\{[^}]*\}\{(\w+)\}\{(\w+)\}", text):
+    for pair in re.findall(r"\\labpair(?:\[[^]]*\])?\{[^}]*\}\{(\w+)\}\{(\w+)\}", text):
         shown += pair
     assert len(shown) == len(set(shown)) > 50
     for name in shown:

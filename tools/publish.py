@@ -143,7 +143,7 @@ def report_files():
     macros = report / "macros.tex"  # whose comments name no figure
     text = "".join(path.read_text() for path in sources if path != macros)
     shown = re.findall(r"\\labfigure(?:\[[^]]*\])?\{(\w+)\}", text)
-    for pair in re.findall(r"\\labpair\{[^}]*\}\{(\w+)\}\{(\w+)\}", text):
+    for pair in re.findall(r"\\labpair(?:\[[^]]*\])?\{[^}]*\}\{(\w+)\}\{(\w+)\}", text):
         shown += pair
     figures = [ROOT / "figures" / f"{name}.pdf" for name in sorted(set(shown))]
     figures += [ROOT / "docs" / name for name in re.findall(r"\{(\w+\.jpg)\}", text)]

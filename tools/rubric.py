@@ -22,7 +22,7 @@ KINDS = ("part", "heading", "text", "code", "output", "figure", "table")
 SHOWN = 3  # places of one answer
 FLOAT = re.compile(
     r"\\lab(figure|table|layers)(?:\[[^]]*\])?\{(\w+)\}"
-    r"|\\labpair\{[^}]*\}\{(\w+)\}\{(\w+)\}"
+    r"|\\labpair(?:\[[^]]*\])?\{[^}]*\}\{(\w+)\}\{(\w+)\}"
     r"|\\caption\{(.*?)\}\\label\{(fig|tab):(\w+)\}",
     flags=re.S,
 )
