@@ -645,9 +645,11 @@ def test_one_page_at_a_time_has_a_folder_open(example):
 
 
 def test_the_worked_example_of_the_docs_is_what_the_steps_print(
-    example, tmp_path, capsys
+    originals, tmp_path, capsys
 ):
-    collection, _ = copy_of(example, tmp_path)
+    collection, truth = collected(tmp_path / "shapes", originals)
+    labels, squares = labelled(collection, truth)
+    labels.decide(squares[0], "square")
     page = (ROOT / "docs" / "own-data-base.md").read_text()
     shown = page.split("## A worked example")[1].split("```")[1]
     for step in ("agree", "split"):

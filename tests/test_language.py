@@ -291,7 +291,7 @@ def test_a_desktops_variable_language_changes_nothing():
 
     def said(*arguments, **environment):
         return subprocess.run(
-            ["make", f"--eval={rule}", "show", *arguments],
+            ["make", "--no-print-directory", f"--eval={rule}", "show", *arguments],
             cwd=ROOT,
             capture_output=True,
             text=True,

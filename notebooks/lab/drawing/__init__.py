@@ -40,7 +40,6 @@ from .layers import (
     diagram,
     feature_maps,
     filters_and_maps,
-    maps,
     weights,
     window,
 )

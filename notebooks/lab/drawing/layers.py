@@ -4,8 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..plumbing.building import functional
-from .base import COLOURS, COUNTED, MODEL_TITLES, WIDTH, labelled, panels, picture
-from .base import labels as short_names
+from .base import COLOURS, MODEL_TITLES, WIDTH, labelled, picture
 
 
 def weights(kernels, columns, name=None):
@@ -118,39 +117,6 @@ def _map(axes, values, title):
     axes.imshow(values, cmap="viridis", interpolation="nearest")
     axes.set_title(title, fontsize=7)
     axes.axis("off")
-
-
-def maps(places, datasets, judged):
-    """Images as dots on a map, coloured by class, errors as crosses, a panel a data
-    set.
-
-    places: {data set's name: (n, 2)}; judged: {name: (labels, right)} of the
-        same images.
-    """
-    figure, grid = panels(len(datasets), 3.5, datasets, 0.08)
-    for axes, dataset in zip(grid, datasets):
-        labels, right = judged[dataset.name]
-        for label, name in enumerate(short_names(dataset.classes)):
-            mine, colour = labels == label, COLOURS[label % len(COLOURS)]
-            axes.plot(*places[dataset.name][mine & right].T, ".", ms=2, color=colour)
-            axes.plot(
-                *places[dataset.name][mine & ~right].T, "x", ms=3, mew=0.7, color=colour
-            )
-            axes.plot([], [], "o", ms=4, color=colour, label=name)
-        axes.set_title(dataset.title)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        if len(dataset.classes) > COUNTED:
-            continue
-        axes.legend(
-            ncols=2,
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.02),
-            fontsize=7,
-            frameon=False,
-            columnspacing=1,
-        )
-    return figure
 
 
 STEPS = {
