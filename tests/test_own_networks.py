@@ -345,6 +345,20 @@ def test_constants_and_calls_of_operations_belong_to_the_fingerprint(digits):
     assert len(marks) == 3
 
 
+def test_a_network_that_reads_its_weights_has_the_fingerprint_of_its_layers(digits):
+    def build(shape, classes):
+        inputs = keras.Input(shape)
+        return ended(inputs, classes, inputs)
+
+    def halved(shape, classes):
+        network = build(shape, classes)
+        network.set_weights([0.5 * weight for weight in network.get_weights()])
+        return network
+
+    marks = {engine.fingerprint(job(one), digits) for one in (build, halved)}
+    assert len(marks) == 1
+
+
 BAD = [
     ({"epochs": 0}, "epochs=0: write a whole number"),
     ({"epochs": "5"}, "epochs='5': write a whole number"),

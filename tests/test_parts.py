@@ -362,6 +362,27 @@ def test_bfloat16_on_a_card_without_it_is_one_sentence(digits, recipe, monkeypat
     card.check_card("mixed_bfloat16")
 
 
+def test_on_a_card_small_networks_take_several_steps_a_call_to_the_same_weights(
+    digits, recipe, tmp_path, monkeypatch
+):
+    steps, settle = [], card.settle
+
+    def noted(network, *arguments):
+        settle(network, *arguments)
+        steps.append(network.steps_per_execution)
+
+    monkeypatch.setattr(card, "settle", noted)
+    weights = []
+    for name in (None, "card"):
+        monkeypatch.setattr(card, "accelerator", lambda name=name: name)
+        run = train(digits, recipe, tmp_path / str(name))
+        weights.append(run.record["weights_sha256"])
+    assert weights[0] == weights[1]
+    for changed in ({"lookahead": 5}, {"precision": "mixed_float16"}):
+        train(digits, replace(recipe, **changed), tmp_path / next(iter(changed)))
+    assert steps == [1, card.STEPS, 1, 1]
+
+
 def test_on_a_card_large_networks_alone_are_compiled_and_checkpoints_are_seldom(
     monkeypatch, tmp_path
 ):

@@ -61,7 +61,7 @@ def run_epochs(network, training, dataset, job, checkpoints, tell):
     targets = np.eye(len(dataset.classes), dtype="float32")
     held_out = None if recipe.fit_on else dataset.split("validation")
     compile_model(network, recipe, len(images))
-    card.settle(network, recipe.precision)
+    card.settle(network, recipe.precision, recipe.lookahead)
     options = {"shuffle": False, "verbose": 0}
     if recipe.class_weight == "balanced":
         options["class_weight"] = class_weights(labels, len(dataset.classes))

@@ -2,6 +2,7 @@
 on.
 """
 
+import gc
 import importlib
 import os
 import platform
@@ -57,6 +58,7 @@ if keras.config.backend() != "tensorflow":  # it was imported before this module
     raise LabError(OTHER.format(keras.config.backend()))
 # Many small networks in one process are what notebook 05 wants.
 tf.get_logger().setLevel("ERROR")
+gc.freeze()  # or Python looks through all that was imported when it ends: 2 s
 
 
 def accelerator():

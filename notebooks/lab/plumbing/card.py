@@ -1,4 +1,4 @@
-"""What a graphics card asks for: half precision, and a compiler."""
+"""What a graphics card asks for: half precision, a compiler, several steps a call."""
 
 from .backend import accelerator, keras, tf
 from .files import LabError
@@ -41,13 +41,21 @@ def keep_exact(network, precision, name):
 COMPILED_FROM = 5e7
 
 
-def settle(network, precision):
-    """Decide how a compiled network is computed here: by XLA, if it is large and on a
-    graphics card. Raises LabError as `check_card` does.
+STEPS = 16  # of training in one call, for a small network on a graphics card
+
+
+def settle(network, precision, lookahead=None):
+    """Decide how a compiled network is computed on a graphics card: by XLA, if it is
+    large; if it is small, several steps a call, or the card waits for Python between
+    them. Raises LabError as `check_card` does.
+
+    Lookahead and `counting` act after each step: with them a call is one step.
     """
     check_card(precision)
-    large = operations(network) >= COMPILED_FROM
-    network.jit_compile = large and accelerator() is not None
+    large, on_card = operations(network) >= COMPILED_FROM, accelerator() is not None
+    network.jit_compile = large and on_card
+    each = large or lookahead or precision == "mixed_float16"
+    network.steps_per_execution = STEPS if on_card and not each else 1
 
 
 def counting(network, history, steps):
