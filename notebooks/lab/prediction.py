@@ -44,7 +44,9 @@ def predict(source, dataset="cifar10", run=None, top=3):
         order = np.argsort(-p)[: len(best)]
         rows.append([f"{ask.classes[j]} {p[j]:.0%}" for j in order])
     shown = [(image, "\n".join(row)) for image, row in zip(images, rows)][:SHOWN]
-    figures.show(figures.labelled(shown))
+    caption = "The pictures as the network sees them, with the most probable classes."
+    figures.show(figures.labelled(shown), caption)
+    print(f"Figure: {caption}")
     table = pd.DataFrame(rows, index=names, columns=[f"answer {i}" for i in best])
     unlike = ask.unlike(images)
     remarks = [[*words, *["unlike"] * odd] for words, odd in zip(done, unlike.tolist())]

@@ -246,7 +246,7 @@ def six_views(images):
 
 
 def mcnemar(before, after):
-    """Return (b, c, p): images that one network alone has right, first, second; p."""
+    """Return b (images right with the first alone), c (with the second alone), p."""
     b = int((before & ~after).sum())
     c = int((~before & after).sum())
     p = stats.binomtest(b, b + c).pvalue if b + c else 1.0
@@ -277,19 +277,13 @@ def welch(first, second):
     return float(2 * stats.t.sf(abs(difference) / np.sqrt(a + b), freedom))
 
 
-def f1_scores(matrix):
-    """Return F1 of each class from a confusion matrix, one row a true class."""
-    right = np.diagonal(matrix)
-    return 2 * right / np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1), 1)
-
-
 def f1_interval(matrix, draws=2000, seed=0):
     """Return (low, high), each (classes,): the bootstrap's 95 % interval of F1."""
     rng, scores = np.random.default_rng(seed), []
     images, shares = matrix.sum(), matrix.ravel() / matrix.sum()
     for _ in range(draws):
         drawn = rng.multinomial(images, shares).reshape(matrix.shape)
-        scores.append(f1_scores(drawn))
+        scores.append(precision_recall_f1(drawn)[2])
     return np.percentile(scores, [2.5, 97.5], axis=0)
 
 
@@ -363,15 +357,15 @@ def nearest(vectors, others, count):
 def grad_cam(network, layer, images, classes, averaged=True):
     """Return (n, height, width), 0 to 1: the places that raise the logit of a class."""
     end = network.layers[-1]
-    reader = keras.Model(network.inputs[0], [layer.output, network.output])
-    softmax, end.activation = getattr(end, "activation", None), keras.activations.linear
+    output = end.input if isinstance(end, keras.layers.Softmax) else network.output
+    reader = keras.Model(network.inputs[0], [layer.output, output])
+    end.activation = keras.activations.linear  # logits in place of softmax
     with tf.GradientTape() as tape:
         maps, logits = reader(images, training=False)
         asked = tf.gather(logits, classes, batch_dims=1)
-    end.activation = softmax
+    end.activation = keras.activations.softmax
     weights = tape.gradient(asked, maps)
-    if averaged:
-        weights = tf.reduce_mean(weights, axis=(1, 2), keepdims=True)
+    weights = tf.reduce_mean(weights, (1, 2), keepdims=True) if averaged else weights
     heat = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1, keepdims=True))
     heat = tf.image.resize(heat, images.shape[1:3])[..., 0].numpy()
     return heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-6)

@@ -81,7 +81,7 @@ def confusion_caption(matrix, classes, title):
         " share of the true class."
     )
     for true, answer, count in largest_confusions(matrix, classes, n=1):
-        caption += f" The most frequent error takes {true} for {answer}, {count} times."
+        caption += f" Most often the network takes {true} for {answer}: {count} times."
     return caption + key(classes)
 
 

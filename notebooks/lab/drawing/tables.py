@@ -14,10 +14,10 @@ from ..plumbing.records import GONE, setting
 from ..taught import (
     confusion,
     coverage,
-    f1_scores,
     holm,
     largest_confusions,
     mcnemar,
+    precision_recall_f1,
     prediction_interval,
     welch,
     wilson,
@@ -293,7 +293,7 @@ def confusions(seeds_by_model, classes, n=6):
 def f1(seeds_by_model, classes):
     """Return F1 of each class, one row, under the first seed of each network."""
     scores = {
-        seeds.title: f1_scores(confusion(*seeds[0].test()))
+        seeds.title: precision_recall_f1(confusion(*seeds[0].test()))[2]
         for seeds in seeds_by_model.values()
     }
     return pd.DataFrame(scores, index=list(classes))

@@ -7,10 +7,10 @@ from scipy.stats import t
 from ..taught import (  # noqa: F401
     confusion,
     f1_interval,
-    f1_scores,
     mcnemar,
     paired_interval,
     pooled_deviation,
+    precision_recall_f1,
     prediction_interval,
     wilson,
 )
@@ -67,7 +67,7 @@ def class_intervals(probabilities, labels, classes):
     Precision and recall have `wilson` intervals, F1 has the `f1_interval`.
     """
     matrix = confusion(probabilities, labels)
-    scores, (low, high) = f1_scores(matrix), f1_interval(matrix)
+    scores, (low, high) = precision_recall_f1(matrix)[2], f1_interval(matrix)
     rows = {}
     for i, name in enumerate(classes):
         support, right = int(matrix[i].sum()), int(matrix[i, i])
