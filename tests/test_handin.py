@@ -101,21 +101,24 @@ def test_it_has_a_first_page_contents_numbers_and_at_most_120_cells(name, books,
     assert tables == [str(i) for i in range(1, len(tables) + 1)] and len(tables) > 12
 
 
-def test_a_section_that_shows_nothing_is_left_out():
-    def section(title, output):
-        cell = new_code_cell("1", outputs=[output])
+def test_a_section_that_shows_nothing_is_left_out_and_figures_are_numbered():
+    def section(title, *outputs):
+        cell = new_code_cell("1", outputs=outputs)
         return [new_markdown_cell(f"## {title}{handin.IF_SHOWN}"), cell]
 
     table = new_output("execute_result", {"text/html": "<table>"}, execution_count=9)
     words = new_output("stream", text="0 of 4 are trained")
+    captions = [new_output("stream", text=f"Figure: {x}\n") for x in ("A", "B")]
     first = [
         new_markdown_cell("# Title"),
         new_markdown_cell("## Data\n\n**Table.** A."),
     ]
-    cells = [*first, *section("One", words), *section("Two", table)]
+    cells = [*first, *section("One", words), *section("Two", table, *captions)]
     text = prose(kept := handin.finished(cells))
     assert "One" not in text and "## 2. Two" in text and "<!--" not in text
     assert kept[-1].execution_count == kept[-1].outputs[0].execution_count == 1
+    printed = [output.text for output in kept[-1].outputs[1:]]
+    assert printed == ["Figure 1: A\n", "Figure 2: B\n"]
 
 
 @pytest.mark.parametrize(

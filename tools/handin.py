@@ -6,6 +6,7 @@ import json
 import os
 import re
 from ast import literal_eval
+from itertools import count
 from pathlib import Path
 
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -155,8 +156,8 @@ def shows(cells):
 
 
 def finished(cells):
-    """Return the cells of an executed notebook with numbered headings and tables and a
-    list of contents; sections that have nothing to show are left out.
+    """Return the cells of an executed notebook with numbered headings, figures and
+    tables and a list of contents; sections that have nothing to show are left out.
     """
     sections = []
     for cell in cells:
@@ -176,8 +177,16 @@ def finished(cells):
             kept[-1].source += "\n\n" + cell.source
         else:
             kept.append(cell)
-    contents, numbers, tables = [], [0, 0], 0
+    contents, numbers, tables, figures = [], [0, 0], 0, count(1)
     for cell in kept:
+        for output in cell.get("outputs", ()):
+            if "text" in output:
+                output.text = re.sub(
+                    "^Figure: ",
+                    lambda _: f"Figure {next(figures)}: ",
+                    output.text,
+                    flags=re.M,
+                )
         if cell.cell_type == "code":
             continue
         lines = cell.source.replace(IF_SHOWN, "").split("\n")
@@ -204,11 +213,11 @@ def numbered(cells):
     """Return cells whose ids, and whose counts of execution, follow one another."""
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number:03d}"
-    for count, cell in enumerate((c for c in cells if c.cell_type == "code"), 1):
-        cell.execution_count = count
+    for place, cell in enumerate((c for c in cells if c.cell_type == "code"), 1):
+        cell.execution_count = place
         for output in cell.outputs:
             if output.output_type == "execute_result":
-                output.execution_count = count
+                output.execution_count = place
     return cells
 
 
