@@ -103,7 +103,7 @@ def test_it_has_a_first_page_contents_numbers_and_at_most_120_cells(name, books,
 
 def test_a_section_that_shows_nothing_is_left_out_and_figures_are_numbered():
     def section(title, *outputs):
-        cell = new_code_cell("1", outputs=outputs)
+        cell = new_code_cell("1", outputs=[*outputs])
         return [new_markdown_cell(f"## {title}{handin.IF_SHOWN}"), cell]
 
     table = new_output("execute_result", {"text/html": "<table>"}, execution_count=9)
