@@ -64,8 +64,8 @@ def with_interval(parts, groups, statistic):
     values = statistic(np.tensordot(drawn, sums, axes=1))
     ends = np.nanpercentile(values, [2.5, 97.5]) if len(sums) > 1 else (np.nan, np.nan)
     return tuple(
-        None if np.isnan(one) else float(one)
-        for one in (statistic(sums.sum(axis=0)), *ends)
+        None if np.isnan(value) else float(value)
+        for value in (statistic(sums.sum(axis=0)), *ends)
     )
 
 
@@ -76,9 +76,9 @@ def between(votes, classes):
     votes: a DataFrame with two columns.
     """
     both = votes.dropna()
-    one, other = (both.iloc[:, i].map(classes.index).to_numpy(int) for i in (0, 1))
+    rows, columns = (both.iloc[:, i].map(classes.index).to_numpy(int) for i in (0, 1))
     parts = np.zeros((len(both), len(classes), len(classes)))
-    parts[np.arange(len(both)), one, other] = 1
+    parts[np.arange(len(both)), rows, columns] = 1
     return parts, list(both.index)
 
 
@@ -94,13 +94,13 @@ def agreement(labels):
     number = {picture: group_of[group] for picture, group in groups.items()}
     counts = labels.counts()
     several = counts.sum(axis=1) >= 2
-    found = {
+    summary = {
         "annotators": {
             name: {
-                "pictures": sum(one.counts().values()),
-                "unsure": list(one.labels.values()).count(UNSURE),
+                "pictures": sum(annotator.counts().values()),
+                "unsure": list(annotator.labels.values()).count(UNSURE),
             }
-            for name, one in labels.annotators.items()
+            for name, annotator in labels.annotators.items()
         },
         "pictures": int(several.sum()),
         "groups": len({number[name] for name in votes.index[several]}),
@@ -113,39 +113,41 @@ def agreement(labels):
     if several.any():
         here = np.array([number[name] for name in votes.index[several]])
         counts = counts[several]
-        found["fleiss"] = with_interval(fleiss_parts(counts), here, fleiss)
+        summary["fleiss"] = with_interval(fleiss_parts(counts), here, fleiss)
         most = np.column_stack([counts.max(axis=1), counts.sum(axis=1)])
-        found["ceiling"] = with_interval(most, here, lambda s: s[..., 0] / s[..., 1])
-        found["disputed"] = disputed(
+        summary["ceiling"] = with_interval(most, here, lambda s: s[..., 0] / s[..., 1])
+        summary["disputed"] = disputed(
             labels, votes[several][(counts > 0).sum(axis=1) > 1]
         )
         final = labels.final()
-        found["tied"] = sum(one["picture"] not in final for one in found["disputed"])
-    for one, other in combinations(votes, 2):
-        parts, pictures = between(votes[[one, other]], classes)
+        summary["tied"] = sum(
+            case["picture"] not in final for case in summary["disputed"]
+        )
+    for annotator, other in combinations(votes, 2):
+        parts, pictures = between(votes[[annotator, other]], classes)
         if pictures:
             here = np.array([number[name] for name in pictures])
-            found["pairs"].append(
+            summary["pairs"].append(
                 {
-                    "annotators": [one, other],
+                    "annotators": [annotator, other],
                     "pictures": len(pictures),
                     "same": float(np.trace(parts.sum(axis=0)) / len(pictures)),
                     "kappa": with_interval(parts, here, cohen),
                     "confusion": parts.sum(axis=0).astype(int).tolist(),
                 }
             )
-    return found
+    return summary
 
 
 def disputed(labels, votes):
     """Return [{picture, votes: {class: annotators}, decided}] of pictures on which
     annotators disagree.
     """
-    found = []
+    cases = []
     for picture, row in votes.iterrows():
         said = {}
         for annotator, label in row.dropna().items():
             said.setdefault(label, []).append(annotator)
         decided = labels.decisions.get(picture)
-        found.append({"picture": picture, "votes": said, "decided": decided})
-    return found
+        cases.append({"picture": picture, "votes": said, "decided": decided})
+    return cases

@@ -31,15 +31,15 @@ def networks():
     """Return {title: Run} of all networks that are stored with weights, those for faces
     first, the newest first. Raises LabError where there is none.
     """
-    found = {}
+    runs = {}
     for name in ("fer2013", "cifar10", "fashion_mnist"):
         for model in reversed(MODEL_TITLES):
             run = read(ROOT / "data" / "runs" / name / model / "main" / "seed-0")
             if run and run.record["weights_file_sha256"]:
-                found[f"{datasets.KNOWN[name].title}: {MODEL_TITLES[model]}"] = run
-    if not found:
+                runs[f"{datasets.KNOWN[name].title}: {MODEL_TITLES[model]}"] = run
+    if not runs:
         raise LabError("No network with stored weights: run notebooks 02 to 04 first.")
-    return found
+    return runs
 
 
 @functools.cache
@@ -87,23 +87,23 @@ class Session:
 
     def picture(self, image):
         """Return {number: Face} of a picture by itself: uint8 (height, width, 3)."""
-        found = self.watcher.picture(image) if self.watcher else self._centre(image)
-        return dict(enumerate(found, start=1))
+        seen = self.watcher.picture(image) if self.watcher else self._centre(image)
+        return dict(enumerate(seen, start=1))
 
     def next(self, image, now):
         """Return {number: Face} of the next picture, `now` in seconds."""
-        found = self.watcher.next(image) if self.watcher else self._centre(image)
+        seen = self.watcher.next(image) if self.watcher else self._centre(image)
         numbers = {
             number: (face, when)
             for number, (face, when) in self.numbers.items()
             if now - when < REMEMBERED
         }
         free, named = dict(numbers), {}
-        for face in found:
+        for face in seen:
             square = (face.left, face.top, face.side)
             shared = {
-                number: faces.overlap(square, (one.left, one.top, one.side))
-                for number, (one, _) in free.items()
+                number: faces.overlap(square, (earlier.left, earlier.top, earlier.side))
+                for number, (earlier, _) in free.items()
             }
             number = max(shared, key=shared.get, default=None)
             if number is None or shared[number] < 0.3:
@@ -122,7 +122,7 @@ class Session:
         return [faces.Face(left, top, side, probabilities, label)]
 
 
-def told(image, found):
+def told(image, named):
     """Return what the page needs to know about a picture, uint8 (height, width, 3), and
     the faces in it, {number: Face}.
     """
@@ -138,7 +138,7 @@ def told(image, found):
                 "probabilities": [round(float(p), 4) for p in face.probabilities],
                 "whole": face.whole,
             }
-            for number, face in found.items()
+            for number, face in named.items()
         ],
     }
 
@@ -167,8 +167,8 @@ def photo(title, path):
     finally:
         path.unlink(missing_ok=True)
     with lock:
-        found = Session(title).picture(image)
-    return told(image, found) | {"picture": shown(image)}
+        named = Session(title).picture(image)
+    return told(image, named) | {"picture": shown(image)}
 
 
 def frame(title, name, picture):
@@ -200,16 +200,16 @@ def film(title, confidence, path, folder):
         with copies.video_copy(target) as add:
             for frame in copies.frames(path):
                 with lock:
-                    found = session.next(frame.image, frame.seconds)
-                add(frame, [*found.values()])
-                one = told(frame.image, found)
-                one |= {"seconds": frame.seconds, "of": frame.of}
+                    named = session.next(frame.image, frame.seconds)
+                add(frame, [*named.values()])
+                answer = told(frame.image, named)
+                answer |= {"seconds": frame.seconds, "of": frame.of}
                 if time.monotonic() - last > EVERY:
                     small = Image.fromarray(frame.image)
                     small.thumbnail((PREVIEW, PREVIEW))
-                    one["picture"] = shown(np.asarray(small))
+                    answer["picture"] = shown(np.asarray(small))
                     last = time.monotonic()
-                yield one
+                yield answer
         for older in folder.glob("copy-*.mp4"):
             if older != target:
                 older.unlink(missing_ok=True)

@@ -97,8 +97,8 @@ class Page:
             "classes": self.collection.classes,
             "pictures": len(self.collection.pictures),
             "annotators": {
-                name: sum(one.counts().values())
-                for name, one in self.labels.annotators.items()
+                name: sum(annotator.counts().values())
+                for name, annotator in self.labels.annotators.items()
             },
             "consent": CONSENT,
             "groupings": GROUPINGS,
@@ -166,10 +166,10 @@ class Page:
             parts = bring(self.collection, file, path, session, every, cut)
             while True:
                 with self.lock:
-                    one = next(parts, None)
-                if one is None:
+                    outcome = next(parts, None)
+                if outcome is None:
                     break
-                name, reason = one
+                name, reason = outcome
                 added += name is not None
                 if reason:
                     reasons[reason] = reasons.get(reason, 0) + 1
@@ -182,7 +182,7 @@ class Page:
         name = self._known(request)
         width = int(self.collection.pictures[name]["width"])
         square = [float(request.query[key]) for key in ("left", "top", "side")]
-        self.collection.crop(name, *(round(width * one) for one in square))
+        self.collection.crop(name, *(round(width * share) for share in square))
         return {"picture": name}
 
     def next(self, request):
@@ -248,20 +248,20 @@ class Page:
             except GeneratorExit:  # the page was closed
                 process.terminate()
                 raise
-        found = curve.stored(self.collection)
-        if process.returncode or not found:
+        result = curve.stored(self.collection)
+        if process.returncode or not result:
             raise LabError(last or "The training ended without a result.")
-        yield {"result": found}
+        yield {"result": result}
 
     def curve(self, request):
         """Return the drawn learning curve."""
         from apps import curve
         from lab import LabError
 
-        found, made = curve.stored(self.collection), self.temporary / "curve.png"
-        if not found:
+        result, made = curve.stored(self.collection), self.temporary / "curve.png"
+        if not result:
             raise LabError("There is no learning curve yet.")
-        curve.drawn(found).savefig(made)
+        curve.drawn(result).savefig(made)
         return made
 
 

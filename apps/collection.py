@@ -112,7 +112,7 @@ class Collection:
         self.folder, self.inside = Path(folder), Path(folder) / INSIDE
         self.name = photos.slug(self.folder.resolve().name)
         if self.folder.exists() and not self.inside.exists():
-            there = [one for one in self.folder.iterdir() if one.name[0] != "."]
+            there = [entry for entry in self.folder.iterdir() if entry.name[0] != "."]
             if there:
                 raise LabError(
                     f"{photos.legible(str(folder))} holds files already, such as"
@@ -224,12 +224,12 @@ class Collection:
         crop = None if whole else self.crops.get(picture)
         width, height = int(row["width"]), int(row["height"])
         least = size if crop is None else size * max(width, height) // crop[2] + 1
-        found = photos.open_picture(self.path(picture), least, grey=False)
+        photo = photos.open_picture(self.path(picture), least, grey=False)
         if crop is not None:
-            scale = found.width / width
-            left, top, side = (round(one * scale) for one in crop)
-            found = found.crop((left, top, left + side, top + side))
-        return found
+            scale = photo.width / width
+            left, top, side = (round(pixels * scale) for pixels in crop)
+            photo = photo.crop((left, top, left + side, top + side))
+        return photo
 
     def hold(self):
         """Keep other pages from opening this folder, until this program ends.
@@ -252,7 +252,7 @@ class Collection:
         A group is what the collector named, a film, or what the grouping of its session
         says; else the file.
         """
-        found, bursts = {}, {}
+        group_of, bursts = {}, {}
         for name, row in self.pictures.items():
             file = PurePosixPath(row["file"])
             group = f"file {file}"
@@ -267,12 +267,12 @@ class Collection:
                 group = f"name {file.parent / stem}" if stem else group
             elif row["grouping"] == "time" and row["taken"]:
                 bursts[name] = datetime.fromisoformat(row["taken"])
-            found[name] = group
+            group_of[name] = group
         number, before = 0, None
-        for name, time in sorted(bursts.items(), key=lambda one: one[1]):
+        for name, time in sorted(bursts.items(), key=lambda item: item[1]):
             number += before is None or (time - before).total_seconds() >= BURST
-            found[name], before = f"burst {number}", time
-        return found
+            group_of[name], before = f"burst {number}", time
+        return group_of
 
 
 # --- copies without what they would tell of places
@@ -388,7 +388,7 @@ def cut_faces(content):
     crops = [
         faces.crop(image, *square, (square[2], square[2], 3)) for square in squares
     ]
-    return [_png(Image.fromarray(one)) for one in crops]
+    return [_png(Image.fromarray(crop)) for crop in crops]
 
 
 def bring(collection, file, path, session, every=1, cut=False):

@@ -89,13 +89,13 @@ def video_copy(path):
 
     writer = None
 
-    def add(frame, found):
+    def add(frame, seen):
         nonlocal writer
         if writer is None:
             code = cv2.VideoWriter_fourcc(*"mp4v")
             size = frame.image.shape[1::-1]
             writer = cv2.VideoWriter(str(unfinished), code, frame.rate, size)
-        annotated = faces.annotated(frame.image, found)
+        annotated = faces.annotated(frame.image, seen)
         writer.write(cv2.cvtColor(annotated, cv2.COLOR_RGB2BGR))
 
     with writing(path) as unfinished:
@@ -106,7 +106,7 @@ def video_copy(path):
                 writer.release()
 
 
-def rows(name, frame, found):
+def rows(name, frame, seen):
     """Return the lines of faces.csv of the faces in one picture or frame."""
     return [
         [
@@ -118,7 +118,7 @@ def rows(name, frame, found):
             face.label,
             *(f"{p:.4f}" for p in face.probabilities),
         ]
-        for face in found
+        for face in seen
     ]
 
 
@@ -126,14 +126,14 @@ def watch(source, name, target, watcher, line):
     """Write an annotated copy of a video or of what a camera sees, and return the lines
     of faces.csv.
     """
-    found, count, start = [], 0, time.perf_counter()
+    table, count, start = [], 0, time.perf_counter()
     watcher.faces = []
     with video_copy(target) as add:
         try:
             for frame in frames(source):
                 seen = watcher.next(frame.image)
                 add(frame, seen)
-                found += rows(name, count, seen)
+                table += rows(name, count, seen)
                 count += 1
                 gone = time.perf_counter() - start
                 of = f" of {frame.of}" if frame.of >= count else ""
@@ -145,7 +145,7 @@ def watch(source, name, target, watcher, line):
             # A camera ends so; a video's copy would be cut off.
             if not count or not isinstance(source, int):
                 raise
-    return found
+    return table
 
 
 def legible(name):
@@ -160,11 +160,11 @@ def contents(path, output):
     """
     output = output.resolve()
     return sorted(
-        one
-        for one in path.rglob("*")
-        if one.is_file()
-        and not any(part.startswith(".") for part in one.relative_to(path).parts)
-        and not one.resolve().is_relative_to(output)
+        file
+        for file in path.rglob("*")
+        if file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and not file.resolve().is_relative_to(output)
     )
 
 
@@ -186,7 +186,7 @@ def annotate(path, output, camera=None):
         )
     folder = camera is None and path.is_dir()
     files = contents(path, output) if folder else [path]
-    watcher, line, found, left_out = faces.Watcher(Predictor("fer2013")), Line(), [], []
+    watcher, line, table, left_out = faces.Watcher(Predictor("fer2013")), Line(), [], []
     written, targets = 0, set()
     for number, file in enumerate(files):
         if camera is not None:
@@ -203,13 +203,13 @@ def annotate(path, output, camera=None):
         try:
             if video:
                 source = file if camera is None else camera
-                found += watch(source, name, target, watcher, line)
+                table += watch(source, name, target, watcher, line)
             else:
                 image = photo(file)
                 seen = watcher.picture(image)
                 with writing(target) as unfinished:
                     Image.fromarray(faces.annotated(image, seen)).save(unfinished)
-                found += rows(name, 0, seen)
+                table += rows(name, 0, seen)
             written += 1
             line.show(f"{number + 1} of {len(files)}: {name}")
         except photos.Unreadable as reason:
@@ -217,7 +217,7 @@ def annotate(path, output, camera=None):
         except KeyboardInterrupt:
             left_out.append(f"{name} is left out, and what would follow: interrupted")
             break
-    line.show(f"{written} of {len(files)} done, faces: {len(found)}", last=True)
+    line.show(f"{written} of {len(files)} done, faces: {len(table)}", last=True)
     print("\n".join(left_out), end="\n" * bool(left_out))
     if not written:
         raise LabError(
@@ -228,5 +228,5 @@ def annotate(path, output, camera=None):
         writing(output / "faces.csv") as unfinished,
         open(unfinished, "w", newline="") as file,
     ):
-        csv.writer(file).writerows([header, *found])
+        csv.writer(file).writerows([header, *table])
     print(f"{relative(output)}: annotated copies and faces.csv\n{faces.MEANING}")

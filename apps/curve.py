@@ -61,22 +61,22 @@ def trained(collection, tell=print, epochs=None):
             "There are too few training images for a curve: label more, and divide"
             " again."
         )
-    found = {
+    result = {
         "division": splits.mark(collection),
         "validation": len(dataset.splits["validation"]),
         "points": points,
         "network": "one convolution",
     }
-    found |= fitted(points, found["validation"])
-    write(collection.inside / "curve.json", json.dumps(found, indent=1) + "\n")
-    return found
+    result |= fitted(points, result["validation"])
+    write(collection.inside / "curve.json", json.dumps(result, indent=1) + "\n")
+    return result
 
 
 def stored(collection):
     """Return what `trained` kept, None where it is of another division or not there."""
     path = collection.inside / "curve.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    return found if found and found["division"] == splits.mark(collection) else None
+    result = json.loads(path.read_text()) if path.exists() else {}
+    return result if result and result["division"] == splits.mark(collection) else None
 
 
 def fitted(points, validation):
@@ -106,7 +106,8 @@ def fitted(points, validation):
     half = t.ppf(0.975, freedom) * spread * width
     expected = start + slope * there
     likely, low, high = (
-        float(1 - np.exp(one)) for one in (expected, expected + half, expected - half)
+        float(1 - np.exp(log_error))
+        for log_error in (expected, expected + half, expected - half)
     )
     now = float(1 - wrong[images == most].mean() / validation)
     fit_now = float(1 - np.exp(start + slope * np.log(most)))
@@ -121,27 +122,27 @@ def fitted(points, validation):
     }
 
 
-def drawn(found):
+def drawn(result):
     """Return the curve as a matplotlib figure."""
     import matplotlib.pyplot as plt
 
     from lab.drawing.base import COLOURS, WIDTH
 
     figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
-    images = np.array([point["images"] for point in found["points"]])
-    wrong = np.array([point["wrong"] for point in found["points"]])
-    right = 100 * (1 - wrong / found["validation"])
+    images = np.array([point["images"] for point in result["points"]])
+    wrong = np.array([point["wrong"] for point in result["points"]])
+    right = 100 * (1 - wrong / result["validation"])
     axes.plot(images, right, "o", color=COLOURS[0], markersize=4, label="trainings")
     line = np.geomspace(images.min(), 2 * images.max(), 50)
-    fit = 100 * (1 - found["factor"] * line ** -found["power"])
+    fit = 100 * (1 - result["factor"] * line ** -result["power"])
     axes.plot(line, fit, color=COLOURS[1], linewidth=1, label="fitted power law")
-    likely, low, high = (100 * one for one in found["twice"])
+    likely, low, high = (100 * share for share in result["twice"])
     ends = [[likely - low], [high - likely]]
     mark = {"fmt": "s", "color": COLOURS[2], "markersize": 4, "capsize": 3}
     axes.errorbar([2 * images.max()], [likely], ends, **mark, label="twice the images")
     axes.set_xscale("log", base=2)
     ticks = sorted({*images, 2 * images.max()})
-    axes.set_xticks(ticks, [f"{one:,}" for one in ticks])
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.set_xlabel("training images")
     axes.set_ylabel("validation accuracy in %")
     axes.legend(frameon=False)

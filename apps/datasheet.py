@@ -80,11 +80,11 @@ def written(collection, labels):
             text += f"\n## {section}\n\n{_block(section, facts[section])}\n"
             text += "".join(f"\n{OPEN} {question}\n" for question in questions)
     write(target, text)
-    figure, found = drawing(collection.name), curve.stored(collection)
+    figure, result = drawing(collection.name), curve.stored(collection)
     figure.unlink(missing_ok=True)
-    if found:
+    if result:
         with writing(figure) as part:
-            curve.drawn(found).savefig(
+            curve.drawn(result).savefig(
                 part, format="pdf", metadata={"CreationDate": None}
             )
     return target
@@ -151,7 +151,9 @@ def listed(words):
 def _composition(pictures, rows):
     lines = [f"- Collected: {some(len(pictures), 'picture')}."]
     if pictures:
-        sides = sorted(min(int(one["width"]), int(one["height"])) for one in pictures)
+        sides = sorted(
+            min(int(picture["width"]), int(picture["height"])) for picture in pictures
+        )
         lines.append(
             f"- Pixels of the shorter side: {sides[0]:,} to {sides[-1]:,}; the median"
             f" is {sides[len(sides) // 2]:,}."
@@ -167,7 +169,7 @@ def _composition(pictures, rows):
         count = Counter((row["label"], row["split"]) for row in rows)
         for label in dict.fromkeys(row["label"] for row in rows):
             each = [count[label, name] for name in names]
-            cells = [f"{one:,}" for one in (*each, sum(each))]
+            cells = [f"{number:,}" for number in (*each, sum(each))]
             lines.append(f"| {label} | {' | '.join(cells)} |")
     return lines
 
@@ -175,15 +177,15 @@ def _composition(pictures, rows):
 def _collection(collection, pictures):
     lines = []
     for name, what in (("source", "Source"), ("consent", "Consent")):
-        for said, count in Counter(one[name] for one in pictures).most_common():
+        for said, count in Counter(picture[name] for picture in pictures).most_common():
             lines.append(f"- {what} of {some(count, 'picture')}: {said or 'not said'}.")
-    unasked = sum(one["consent"] == NOT_KNOWN for one in pictures)
+    unasked = sum(picture["consent"] == NOT_KNOWN for picture in pictures)
     if pictures:
-        days = sorted(one["collected"][:10] for one in pictures)
+        days = sorted(picture["collected"][:10] for picture in pictures)
         lines.append(f"- Brought in from {days[0]} to {days[-1]}.")
-    films = {one["file"] for one in pictures if one["frame"]}
+    films = {picture["file"] for picture in pictures if picture["frame"]}
     if films:
-        frames = sum(bool(one["frame"]) for one in pictures)
+        frames = sum(bool(picture["frame"]) for picture in pictures)
         lines.append(
             f"- From films: {some(frames, 'frame')} of {some(len(films), 'film')}."
         )
@@ -203,9 +205,9 @@ def _collection(collection, pictures):
 
 def _labels(collection, labels, agreed):
     lines = [
-        f"- {name} labelled {some(one['pictures'], 'picture')}, and could not tell for"
-        f" {one['unsure']:,}."
-        for name, one in agreed["annotators"].items()
+        f"- {name} labelled {some(counts['pictures'], 'picture')}, and could not tell"
+        f" for {counts['unsure']:,}."
+        for name, counts in agreed["annotators"].items()
     ]
     if not agreed["pictures"]:
         return [*lines, "- No picture has labels of two annotators yet."]
@@ -219,7 +221,7 @@ def _labels(collection, labels, agreed):
             f" {percent(pair['same'])} of {some(pair['pictures'], 'picture')}:"
             f" Cohen's kappa is {ratio(*pair['kappa'])}."
         )
-    decided = [one for one in labels.decisions.values() if one != UNSURE]
+    decided = [label for label in labels.decisions.values() if label != UNSURE]
     lines += [
         f"- Fleiss' kappa of all annotators is {ratio(*agreed['fleiss'])}.",
         f"- Disputed: {some(len(agreed['disputed']), 'picture')}. Decided together"
@@ -237,11 +239,11 @@ def _labels(collection, labels, agreed):
 def _splits(collection, pictures, rows):
     used = Counter(
         "the name that the collector gave"
-        if one["group"]
+        if picture["group"]
         else "their film"
-        if one["frame"]
-        else GROUPINGS.get(one["grouping"], GROUPINGS["none"]).partition(":")[0]
-        for one in pictures
+        if picture["frame"]
+        else GROUPINGS.get(picture["grouping"], GROUPINGS["none"]).partition(":")[0]
+        for picture in pictures
     )
     lines = [
         f"- Grouped by {said}: {some(count, 'picture')}."
@@ -249,19 +251,19 @@ def _splits(collection, pictures, rows):
         else f"- Not grouped: {some(count, 'picture')}."
         for said, count in used.most_common()
     ]
-    found = splits.told(collection)
-    if not found:
+    division = splits.told(collection)
+    if not division:
         return [*lines, "- The pictures are not divided yet."]
     groups = {row["group"] for row in rows}
     lines += [
         f"- {some(len(rows), 'picture')} in {some(len(groups), 'group')}; no group"
         " stands in two splits (scikit-learn's StratifiedGroupKFold).",
         "- Near copies in different groups (correlation of"
-        f" {splits.NEAR} or more): {some(found['pairs'], 'pair')}, whose groups were"
+        f" {splits.NEAR} or more): {some(division['pairs'], 'pair')}, whose groups were"
         " joined.",
     ]
-    if found["leak"]["random"]:
-        random, here = found["leak"]["random"], found["leak"]["grouped"]
+    if division["leak"]["random"]:
+        random, here = division["leak"]["random"], division["leak"]["grouped"]
         lines.append(
             "- **Leak.** Had the pictures been divided at random,"
             f" {percent(random['group'])} of the test pictures would have had a picture"
@@ -274,17 +276,17 @@ def _splits(collection, pictures, rows):
     return lines
 
 
-def _size(found, agreed):
-    if not found:
+def _size(result, agreed):
+    if not result:
         return ["- The learning curve is not drawn yet."]
-    likely, cautious = found["gain"]
+    likely, cautious = result["gain"]
     lines = [
-        f"- The network with {found['network']} is right on"
-        f" {percent(found['now'], *found['interval'])} of the"
-        f" {found['validation']:,} validation pictures when it learns from"
-        f" {found['largest']:,} pictures.",
+        f"- The network with {result['network']} is right on"
+        f" {percent(result['now'], *result['interval'])} of the"
+        f" {result['validation']:,} validation pictures when it learns from"
+        f" {result['largest']:,} pictures.",
         "- By the fitted power law, twice the pictures multiply its error by"
-        f" {2 ** -found['power']:.2f}. This is a gain of {100 * likely:.1f} points; a"
+        f" {2 ** -result['power']:.2f}. This is a gain of {100 * likely:.1f} points; a"
         f" cautious estimate is {100 * cautious:.1f} points (the lower end of the 95 %"
         " interval). The true gain is smaller where the curve levels off.",
     ]

@@ -86,18 +86,22 @@ def detector():
         how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
         copy = np.asarray(Image.fromarray(image).resize(small, how))
         network.setInputSize(tuple(map(int, small)))
-        found = network.detect(np.ascontiguousarray(copy[..., ::-1]))[1]
-        found = np.empty((0, 15)) if found is None else found
-        left, top, width, height = found[:, :4].T / scale
+        detections = network.detect(np.ascontiguousarray(copy[..., ::-1]))[1]
+        detections = np.empty((0, 15)) if detections is None else detections
+        left, top, width, height = detections[:, :4].T / scale
         side = SIDE * np.sqrt(width * height)
         across, down = left + width / 2, top + height / 2 - HIGHER * side
-        return np.stack([across - side / 2, down - side / 2, side, found[:, -1]], 1)
+        return np.stack(
+            [across - side / 2, down - side / 2, side, detections[:, -1]], 1
+        )
 
     def detect(image, doubled=False):
         first = min(LONGEST, max(image.shape[:2]))
-        found = [search(image, n) for n in ([first, 2 * first] if doubled else [first])]
+        squares = [
+            search(image, n) for n in ([first, 2 * first] if doubled else [first])
+        ]
         kept = []
-        for *square, _ in sorted(np.concatenate(found), key=lambda one: -one[3]):
+        for *square, _ in sorted(np.concatenate(squares), key=lambda row: -row[3]):
             if all(overlap(square, other) < 0.3 for other in kept):
                 kept.append(square)
         return np.array(kept).reshape(-1, 3)
@@ -131,15 +135,15 @@ class Watcher:
     def picture(self, image):
         """Return the faces of a picture by itself: uint8 (height, width, 3)."""
         self.faces = []
-        found = self._named(image, self.detect(image, doubled=True), SIDES)
+        faces = self._named(image, self.detect(image, doubled=True), SIDES)
         height, width = image.shape[:2]
-        if not found and max(height, width) <= min(WHOLE, 1.2 * min(height, width)):
+        if not faces and max(height, width) <= min(WHOLE, 1.2 * min(height, width)):
             side = min(height, width)
             square = np.array([[(width - side) / 2, (height - side) / 2, side]])
-            found = [
+            faces = [
                 replace(face, whole=True) for face in self._named(image, square, (1.0,))
             ]
-        return found
+        return faces
 
     def next(self, image):
         """Return the faces of the next frame of a video: uint8 (height, width, 3)."""
@@ -194,14 +198,14 @@ class Watcher:
         return faces
 
 
-def overlap(one, other):
+def overlap(square, other):
     """Return the area two squares (left, top, side) share, as a part of the area they
     cover together.
     """
-    width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    height = min(one[1] + one[2], other[1] + other[2]) - max(one[1], other[1])
+    width = min(square[0] + square[2], other[0] + other[2]) - max(square[0], other[0])
+    height = min(square[1] + square[2], other[1] + other[2]) - max(square[1], other[1])
     shared = max(0, width) * max(0, height)
-    return shared / (one[2] ** 2 + other[2] ** 2 - shared)
+    return shared / (square[2] ** 2 + other[2] ** 2 - shared)
 
 
 def crop(image, left, top, side, shape):
@@ -284,20 +288,20 @@ def look(source, longest=2048):
         raise LabError(f"The photo cannot be read ({reason}): give another.") from None
     picture.thumbnail((longest, longest))
     image, watcher = np.asarray(picture), Watcher(Predictor("fer2013"))
-    found = watcher.picture(image)
-    figures.show(figures.photo(annotated(image, found)))
-    if not found:
+    faces = watcher.picture(image)
+    figures.show(figures.photo(annotated(image, faces)))
+    if not faces:
         print("No face was found: it must look into the camera, and be lit.")
-    elif found[0].whole:
+    elif faces[0].whole:
         print(f"No face was found: the whole small picture was classified. {MEANING}")
     else:
         print(MEANING)
     answers = [
-        [face.label, *(f"{p:.0%}" for p in face.probabilities)] for face in found
+        [face.label, *(f"{p:.0%}" for p in face.probabilities)] for face in faces
     ]
     return pd.DataFrame(
         answers,
-        index=range(1, len(found) + 1),
+        index=range(1, len(faces) + 1),
         columns=["label", *watcher.predict.classes],
     )
 
@@ -306,10 +310,10 @@ def _uploaded():
     """Return the bytes of the file that is chosen in Colab's dialogue. Source:
     google.colab.files.
     """
-    chosen = importlib.import_module("google.colab.files").upload()
-    if not chosen:
+    files = importlib.import_module("google.colab.files").upload()
+    if not files:
         raise LabError("No photo was chosen: run the cell again.")
-    return next(iter(chosen.values()))
+    return next(iter(files.values()))
 
 
 def _photographed():

@@ -93,14 +93,16 @@ class Labels:
     def __init__(self, collection):
         self.collection = collection
         files = sorted((collection.inside / "labels").glob("*.csv"))
-        self.annotators = {one.stem: Annotator(collection, one.stem) for one in files}
+        self.annotators = {
+            file.stem: Annotator(collection, file.stem) for file in files
+        }
         self._log = Log(collection.inside / "decisions.csv", COLUMNS[:2] + COLUMNS[3:])
         self.decisions = {row["picture"]: row["label"] for row in self._log.rows}
 
     def annotator(self, name):
         """Return the Annotator of a name, a new one where there is none."""
-        found = Annotator(self.collection, name)
-        return self.annotators.setdefault(found.name, found)
+        annotator = Annotator(self.collection, name)
+        return self.annotators.setdefault(annotator.name, annotator)
 
     def decide(self, picture, label):
         """Keep the class that the annotators agreed on after all, or UNSURE."""
@@ -112,7 +114,9 @@ class Labels:
     def used(self):
         """Return the classes that somebody has given to a picture, sorted."""
         said = {
-            label for one in self.annotators.values() for label in one.labels.values()
+            label
+            for annotator in self.annotators.values()
+            for label in annotator.labels.values()
         }
         return sorted((said | set(self.decisions.values())) - {SKIPPED, UNSURE})
 
@@ -122,8 +126,8 @@ class Labels:
         """
         table = pd.DataFrame(
             {
-                name: pd.Series(one.labels, dtype=object)
-                for name, one in self.annotators.items()
+                name: pd.Series(annotator.labels, dtype=object)
+                for name, annotator in self.annotators.items()
             },
             index=list(self.collection.pictures),
             dtype=object,
@@ -140,11 +144,11 @@ class Labels:
         """Return {picture: class}: what was decided, else the class with the most votes
         where it has them alone. A picture with neither is not in it.
         """
-        found, classes = {}, self.collection.classes
+        label_of, classes = {}, self.collection.classes
         for picture, row in zip(self.collection.pictures, self.counts().tolist()):
             decided, most = self.decisions.get(picture), max(row, default=0)
             if decided is None and most and row.count(most) == 1:
                 decided = classes[row.index(most)]
             if decided not in (None, UNSURE):
-                found[picture] = decided
-        return found
+                label_of[picture] = decided
+        return label_of

@@ -191,8 +191,8 @@ def _lines(answers):
     """Yield lines of JSON; a user's mistake is the last."""
     with contextlib.closing(answers):
         try:
-            for one in answers:
-                yield json.dumps(one).encode() + b"\n"
+            for answer in answers:
+                yield json.dumps(answer).encode() + b"\n"
         except Exception as error:
             yield json.dumps(_sentence(error)).encode() + b"\n"
 

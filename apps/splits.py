@@ -55,24 +55,24 @@ def near_pairs(images, groups, least=NEAR):
 
     images: uint8 (n, height, width, channels); groups: (n,) integers.
     """
-    vectors, found = unit(images), []
+    vectors, pairs = unit(images), []
     for begin in range(0, len(vectors), 500):
         scores = vectors[begin : begin + 500] @ vectors[begin:].T
         i, j = np.nonzero(scores >= least)
         later = (j > i) & (groups[begin + i] != groups[begin + j])
-        for one, other in zip(i[later], j[later]):
-            score = float(scores[one, other])
-            found.append((int(begin + one), int(begin + other), score))
-    return sorted(found, key=lambda pair: -pair[2])
+        for row, column in zip(i[later], j[later]):
+            score = float(scores[row, column])
+            pairs.append((int(begin + row), int(begin + column), score))
+    return sorted(pairs, key=lambda pair: -pair[2])
 
 
 def joined(groups, pairs):
     """Return the groups, (n,) integers, after those of each pair (i, j, ...) have
     become one.
     """
-    one, other = ([groups[pair[k]] for pair in pairs] for k in (0, 1))
+    starts, ends = ([groups[pair[k]] for pair in pairs] for k in (0, 1))
     count = int(groups.max()) + 1
-    edges = coo_array((np.ones(len(pairs)), (one, other)), (count, count))
+    edges = coo_array((np.ones(len(pairs)), (starts, ends)), (count, count))
     return connected_components(edges, directed=False)[1][groups]
 
 
@@ -163,7 +163,8 @@ def leak(images, labels, groups, split):
             for seed in range(DRAWS)
         ]
         random = {
-            name: float(np.mean([one[name] for one in drawn])) for name in drawn[0]
+            name: float(np.mean([division[name] for division in drawn]))
+            for name in drawn[0]
         }
     return {"random": random, "grouped": measured(split)}
 
@@ -208,7 +209,7 @@ def divide(collection, labels):
         }
         for label, name in enumerate(classes)
     }
-    found = {
+    summary = {
         "division": mark(collection),
         "pictures": len(pictures),
         "left_out": len(collection.pictures) - len(pictures),
@@ -223,15 +224,15 @@ def divide(collection, labels):
         "pairs": len(pairs),
         "leak": leak(images, targets, groups, split),
     }
-    write(collection.inside / "splits.json", json.dumps(found, indent=1) + "\n")
-    return found
+    write(collection.inside / "splits.json", json.dumps(summary, indent=1) + "\n")
+    return summary
 
 
 def told(collection):
     """Return what `divide` returned, None where it is of another division."""
     path = collection.inside / "splits.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    return found if found and found["division"] == mark(collection) else None
+    summary = json.loads(path.read_text()) if path.exists() else {}
+    return summary if summary and summary["division"] == mark(collection) else None
 
 
 # --- the folders
@@ -264,7 +265,7 @@ def write_dataset(collection, rows):
     repair(collection)
     folder = collection.folder
     known = {(row["split"], row["label"], row["picture"]) for row in stored(collection)}
-    known |= {(*one[:2], one[2].rsplit(".", 1)[0] + ".png") for one in known}
+    known |= {(*place[:2], place[2].rsplit(".", 1)[0] + ".png") for place in known}
     for where in FOLDERS.values():
         for path in sorted((folder / where).rglob("*")):
             if path.is_file() and path.relative_to(folder).parts not in known:

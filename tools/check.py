@@ -131,16 +131,16 @@ def measured(probabilities, labels):
     }
 
 
-def close(one, other):
+def close(value, other):
     """Return whether two numbers are equal but for rounding in the last digits."""
-    return isinstance(one, (int, float)) and math.isclose(
-        one, other, rel_tol=1e-9, abs_tol=1e-12
+    return isinstance(value, (int, float)) and math.isclose(
+        value, other, rel_tol=1e-9, abs_tol=1e-12
     )
 
 
-def same(one, other):
+def same(number, other):
     """Return whether two Numbers have the same form, and values that are `close`."""
-    return one.form == other.form and close(one.value, other.value)
+    return number.form == other.form and close(number.value, other.value)
 
 
 def said(error):
@@ -162,14 +162,14 @@ def stored(folder):
     name = relative(folder)
     try:
         run = read_run(folder)
-        found = [*check_metrics(run), *check_files(run), *check_place(run)]
+        faults = [*check_metrics(run), *check_files(run), *check_place(run)]
         seeds = Seeds([run])
         numbers_of(seeds), setting(run.record), run.summary()
         report.environment_rows(seeds)
         [*run.record["recipe"].items(), *run.record["seconds"].items()]
     except Exception as error:
         return None, [("differs", f"{name}: {said(error)}")]
-    return run, found
+    return run, faults
 
 
 def undamaged(folder):
@@ -194,7 +194,7 @@ def contents(folder):
     """Return {stem: content} of what each notebook wrote into a folder of generated
     files, without damaged files.
     """
-    found = {}
+    books = {}
     for path in sorted(folder.glob("[0-9][0-9]_*.json")):
         try:
             content = json.loads(path.read_text())
@@ -202,32 +202,32 @@ def contents(folder):
             {**content["figures"], **content["tables"]}
         except Exception:
             continue  # check_numbers names it
-        found[path.stem] = content
-    return found
+        books[path.stem] = content
+    return books
 
 
 def numbers_in(content):
     """Return {key: Number} of what a notebook wrote."""
-    found = {
+    numbers = {
         key: Number(value, content["forms"][key])
         for key, value in content["numbers"].items()
     }
-    for number in found.values():
+    for number in numbers.values():
         number.latex()
-    return found
+    return numbers
 
 
 @cache
 def stamps():
     """Return {path: stamp} of the notebooks; None for one that cannot be read."""
-    found = {}
+    stamp_of = {}
     for path in notebooks.paths():
         try:
             stamp = notebooks.read(path).metadata["lab"]
-            found[path] = {"runs": {*stamp["runs"]}, "files": {*stamp["files"]}}
+            stamp_of[path] = {"runs": {*stamp["runs"]}, "files": {*stamp["files"]}}
         except Exception:
-            found[path] = None  # notebooks.stale names it
-    return found
+            stamp_of[path] = None  # notebooks.stale names it
+    return stamp_of
 
 
 # --- runs
@@ -324,8 +324,8 @@ def check_run(folder):
     """Yield a (state, sentence) for each way in which a stored run contradicts itself,
     the plan or the code.
     """
-    run, found = stored(folder)
-    yield from found
+    run, faults = stored(folder)
+    yield from faults
     if run and run.record["dataset"] in datasets.KNOWN:
         yield from check_job(run, datasets.KNOWN[run.record["dataset"]])
 
@@ -454,13 +454,13 @@ def check_alike():
     """
     seen = {}
     for run in filter(None, map(undamaged, places(RUNS, NEXT))):
-        found = {"weights": run.record["weights_sha256"]}
+        digests = {"weights": run.record["weights_sha256"]}
         if run.record["weights_file_sha256"]:
-            found["weights.npz"] = run.record["weights_file_sha256"]
+            digests["weights.npz"] = run.record["weights_file_sha256"]
         for name, array in run.predictions.items():
             if "probabilities" in name or "p_answer" in name:
-                found[name] = sha256(np.ascontiguousarray(array).tobytes())
-        for what, digest in found.items():
+                digests[name] = sha256(np.ascontiguousarray(array).tobytes())
+        for what, digest in digests.items():
             first = seen.setdefault(digest, relative(run.path))
             if first != relative(run.path):
                 yield (
@@ -692,12 +692,12 @@ def check_baselines(path):
         for run in map(undamaged, sorted((RUNS / "cifar10").glob("*/main/seed-0")))
         if run
     ).predictions
-    for name, one in json.loads(path.read_text())["networks"].items():
+    for name, network in json.loads(path.read_text())["networks"].items():
         for split in ("validation", "test"):
             value = baselines.accuracy(
-                one[f"{split}_answers"], labels[f"{split}_labels"]
+                network[f"{split}_answers"], labels[f"{split}_labels"]
             )
-            if not close(one[f"{split}_accuracy"], value):
+            if not close(network[f"{split}_accuracy"], value):
                 yield (
                     "differs",
                     (
@@ -787,12 +787,12 @@ def check_outputs(path):
 
 def findings(title, check, arguments):
     """Return the findings of an item; an error while it is checked is one of them."""
-    found = []
+    faults = []
     try:
-        found.extend(check(*arguments))
+        faults.extend(check(*arguments))
     except Exception as error:
-        found.append(("differs", f"{title}: {said(error)}"))
-    return found
+        faults.append(("differs", f"{title}: {said(error)}"))
+    return faults
 
 
 CLOSE = 0.001  # probability: two steps of the float16 numbers in which they are stored
@@ -925,10 +925,10 @@ def main():
     report.notebooks_of = contents
     bad = 0
     for title, check, arguments in items():
-        found = findings(title, check, arguments)
-        bad += len(found)
-        print(f"{found[0][0] if found else 'fresh':8} {title}")
-        for state, sentence in found:
+        faults = findings(title, check, arguments)
+        bad += len(faults)
+        print(f"{faults[0][0] if faults else 'fresh':8} {title}")
+        for state, sentence in faults:
             print(f"         {state}: {sentence}")
     for kind, shown in (("", levels), ("reminder ", reminders)):
         try:

@@ -85,10 +85,10 @@ def body(name, books, groups, figures):
         if part == "analysis":
             lines += analysis(name, groups, figures)
         lines.append(rf"\input{{own/{part}}}")
-        mine = {stem: one for stem, one in books.items() if stem[:2] in numbers}
+        mine = {stem: book for stem, book in books.items() if stem[:2] in numbers}
         for content in mine.values():
-            lines += [rf"\labtable{{{one}}}" for one in content["tables"]]
-            lines += [rf"\labfigure{{{one}}}" for one in content["figures"]]
+            lines += [rf"\labtable{{{table}}}" for table in content["tables"]]
+            lines += [rf"\labfigure{{{figure}}}" for figure in content["figures"]]
         lines.append(r"\clearpage" if mine else "")
     return "\n".join(lines) + "\n"
 
@@ -139,17 +139,17 @@ def solution(name, groups):
 
 def analysis(name, groups, figures):
     """Return sentences on what the best network on the test images confuses."""
-    found = {
+    seeds_of = {
         model: seeds for (dataset, model), seeds in groups.items() if dataset == name
     }
-    best = max(found, key=lambda model: found[model].mean(), default=None)
+    best = max(seeds_of, key=lambda model: seeds_of[model].mean(), default=None)
     path = next(iter(sorted(figures.glob(f"*_confusion_{name}_{best}.csv"))), None)
     if path is None:
         return []
     (_, *classes), *rows = csv.reader(path.open(newline=""))
     matrix = np.array([[int(cell) for cell in row[1:]] for row in rows])
     language.names.update(classes)
-    classes = [escape(translated(one)) for one in classes]
+    classes = [escape(translated(label)) for label in classes]
     errors = largest_confusions(matrix, classes)
     highest = translated(
         "{network} has the highest accuracy on the test images. It is wrong on {errors}"
@@ -195,7 +195,7 @@ class Latex(mistune.BaseRenderer):
     def render_token(self, token, state):
         """Return a token as LaTeX."""
         inside = (
-            "".join(self.render_token(one, state) for one in token["children"])
+            "".join(self.render_token(child, state) for child in token["children"])
             if "children" in token
             else escape(token.get("raw", ""))
         )

@@ -42,13 +42,13 @@ def matching(jobs, patterns):
 
     Raises LabError for a pattern that fits none.
     """
-    chosen = {}
+    by_name = {}
     for pattern in patterns:
         fitting = {job.name: job for job in jobs if fits(job.name, pattern)}
         if not fitting:
             raise LabError(f"No job is called {pattern}: make plan lists them all.")
-        chosen |= fitting
-    return list(chosen.values())
+        by_name |= fitting
+    return list(by_name.values())
 
 
 def fits(name, pattern):
@@ -133,7 +133,7 @@ def show(patterns):
         words = [
             f"{len(seeds)} {word}"
             for word in ("finished", "waiting", "other", "missing")
-            if (seeds := [seed for seed, one in states.items() if one == word])
+            if (seeds := [seed for seed, status in states.items() if status == word])
         ]
         line = f"{name:52} {', '.join(words)}"
         if missing:
@@ -181,10 +181,10 @@ def batch(patterns):
     return began
 
 
-def wanted(patterns, chosen, folder, again):
+def wanted(patterns, jobs, folder, again):
     """Yield the jobs among those chosen that are still to be trained."""
     began = batch(patterns)
-    for job in chosen:
+    for job in jobs:
         if not again and folder == RUNS and state(job) in ("finished", "waiting"):
             continue
         run = engine.stored(job, known(job), RUNS)
@@ -201,9 +201,9 @@ def train(patterns, processes=None, scheduler=None):
     only_missing, folder = patterns[:1] == ["missing"], RUNS
     if patterns == ["grader"]:
         folder, only_missing = ROOT / "build" / "grader" / "runs", True
-        chosen = [job for job in jobs if job.variant == "main" and job.seed == 0]
+        selection = [job for job in jobs if job.variant == "main" and job.seed == 0]
     else:
-        chosen = matching(jobs, patterns[only_missing:] or ["*"])
+        selection = matching(jobs, patterns[only_missing:] or ["*"])
     again, sets = not only_missing, {}
 
     def here(job):
@@ -218,18 +218,18 @@ def train(patterns, processes=None, scheduler=None):
 
     def run(job, dataset, trainer=None):
         name = job.name.rsplit("/", 1)[0]
-        seeds = [one for one in jobs if one.name.rsplit("/", 1)[0] == name]
+        seeds = [sibling for sibling in jobs if sibling.name.rsplit("/", 1)[0] == name]
         seeds = seeds if folder == RUNS else None
         return engine.train([job], dataset, folder, again, seeds, trainer)[0]
 
-    left = wanted(patterns, chosen, folder, again)
-    found = ((job, dataset) for job in left if (dataset := here(job)))
+    left = wanted(patterns, selection, folder, again)
+    pairs = ((job, dataset) for job in left if (dataset := here(job)))
     if processes is None and scheduler is None:
-        runs = [run(*pair) for pair in found]
+        runs = [run(*pair) for pair in pairs]
     else:
         tasks = [
             workers.Task(job, known(job), partial(run, job, known(job)), cost(job))
-            for job, _ in found
+            for job, _ in pairs
         ]
         sets.clear()  # the workers have their own
         runs = workers.spread(tasks, processes, scheduler)

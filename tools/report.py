@@ -483,8 +483,8 @@ def inputs():
 def in_language(source):
     """Return a LaTeX source in which what stands in \\translated{} is translated."""
 
-    def changed(found):
-        return escape(translated(" ".join(found[1].split())))
+    def changed(match):
+        return escape(translated(" ".join(match[1].split())))
 
     return re.sub(r"\\translated\{([^{}]*)\}", changed, source)
 

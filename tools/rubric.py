@@ -37,31 +37,31 @@ def in_notebook(book):
     """Return the Places of a notebook in order; cells are counted from 1."""
     places, section, before, number = [], "", "", 0
 
-    def found(kind, words):
+    def add(kind, words):
         places.append(Place(kind, words, section, number))
 
     for cell in book.cells:
         number += 1
         if cell.cell_type == "code":
-            found("code", cell.source)
+            add("code", cell.source)
             for output in cell.outputs:
                 data = output.get("data", {})
                 if "image/png" in data:
                     image = output.metadata.get("image/png", {})
-                    found("figure", image.get("alt", ""))
+                    add("figure", image.get("alt", ""))
                 elif "text/html" in data:
-                    found("table", f"{before}\n{data.get('text/plain', '')}")
+                    add("table", f"{before}\n{data.get('text/plain', '')}")
                 else:
-                    found("output", output.get("text", ""))
+                    add("output", output.get("text", ""))
             continue
         for part in cell.source.split("\n\n"):
             if part.startswith("#"):
                 section = part.splitlines()[0].lstrip("# ")
-                found("part" if part.startswith("## ") else "heading", section)
+                add("part" if part.startswith("## ") else "heading", section)
             elif part.startswith("|"):
-                found("table", f"{before}\n{part}")
+                add("table", f"{before}\n{part}")
             else:
-                found("text", part)
+                add("text", part)
             before = part
     return places
 
@@ -150,9 +150,9 @@ def answer(item, places):
     for kind in KINDS:
         for pattern in patterns(item.get(kind, [])):
             asked = re.compile(pattern, flags=re.I | re.M)
-            found = [p for p in places if p.kind == kind and asked.search(p.words)]
-            where += found
-            fault = fault or (None if found else f"no {kind} has {pattern!r}")
+            matches = [p for p in places if p.kind == kind and asked.search(p.words)]
+            where += matches
+            fault = fault or (None if matches else f"no {kind} has {pattern!r}")
     if "cells" in item and (cells := max(p.number for p in places)) > item["cells"]:
         fault = f"it has {cells} cells"
     if "pages" in item and where and where[0].number != "?":

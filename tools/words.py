@@ -86,4 +86,4 @@ def claims(path):
         text = re.sub(r"(?<!\\)%.*", "", text)
     for part in re.split(r"\n\s*\n|^[#|].*$", text, flags=re.M):
         sentences = re.split(r"(?<=[.:?!])\s+(?=[A-Z*`\\])", " ".join(part.split()))
-        yield from (one for one in sentences if COMPARING.search(one))
+        yield from (sentence for sentence in sentences if COMPARING.search(sentence))

@@ -63,11 +63,11 @@ def facts():
     }
 
 
-def differing(one, two):
+def differing(there, here):
     """Return a sentence's end on the first version that differs, or None."""
-    for name, version in one.items():
-        if two.get(name) != version:
-            return f"{name} is {version} there and {two.get(name)} here"
+    for name, version in there.items():
+        if here.get(name) != version:
+            return f"{name} is {version} there and {here.get(name)} here"
     return None
 
 
@@ -214,13 +214,13 @@ class Cluster:
         versions, here = self.client.get_versions(), {}
         for where in ("client", "scheduler", *versions["workers"]):
             about = versions.get(where) or versions["workers"][where]
-            found = about["packages"]
-            found = {
-                "Python": ".".join(found["python"].split(".")[:2]),
-                "distributed": found["distributed"],
+            packages = about["packages"]
+            there = {
+                "Python": ".".join(packages["python"].split(".")[:2]),
+                "distributed": packages["distributed"],
             }
-            here = here or found
-            if difference := differing(found, here):
+            here = here or there
+            if difference := differing(there, here):
                 who = "The scheduler" if where == "scheduler" else f"The worker {where}"
                 raise self.refused(
                     f"{who} differs: {difference}. Install the same on both."
@@ -353,7 +353,7 @@ def spread(tasks, processes=None, scheduler=None):
     pool = Cluster(scheduler) if scheduler else Processes(processes)
     expected, unfit = facts(), []
 
-    def one(task):
+    def train(task):
         def trainer(*_):
             result = pool.train(task.job, task.mark, expected)
             if isinstance(result, str):
@@ -368,7 +368,7 @@ def spread(tasks, processes=None, scheduler=None):
     threads = ThreadPoolExecutor(pool.count or len(tasks))
     try:
         line, progress = Line(), Progress(tasks)
-        futures = {threads.submit(one, task): task for task in tasks}
+        futures = {threads.submit(train, task): task for task in tasks}
         waiting = set(futures)
         while waiting:
             ended, waiting = wait(waiting, EVERY, FIRST_COMPLETED)
@@ -380,7 +380,9 @@ def spread(tasks, processes=None, scheduler=None):
                 if error:
                     why = error if isinstance(error, LabError) else repr(error)
                     line.show(f"{futures[future].job.name} failed: {why}", last=True)
-            text = progress.text([futures[one] for one in waiting], pool.running())
+            text = progress.text(
+                [futures[future] for future in waiting], pool.running()
+            )
             line.show(text, last=not waiting)
     finally:
         threads.shutdown(wait=False, cancel_futures=True)

@@ -135,10 +135,13 @@ def alike(image, other):
     compute different last bits.
     """
     try:
-        one, two = (plt.imread(io.BytesIO(data)) for data in (image, other))
+        pixels, other_pixels = (plt.imread(io.BytesIO(data)) for data in (image, other))
     except (OSError, SyntaxError):  # the stored one is damaged
         return False
-    return one.shape == two.shape and float(abs(one - two).max()) < ALIKE
+    return (
+        pixels.shape == other_pixels.shape
+        and float(abs(pixels - other_pixels).max()) < ALIKE
+    )
 
 
 def translate(figure):
@@ -152,7 +155,7 @@ def translate(figure):
             if whole
             else translated(text.get_text())
         )
-    axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
+    axes = [axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)]
     for formatter in {axis.get_major_formatter() for axis in axes}:
         formatter.format_ticks = partial(_ticks, formatter.format_ticks)
 
@@ -170,8 +173,10 @@ def shown(text):
 def in_fonts(text):
     """Return text in which letters that LaTeX's fonts lack are numbers of Unicode."""
     return "".join(
-        one if ord(one) < 0x180 or one in "–—‘’“”…×±−≤≥→" else f"U+{ord(one):X} "
-        for one in text
+        letter
+        if ord(letter) < 0x180 or letter in "–—‘’“”…×±−≤≥→"
+        else f"U+{ord(letter):X} "
+        for letter in text
     )
 
 

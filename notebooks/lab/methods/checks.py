@@ -55,7 +55,7 @@ class Checked:
     """
 
     def __new__(cls, *values, **named):
-        known = [one.name for one in fields(cls)]
+        known = [field.name for field in fields(cls)]
         if unknown := [name for name in named if name not in known]:
             raise LabError(
                 f"A {cls.__name__} has no {unknown[0]!r}: it has {', '.join(known)}."
@@ -136,9 +136,13 @@ def _check_optimizer(recipe):
             " keras.optimizers, such as 'Adam' or 'SGD'."
         )
     known = []
-    for one in kind.__mro__[: kind.__mro__.index(keras.optimizers.Optimizer)]:
-        known += inspect.signature(one.__init__).parameters.values()
-    known = [one.name for one in known if one.kind is one.POSITIONAL_OR_KEYWORD]
+    for base in kind.__mro__[: kind.__mro__.index(keras.optimizers.Optimizer)]:
+        known += inspect.signature(base.__init__).parameters.values()
+    known = [
+        parameter.name
+        for parameter in known
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
     known = [name for name in known if name not in ("self", "learning_rate")]
     for name in recipe.optimizer_arguments:
         if name == "learning_rate":

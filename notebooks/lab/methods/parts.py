@@ -168,4 +168,4 @@ def fine_convolution(network, least=8):
         for layer in maps
         if isinstance(layer, keras.layers.Conv2D) and layer.output.shape[1] >= least
     ]
-    return (fine or sorted(maps, key=lambda one: one.output.shape[1]) or [None])[-1]
+    return (fine or sorted(maps, key=lambda layer: layer.output.shape[1]) or [None])[-1]

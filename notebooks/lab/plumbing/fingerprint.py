@@ -30,9 +30,11 @@ def architecture(model):
     try:
         configs = model.get_config()["layers"]
     except Exception:  # a class of the reader's without a config: see `is_own`
-        return [[type(one).__name__, {}, [], _shapes(one)] for one in model.operations]
+        return [
+            [type(layer).__name__, {}, [], _shapes(layer)] for layer in model.operations
+        ]
     position = {config["name"]: i for i, config in enumerate(configs)}
-    operation = {one.name: one for one in model.operations}
+    operation = {layer.name: layer for layer in model.operations}
     description = []
     for config in configs:
         layer = operation[config["name"]]
@@ -90,8 +92,8 @@ def _call(node, position):
         name, *place = node["config"]["keras_history"]
         return {"tensor": [position[name], *place]}
     if isinstance(node, dict):
-        found = {name: _call(value, position) for name, value in node.items()}
-        return {name: value for name, value in found.items() if value is not None}
+        arguments = {name: _call(value, position) for name, value in node.items()}
+        return {name: value for name, value in arguments.items() if value is not None}
     if isinstance(node, (list, tuple)):
         return [_call(value, position) for value in node]
     return node
@@ -103,8 +105,8 @@ def _simple(call):
         return {"tensor": [call["tensor"][0], 0, 0]}
     if isinstance(call, dict):
         return {"args": _simple(call.get("args", [])), "kwargs": {}}
-    kept = [one for one in call if isinstance(one, (dict, list))]
-    return [_simple(one) for one in kept]
+    kept = [element for element in call if isinstance(element, (dict, list))]
+    return [_simple(element) for element in kept]
 
 
 def is_own(layer):
@@ -211,10 +213,10 @@ def pflop(network, images, epochs):
 def _described(build, things, shape, classes, arguments):
     def describe():
         model = built(build, shape, classes, json.loads(arguments))
-        found = architecture(model)
+        description = architecture(model)
         if is_own(model):
-            found.append(["source", sha256(text(things))])
-        return found
+            description.append(["source", sha256(text(things))])
+        return description
 
     def without_values():
         try:  # twice as fast: weights have shapes alone

@@ -57,8 +57,8 @@ def begin(keep, runs):
         part.write_text(TEXT)
     (folder / "checkpoints").mkdir(exist_ok=True)
     if link.is_dir():
-        for one in link.iterdir():
-            _copy(one, folder / "checkpoints" / one.name)
+        for checkpoint in link.iterdir():
+            _copy(checkpoint, folder / "checkpoints" / checkpoint.name)
         shutil.rmtree(link)
     link.parent.mkdir(exist_ok=True)
     link.symlink_to((folder / "checkpoints").resolve(), target_is_directory=True)
@@ -83,7 +83,7 @@ def _found(folder):
         for name in names
         if name == MARK or name.startswith(stem) and name.endswith(ending)
     ]
-    places = {one.parent if one.name == MARK else one for one in [*zips, *inputs]}
+    places = {path.parent if path.name == MARK else path for path in [*zips, *inputs]}
     return [folder, *sorted(places)]
 
 
@@ -109,8 +109,8 @@ def _bring(source, folder, runs):
             _copy(record.parent, here or storage.place(runs, run))
             brought += 1
     if source != folder:
-        for one in (source / "checkpoints").glob("*"):
-            _copy(one, folder / "checkpoints" / one.name)
+        for checkpoint in (source / "checkpoints").glob("*"):
+            _copy(checkpoint, folder / "checkpoints" / checkpoint.name)
     if brought:
         print(f"{brought} runs that were kept are back.")
 

@@ -58,10 +58,10 @@ def translated(text):
     """
     if not (language := chosen()) or "…" in text:  # a part of a name of one's own
         return text
-    found = _translation(text, catalogue(language))
-    if found is None:
+    translation = _translation(text, catalogue(language))
+    if translation is None:
         untranslated.add(text)
-    return text if found is None else found
+    return text if translation is None else translation
 
 
 @cache
@@ -90,23 +90,23 @@ def _entries(path):
     """Yield (msgid, msgstr) of a file of gettext."""
     entry = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
-        found = re.fullmatch(r'(?:(msgid|msgstr)\s+)?(".*")', line.strip())
+        match = re.fullmatch(r'(?:(msgid|msgstr)\s+)?(".*")', line.strip())
         if not line.strip() or line.startswith("#"):
             continue
-        kind = found and found[1]
+        kind = match and match[1]
         if kind == "msgid" and len(entry) != 1:
             if entry:
                 yield entry
             entry = [""]
         elif kind == "msgstr" and len(entry) == 1:
             entry.append("")
-        elif not found or kind or not entry:
+        elif not match or kind or not entry:
             raise LabError(
                 f"{relative(path)}, line {number}: needs a msgid with a msgstr after"
                 f" it, not {line!r}."
             )
         try:
-            entry[-1] += ast.literal_eval(found[2])
+            entry[-1] += ast.literal_eval(match[2])
         except SyntaxError:
             raise LabError(
                 f"{relative(path)}, line {number}: a quotation mark in a text is"
@@ -135,8 +135,8 @@ def _translation(text, words):
     if not re.search(r"[^\W\d_]", re.sub(r"\de[-−+]?\d", "", text)):
         return _with_marks(text, words.header)
     for pattern, other in words.patterns:
-        if found := pattern.fullmatch(text):
-            values = found.groupdict()
+        if match := pattern.fullmatch(text):
+            values = match.groupdict()
             values = {name: _translation(v, words) for name, v in values.items()}
             if None not in values.values():
                 return other.format(**values)

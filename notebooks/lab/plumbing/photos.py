@@ -130,7 +130,9 @@ def listing(folder):
                 if entry in given:
                     walk(entry, split or given[entry], kind)
                 else:
-                    leave(entry, f"beside {', '.join(one.name for one in given)}")
+                    leave(
+                        entry, f"beside {', '.join(sibling.name for sibling in given)}"
+                    )
         elif len(folders) == 1 and _entries(folders[0])[0]:  # a wrapper
             walk(folders[0], split)
         else:
@@ -145,7 +147,7 @@ def listing(folder):
 
     walk(folder)
     spelling = {}
-    for _, _, kind in sorted(files, key=lambda one: (one[1] != "training", one[2])):
+    for _, _, kind in sorted(files, key=lambda file: (file[1] != "training", file[2])):
         spelling.setdefault(same(kind), kind)
     return [(path, split, spelling[same(kind)]) for path, split, kind in files], (
         left_out
@@ -182,11 +184,15 @@ def _split_folders(folders):
     They are where all folders are called so; else where one for training holds folders,
     and another split, or nothing else with pictures, lies beside it.
     """
-    given = {one: split_of(one.name) for one in folders if split_of(one.name)}
+    given = {
+        folder: split_of(folder.name) for folder in folders if split_of(folder.name)
+    }
     if len(given) == len(folders):
         return given
-    deep = any(split == "training" and _entries(one)[0] for one, split in given.items())
-    alone = not any(_has_picture(one) for one in folders if one not in given)
+    deep = any(
+        split == "training" and _entries(folder)[0] for folder, split in given.items()
+    )
+    alone = not any(_has_picture(folder) for folder in folders if folder not in given)
     return given if deep and (alone or len({*given.values()}) > 1) else {}
 
 
@@ -434,9 +440,9 @@ def divide(images, labels, given, classes, refused=(), seed=0):
     """
     keys = [sha256(image.tobytes()) for image in images]
     order = ("test", "validation", "training", None)
-    chosen, class_of, why = {}, {}, Counter(refused)
+    splits, class_of, why = {}, {}, Counter(refused)
     for key, split, label in zip(keys, given, labels):
-        chosen[key] = min(split, chosen.get(key), key=order.index)
+        splits[key] = min(split, splits.get(key), key=order.index)
         if class_of.setdefault(key, label) != label:
             other = classes[class_of[key]]
             why[classes[label], f"the same pixels as an image of {other}"] += 1
@@ -462,7 +468,7 @@ def divide(images, labels, given, classes, refused=(), seed=0):
     for label in range(len(classes)):
         free = [
             key
-            for key, split in chosen.items()
+            for key, split in splits.items()
             if split in ("training", None) and class_of[key] == label
         ]
         if len(free) <= len(missing):
@@ -470,15 +476,15 @@ def divide(images, labels, given, classes, refused=(), seed=0):
                 f"The class {classes[label]} has too few images to train on."
             )
         drawn, count = rng.permutation(len(free)), max(1, round(SHARE * len(free)))
-        chosen |= {free[i]: "training" for i in drawn}
+        splits |= {free[i]: "training" for i in drawn}
         for k, split in enumerate(missing):
-            chosen |= {free[i]: split for i in drawn[k * count : (k + 1) * count]}
+            splits |= {free[i]: split for i in drawn[k * count : (k + 1) * count]}
     drawn_too = {"training", None} | set(missing)
     return [
         (
-            chosen[key]
-            if chosen[key] == split
-            or (split in (None, "training") and chosen[key] in drawn_too)
+            splits[key]
+            if splits[key] == split
+            or (split in (None, "training") and splits[key] in drawn_too)
             else None
         )
         for key, split in zip(keys, given)
@@ -497,7 +503,7 @@ def pictures(source, shape, ground=None):
     """
     height, width, channels = shape
     if isinstance(source, (list, tuple)):
-        parts = [pictures(one, shape, ground) for one in source]
+        parts = [pictures(item, shape, ground) for item in source]
         if not parts:
             raise LabError("The list of pictures is empty.")
         names = [name for some, _, _ in parts for name in some]
@@ -520,7 +526,7 @@ def pictures(source, shape, ground=None):
         names = list(range(len(images)))
         if images.shape[1:] == tuple(shape):
             images, turned = world.brought(images, ground)
-            return names, images, [["inverted"] * bool(one) for one in turned]
+            return names, images, [["inverted"] * bool(flag) for flag in turned]
         opened = [
             Image.fromarray(image.squeeze(axis=-1) if image.shape[-1] == 1 else image)
             for image in images
@@ -535,12 +541,19 @@ def pictures(source, shape, ground=None):
     else:
         names, opened = _read_files(source, height, channels == 1, ground)
     grey = channels == 1
-    opened = [one.convert("L" if grey else "RGB") for one in opened]
-    exact = [one.size == (width, height) for one in opened]
+    opened = [picture.convert("L" if grey else "RGB") for picture in opened]
+    exact = [picture.size == (width, height) for picture in opened]
     opened, done = zip(
-        *[world.suited(one, ground, cut=not same) for one, same in zip(opened, exact)]
+        *[
+            world.suited(picture, ground, cut=not same)
+            for picture, same in zip(opened, exact)
+        ]
     )
-    return names, np.stack([_fitted(one, height, grey) for one in opened]), list(done)
+    return (
+        names,
+        np.stack([_fitted(picture, height, grey) for picture in opened]),
+        list(done),
+    )
 
 
 def _fitted(picture, size, grey):
@@ -573,11 +586,11 @@ def _read_files(source, size, grey, ground):
     files = (
         sorted(
             (
-                one
-                for one in path.rglob("*")
-                if one.is_file() and not one.name.startswith(".")
+                entry
+                for entry in path.rglob("*")
+                if entry.is_file() and not entry.name.startswith(".")
             ),
-            key=lambda one: natural(str(one)),
+            key=lambda entry: natural(str(entry)),
         )
         if path.is_dir()
         else [path]

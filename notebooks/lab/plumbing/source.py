@@ -41,7 +41,9 @@ def text(things):
     """Return the source of what `reached` found, without comments, docstrings and
     layout: the same in a notebook and in a module.
     """
-    return "\n".join(one if isinstance(one, str) else _text(one) for one in things)
+    return "\n".join(
+        thing if isinstance(thing, str) else _text(thing) for thing in things
+    )
 
 
 def _single(pairs):
@@ -50,7 +52,9 @@ def _single(pairs):
         if isinstance(value, (list, tuple)):
             value = dict(enumerate(value))
         if isinstance(value, dict):
-            yield from _single((f"{name} {key}", one) for key, one in value.items())
+            yield from _single(
+                (f"{name} {key}", element) for key, element in value.items()
+            )
         else:
             yield name, value
 
@@ -94,7 +98,9 @@ def _installed(value):
     module = getattr(value, "__module__", None) or ""
     if isinstance(value, FunctionType):
         return value.__code__.co_filename.startswith(INSTALLED)
-    methods = [one for one in vars(value).values() if isinstance(one, FunctionType)]
+    methods = [
+        member for member in vars(value).values() if isinstance(member, FunctionType)
+    ]
     return module == "builtins" or any(map(_installed, methods))
 
 
@@ -110,13 +116,13 @@ def _text(thing):
         tree = ast.parse("".join(linecache.getlines(code.co_filename)))
     except SyntaxError:
         tree = ast.Module(body=[])
-    found = [
+    definitions = [
         node for node in ast.walk(tree) if _first_line(node) == code.co_firstlineno
     ]
-    for node in [one for top in found for one in ast.walk(top)]:
+    for node in [child for top in definitions for child in ast.walk(top)]:
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body[0] = ast.Pass()
-    return "\n".join(map(ast.unparse, found)) or repr(_bare(code))
+    return "\n".join(map(ast.unparse, definitions)) or repr(_bare(code))
 
 
 def _first_line(node):
@@ -124,7 +130,7 @@ def _first_line(node):
     if isinstance(node, ast.Lambda):
         return node.lineno
     if isinstance(node, ast.FunctionDef):
-        return min(one.lineno for one in (node, *node.decorator_list))
+        return min(part.lineno for part in (node, *node.decorator_list))
 
 
 def _bare(code):

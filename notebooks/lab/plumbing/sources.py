@@ -75,7 +75,9 @@ def folders(*tops):
                 inner.clear()
                 continue
             seen.add(true)
-            inner[:] = sorted(one for one in inner if not one.startswith((".", "__")))
+            inner[:] = sorted(
+                name for name in inner if not name.startswith((".", "__"))
+            )
             yield Path(here), inner, sorted(names)
 
 
@@ -137,11 +139,13 @@ def unpacked(file, path, wanted, name=None, left=None):
         if head.startswith(b"PK\3\4") or ending.endswith((".zip", ".npz")):
             seekable = file if file.seekable() else io.BytesIO(file.read())
             with zipfile.ZipFile(seekable) as archive:
-                for one in archive.infolist():
-                    _harmless(name, one.filename, stat.S_ISLNK(one.external_attr >> 16))
-                    inner = f"{path}/{one.filename}"
-                    if not one.is_dir() and _opened(inner, wanted):
-                        with archive.open(one) as member:
+                for entry in archive.infolist():
+                    _harmless(
+                        name, entry.filename, stat.S_ISLNK(entry.external_attr >> 16)
+                    )
+                    inner = f"{path}/{entry.filename}"
+                    if not entry.is_dir() and _opened(inner, wanted):
+                        with archive.open(entry) as member:
                             member = io.BufferedReader(Bounded(member, name, left))
                             yield from unpacked(member, inner, wanted, name, left)
         elif head.startswith(b"\x1f\x8b"):
@@ -151,11 +155,11 @@ def unpacked(file, path, wanted, name=None, left=None):
             yield from unpacked(plain, path, wanted, name, left)
         elif head[257:262] == b"ustar" or re.search(r"\.(tar(\.gz)?|tgz)$", ending):
             with tarfile.open(fileobj=file, mode="r|") as archive:
-                for one in archive:
-                    _harmless(name, one.name, not (one.isfile() or one.isdir()))
-                    inner = f"{path}/{one.name}"
-                    if one.isfile() and _opened(inner, wanted):
-                        member = Bounded(archive.extractfile(one), name, left)
+                for entry in archive:
+                    _harmless(name, entry.name, not (entry.isfile() or entry.isdir()))
+                    inner = f"{path}/{entry.name}"
+                    if entry.isfile() and _opened(inner, wanted):
+                        member = Bounded(archive.extractfile(entry), name, left)
                         member = io.BufferedReader(member)
                         yield from unpacked(member, inner, wanted, name, left)
         elif wanted(path):
@@ -228,13 +232,13 @@ def assembled(files, part, names, whole):
             if len(mine) < len(names):
                 continue
             del sets[key]
-            found = whole([mine[name] for name in names])
+            pair = whole([mine[name] for name in names])
         except Elsewhere:
             continue
         except DAMAGED as error:
             yield path, LabError(str(error) or type(error).__name__)
             continue
-        yield key[0], found
+        yield key[0], pair
     for key, mine in sets.items():
         missing = [name for name in names if name not in mine]
         yield key[0], LabError(f"{', '.join(missing)} missing")
@@ -273,8 +277,8 @@ def arrays(files, shape):
         return ("/".join(above), match["set"], match["form"]), parts
 
     def whole(parts):
-        images = np.concatenate([one.reshape(-1, *shape) for one in parts[::2]])
-        labels = np.concatenate([one.reshape(-1) for one in parts[1::2]])
+        images = np.concatenate([array.reshape(-1, *shape) for array in parts[::2]])
+        labels = np.concatenate([array.reshape(-1) for array in parts[1::2]])
         return images.astype(np.uint8, copy=False), labels.astype(np.int64)
 
     return assembled(files, part, ARRAYS, whole)
@@ -347,8 +351,8 @@ def drawn(files, known):
             line.show(f"{known.title}: {len(images) - 1:,} PNG pictures read")
     if images:
         line.show(f"{known.title}: {len(images):,} PNG pictures read", last=True)
-        found, labels = zip(*images.values())
-        yield where, (np.stack(found), np.array(labels, np.int64))
+        pictures, labels = zip(*images.values())
+        yield where, (np.stack(pictures), np.array(labels, np.int64))
 
 
 def labels_of(known):
@@ -408,7 +412,11 @@ def fashion_mnist(known):
     yield from drawn(contents(found(), is_drawn(known)), known)
     folder = raw() / "fashion-mnist"
     paths = [
-        fetch(folder / name, [one + name for one in FASHION_MNIST_ADDRESSES], *about)
+        fetch(
+            folder / name,
+            [address + name for address in FASHION_MNIST_ADDRESSES],
+            *about,
+        )
         for name, about in FASHION_MNIST_FILES.items()
     ]
     for _, found_there in arrays(_together(paths), known.shape):
@@ -529,7 +537,7 @@ def read_fer2013(file, name="fer2013.csv"):
     separator = max(",;\t", key=header.count)
     columns = [cell.strip(' "\n').lower() for cell in header.split(separator)]
     wanted = [column.lower() for column in FER2013_COLUMNS]
-    missing = [one for one in FER2013_COLUMNS if one.lower() not in columns]
+    missing = [column for column in FER2013_COLUMNS if column.lower() not in columns]
     if missing:
         named = re.search(r"fer2013\.|icml_face_data", name.lower())
         if not named and not {"emotion", "pixels"} & {*columns}:
