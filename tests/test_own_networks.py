@@ -211,7 +211,7 @@ REFUSED = {
     no_flatten: "gives 16 × 16 × 10 numbers for an image.*put Flatten",
     other_shape: "for images of 28 × 28 × 1, and these are of 16 × 16 × 1",
     pooled_away: "pooled_away cannot build a network for images of 16 × 16 × 1.*"
-    "[Nn]egative.*at `x = layers.MaxPooling2D",
+    "(negative.*at `x = layers.MaxPooling2D|smaller than one pixel)",
     misspelt: "name 'layer' is not defined, at `return layer.Dense",
     frozen: "without any weight to train",
     own_step: "with its own train_step",

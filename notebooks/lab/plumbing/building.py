@@ -103,6 +103,11 @@ def _check(model, name, shape, classes):
             f" and not one for each of the {classes} classes: {before}"
             ' `Dense(classes, activation="softmax")`.'
         )
+    if any(0 in weight.shape for weight in model.weights):  # old versions of Keras
+        raise LabError(
+            f"{name} cannot build a network for images of {_sides(shape)}: the maps get"
+            " smaller than one pixel. Leave a pooling or a stride out."
+        )
     if not model.trainable_variables:
         raise LabError(f"{name} returns a model without any weight to train.")
 
