@@ -39,10 +39,9 @@ def predict(source, dataset="cifar10", run=None, top=3):
     ask = Predictor(dataset, run)
     names, images, done = pictures(source, ask.shape, ask.ground)
     probabilities, best = ask(images), range(1, min(top, len(ask.classes)) + 1)
-    rows = []
-    for p in probabilities:
-        order = np.argsort(-p)[: len(best)]
-        rows.append([f"{ask.classes[j]} {p[j]:.0%}" for j in order])
+    orders = np.argsort(-probabilities)[:, : len(best)].tolist()
+    pairs = zip(probabilities, orders)
+    rows = [[f"{ask.classes[j]} {p[j]:.0%}" for j in order] for p, order in pairs]
     shown = [(image, "\n".join(row)) for image, row in zip(images, rows)][:SHOWN]
     caption = "The pictures as the network sees them, with the most probable classes."
     figures.show(figures.labelled(shown), caption)
@@ -80,9 +79,8 @@ class Predictor:
 
     def _raw(self, images):
         images, _ = world.brought(images, self.ground)
-        starts = range(0, len(images), 500)
-        parts = [self.network.predict_on_batch(images[i : i + 500]) for i in starts]
-        return np.concatenate(parts)
+        parts = [images[i : i + 500] for i in range(0, len(images), 500)]
+        return np.concatenate([self.network.predict_on_batch(part) for part in parts])
 
     def unlike(self, images):
         """Return (n,) bool: which images, uint8 (n, *shape), are unlike the training
