@@ -289,7 +289,8 @@ def numbered(book, cell):
 def alternative(book, cell):
     """Change the alternative text of a picture."""
     for output in cell["outputs"]:
-        output.setdefault("metadata", {})["image/png"] = {"alt": "another text"}
+        if "image/png" in output.get("data", {}):
+            output["metadata"]["image/png"] = {"alt": "another text"}
 
 
 def stamped(field, value):
@@ -322,7 +323,7 @@ def of_notebooks(copy):
         for name, change, named in (
             ("a printed text", first("text", "a", "b"), cell),
             ("an HTML table", first("text/html", "</td>", "9</td>"), cell),
-            ("the text of a table", first("text/plain", "0", "1"), cell),
+            ("the text of a table", first("text/plain", "e", "a"), cell),
             ("a picture", first("image/png", "A", "B"), cell),
             ("an alternative text", cells("image/png", alternative), cell),
             ("no picture", cells("image/png", silent), cell),
@@ -519,8 +520,8 @@ def of_pages(copy):
 ALONE = (  # what makes everything else unreadable has a check of its own
     ("notebooks/lab/models.py", "no Python", word("import", "imp ort"), "be imported"),
     ("notebooks/lab/runs.py", "a wrong name", word("@dataclass", "@datclass"), ""),
-    ("tools/report.py", "no Python", cut, "be imported"),
-    ("pyproject.toml", "half of it", cut, "pyproject.toml"),
+    ("tools/report.py", "no Python", word("import", "imp ort"), "be imported"),
+    ("pyproject.toml", "no TOML", becomes("[project"), "pyproject.toml"),
     ("notebooks/04_improved_cnn.ipynb", "missing", gone, "04_improved_cnn"),
     ("data/runs", "missing", gone, "data/runs"),
     ("figures", "missing", gone, "figures"),
@@ -576,7 +577,8 @@ def signs(where):
         return [where, "notebooks/lab"]
     if where.startswith("report/") and "generated/0" not in where:
         return [where, "report/report.pdf"]
-    return [where, "report/generated"] if where == "pyproject.toml" else [where]
+    others = {"pyproject.toml": "report/generated", "data/page.json": "README.md"}
+    return [where, others.get(where, where)]
 
 
 def parser():
