@@ -22,7 +22,7 @@ from .base import DRAWN, fitted, png, show
 # An unchanged figure is an unchanged file.
 PLAIN_PDF = {"CreationDate": None, "Creator": None, "Producer": None}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a formula begins with
-ALIKE = 0.03  # of white: a difference of two pixels that nobody sees
+ALIKE = 0.1  # of white: a difference of two pixels that nobody sees
 ROWS = 45  # of a table on a page of the report
 WIDE = 34  # letters in a cell of a table from which on its column is a paragraph
 
