@@ -132,9 +132,9 @@ print(run.record["weights_sha256"], history, sep="\\n")
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
-    "model, epochs, kills",
-    [("two_conv", 3, 1), pytest.param("improved", 8, 20, marks=pytest.mark.long)],
+    "model, epochs, kills", [("two_conv", 3, 1), ("improved", 8, 20)]
 )
 def test_killed_at_random_moments_a_run_ends_with_the_same_weights_and_history(
     model, epochs, kills, tmp_path
