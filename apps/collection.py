@@ -64,7 +64,13 @@ class Log:
             return
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
-        header, *lines = list(csv.reader(io.StringIO(whole.decode()))) or [[]]
+        try:
+            text = whole.decode()
+        except UnicodeDecodeError:
+            raise LabError(
+                f"{relative(path)} is not written in UTF-8: save it as CSV UTF-8."
+            ) from None
+        header, *lines = list(csv.reader(io.StringIO(text))) or [[]]
         wrong = [line for line in lines if len(line) != len(columns)]
         if whole and header != list(columns) or wrong:
             raise LabError(

@@ -215,6 +215,8 @@ def annotate(path, output, camera=None):
         except photos.Unreadable as reason:
             left_out.append(f"{name} is left out: {reason}")
         except KeyboardInterrupt:
+            if not written:
+                raise
             left_out.append(f"{name} is left out, and what would follow: interrupted")
             break
     line.show(f"{written} of {len(files)} done, faces: {len(table)}", last=True)

@@ -124,11 +124,12 @@ def fitted(points, validation):
 
 def drawn(result):
     """Return the curve as a matplotlib figure."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     from lab.drawing.base import COLOURS, WIDTH
 
-    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
+    figure = Figure(figsize=(0.7 * WIDTH, 2.4))  # not pyplot: a thread may draw it
+    axes = figure.subplots()
     images = np.array([point["images"] for point in result["points"]])
     wrong = np.array([point["wrong"] for point in result["points"]])
     right = 100 * (1 - wrong / result["validation"])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lab.plumbing import photos
-from lab.plumbing.files import LabError, sha256
+from lab.plumbing.files import LabError, relative, sha256
 
 from .collection import Log, now
 
@@ -93,6 +93,12 @@ class Labels:
     def __init__(self, collection):
         self.collection = collection
         files = sorted((collection.inside / "labels").glob("*.csv"))
+        for file in files:
+            if photos.slug(file.stem) != file.stem:
+                raise LabError(
+                    f"{relative(file)} has a name that no annotator's file has: call it"
+                    f" {photos.slug(file.stem)}.csv."
+                )
         self.annotators = {
             file.stem: Annotator(collection, file.stem) for file in files
         }

@@ -201,7 +201,7 @@ def _sentence(error):
     """Return the answer for a user's mistake; raise what is none."""
     from lab import LabError
 
-    if not isinstance(error, LabError):
+    if not isinstance(error, (LabError, OSError)):
         raise error
     return {"error": str(error)}
 

@@ -381,6 +381,16 @@ def test_an_unknown_class_or_picture_or_name_is_one_sentence(example):
             example.collection.set_classes(names, example.labels.used())
 
 
+def test_a_label_file_that_was_brought_back_under_another_name_is_named(
+    example, tmp_path
+):
+    collection, _ = copy_of(example, tmp_path)
+    path = collection.inside / "labels" / "ben.csv"
+    path.rename(path.with_name("ben (1).csv"))
+    with pytest.raises(LabError, match=r"ben \(1\).csv .* call it ben-1.csv"):
+        Labels(collection)
+
+
 def test_a_killed_program_loses_no_label(example):
     heard, told = os.pipe()
     child = os.fork()
@@ -414,6 +424,9 @@ def test_a_line_that_was_cut_off_is_dropped(tmp_path):
     assert log.path.read_bytes() == content
     with pytest.raises(LabError, match="does not have the columns picture, time"):
         Log(log.path, ("picture", "time"))
+    log.path.write_bytes("picture,label\n1,café\n".encode("latin-1"))
+    with pytest.raises(LabError, match="a.csv is not written in UTF-8"):
+        Log(log.path, log.columns)
 
 
 # --- agreement

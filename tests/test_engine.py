@@ -181,7 +181,7 @@ def test_fit_can_be_pickled_prints_nothing_and_writes_checkpoints_alone(
     )
     said, told = io.StringIO(), []
     with contextlib.redirect_stdout(said):
-        trained = pickle.loads(pickle.dumps(engine.fit(job, None, told.append)))
+        trained = pickle.loads(pickle.dumps(engine.fit(job, digits, told.append)))
     assert said.getvalue() == "" and len(told) == 2 and "epoch 2 of 2" in told[1]
     written = {
         path.relative_to(tmp_path).parts[:2]

@@ -127,10 +127,14 @@ def test_a_section_that_shows_nothing_is_left_out_and_figures_are_numbered():
         ("```cell\n02 def no_such(\n```\n", "no cells have these words"),
         ("```cell\n02 keras\n```\n", "cells have these words"),
         ("```table\n02 No such\n```\n", "has no table"),
+        ("```cell\n09 keras\n```\n", "write the number of a notebook"),
+        ("```cell\n02\n```\n", "write the number of a notebook"),
     ],
 )
 def test_a_text_that_names_no_cell_is_refused_with_a_sentence(block, said, books):
     with pytest.raises(LabError, match=f"report/hand-in.md.*{said}"):
+        draft("cifar10", books, f"# T\n\n## S\n\n{block}")
+    with pytest.raises(LabError, match="report/hand-in.md needs a title and a section"):
         draft("cifar10", books, f"# T\n\n{block}")
 
 

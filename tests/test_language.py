@@ -99,6 +99,10 @@ def test_every_text_of_the_results_has_a_translation(name, monkeypatch):
     for text in texts:
         translated(text)
     assert not language.untranslated
+    captions = [*content["figures"].values(), *content["tables"].values()]
+    for other in map(translated, captions):  # and back: a rubric asks in English
+        assert language.english(other) != other
+        assert translated(language.english(other)) == other
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 import types
 from dataclasses import replace
@@ -26,15 +27,17 @@ def test_an_unknown_profile_is_one_sentence(monkeypatch):
         lesson.start("02_dense_baseline", "full")
 
 
-def test_no_data_set_is_one_sentence():
+def test_no_data_set_or_class_is_one_sentence():
     with pytest.raises(LabError, match="DATASETS is empty"):
         lesson.start("02_dense_baseline", "quick", [])
+    with pytest.raises(LabError, match="CLASSES is empty"):
+        lesson.start("02_dense_baseline", "quick", classes=None)
 
 
-@pytest.mark.parametrize("seeds", [3, [], ["0"], [-1]])
+@pytest.mark.parametrize("seeds", [3, [], ["0"], [-1], [0, 1, 0]])
 def test_wrong_seeds_are_one_sentence(seeds):
     with pytest.raises(
-        LabError, match="SEEDS is .*: set it to a list of whole numbers"
+        LabError, match="SEEDS is .*: set it to a list of different whole numbers"
     ):
         lesson.start("02_dense_baseline", "quick", seeds=seeds)
 
@@ -149,6 +152,13 @@ def test_a_notebook_shows_the_recipe_before_while_some_seeds_of_the_new_one_wait
         "dense on Digits: 1 of 2 seeds of a new recipe are trained; these runs are of"
         " the recipe before" in capsys.readouterr().out
     )
+    shutil.move(tmp_path / "runs", tmp_path / "away")  # the rest is trained then
+    assert [run.record["epochs_run"] for run in started.train(jobs, digits)] == [2, 2]
+    assert ", trained" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "runs")
+    shutil.move(tmp_path / "away", tmp_path / "runs")
+    lesson.engine.train(adapted[:1], digits, tmp_path / "runs", seeds=adapted)
+    capsys.readouterr()
     started.retrain = True
     assert [run.record["epochs_run"] for run in started.train(jobs, digits)] == [2, 2]
     said = capsys.readouterr().out

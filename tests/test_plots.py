@@ -77,6 +77,8 @@ def test_near_copies_stand_under_their_test_images(digits):
     found = audit.near_copies(digits)
     axes = figures.near_pairs(digits, found).axes
     assert len(axes) == 8 and axes[0].get_title().startswith("test: ")
+    few = figures.near_pairs(digits, found[:2]).axes  # each pair once
+    assert sum(bool(part.images) for part in few) == 4
     assert axes[4].get_title().endswith(f"{found['correlation'][0]:.3f}")
     assert np.array_equal(
         axes[4].images[0].get_array(),

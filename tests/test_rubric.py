@@ -152,6 +152,7 @@ def test_a_notebook_may_have_too_many_cells():
         ("'Ada'", "", "Invalid value"),
         ("'Ada'", "'Ada'\npages = 5", "int"),
         ("'Ada'", "'Ada'\ncells = 'many'", "str"),
+        ("'Ada'", "'Ada'\npages = [1, 2]", "counts the pages of no part"),
     ],
 )
 def test_a_rubric_that_cannot_be_read_is_named(old, new, said, tmp_path):

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import plan
 from lab import datasets
 from lab.plumbing import downloads, reading, sources
 from lab.plumbing.files import LabError, sha256
@@ -412,10 +413,12 @@ def test_what_lies_there_and_cannot_be_used_is_named(raw, capsys):
     said = capsys.readouterr().out
     assert "test images, test labels missing" in said
     assert "train.csv holds no row" in said
+    put(raw, {"another.zip": zipped({"notes.txt": b"x" * 999})[:100]})
     put(raw, {"archive.zip": zipped({"train/disgust/a.jpg": b"x"})})
     assert not datasets.load("fer2013").available
     said = capsys.readouterr().out
     assert "archive.zip cannot be used: its pictures are compressed anew" in said
+    assert said.count("compressed anew") == 1 and "another.zip is damaged" in said
 
 
 def written(separator, encoding, quote, columns, upper, end, tail):
@@ -719,6 +722,9 @@ def test_fer2013_as_jpeg_is_a_data_set_of_its_own(raw, capsys):
         len(dataset.splits[s]) for s in reading.SPLITS
     ] == [60, 15, 15]
     assert "official" in dataset.division
+    plan.train(["fer2013/dense/main/seed-0"])
+    said = capsys.readouterr().out
+    assert "dense/main/seed-0 is left out: its images are not here" in said
     for path in raw.rglob("*.jpg"):
         path.rename(path.with_name("im" + path.name.split("_")[1]))
     dataset = datasets.load("fer2013_jpeg")

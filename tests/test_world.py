@@ -9,6 +9,7 @@ from PIL import Image
 from conftest import train
 from lab import datasets, models, predict, prediction
 from lab.plumbing import photos, reading, world
+from lab.plumbing.files import LabError
 from lab.prediction import Predictor
 
 
@@ -82,6 +83,14 @@ def test_predict_answers_alike_on_both_grounds_and_says_so(digits, run):
     assert np.array_equal(ask(255 - images), ask(images))
     table = predict(255 - images[:5], digits, run)
     assert table["remarks"].str.startswith("inverted").all()
+
+
+def test_a_run_without_probabilities_is_refused_with_a_sentence(digits, tmp_path):
+    recipe = replace(models.dense_recipe, epochs=1)
+    runs = tmp_path / "runs"
+    other = train(digits, recipe, runs, variant="study-base", weights=True)
+    with pytest.raises(LabError, match="study-base/seed-0 keeps no probabilities"):
+        Predictor(digits, other)
 
 
 def test_what_is_unlike_the_training_images_is_called_so(digits, run, capsys):

@@ -58,8 +58,17 @@ def chosen(text, name):
     )
 
 
-def quoted(number, words, books):
-    """Return the source of the code cell of a notebook that alone holds some words."""
+def quoted(line, books):
+    """Return the source of the code cell of a notebook that alone holds some words.
+
+    line: the number of the notebook and the words.
+    """
+    number, _, words = line.partition(" ")
+    if number not in books or not words:
+        raise LabError(
+            f"{relative(TEXT)} has a block with {line!r}: write the number of a"
+            " notebook, such as 03, and words of its cell."
+        )
     sources = [
         cell.source
         for cell in books[number].cells
@@ -107,7 +116,7 @@ def parameters(name, books):
         "DATASETS": f"[{json.dumps(name, ensure_ascii=False)}]",
     }
     (cell,) = notebooks.tagged(books["03"], "parameters")
-    given = dict(line.split(" = ", 1) for line in cell.source.splitlines()) | values
+    given = notebooks.assigned(cell.source) | values
     return "\n".join(f"{key} = {value}" for key, value in given.items())
 
 
@@ -117,7 +126,7 @@ def code_cell(kind, code, name, books):
         source = setup() if kind == "setup" else parameters(name, books)
         return new_code_cell(source, metadata={"tags": [kind]})
     if kind == "cell":
-        return new_code_cell(quoted(*code.strip().split(" ", 1), books))
+        return new_code_cell(quoted(code.strip(), books))
     return new_code_cell(code.strip())
 
 
@@ -129,6 +138,11 @@ def written(text, name, title, books):
     """
     about, cells = notebooks.project() | {"dataset": title}, []
     first, *parts = FENCE.split(chosen(text, name))
+    if not first.startswith("# ") or "\n\n## " not in first:
+        raise LabError(
+            f"{relative(TEXT)} needs a title and a section before its first block:"
+            " write a line that begins with # and one that begins with ##."
+        )
     for kind, code, prose in zip(
         ["", *parts[::3]], ["", *parts[1::3]], [first, *parts[2::3]]
     ):
@@ -238,10 +252,8 @@ def loaded(name, books):
     runs = ROOT / "data" / "runs"
     if name in DATA_SETS:
         current(notebooks.paths(), runs, "make reproduce")
-    lines = parameters(name, books).splitlines()
-    given = {
-        key: literal_eval(value) for key, value in (x.split(" = ", 1) for x in lines)
-    }
+    asked = notebooks.assigned(parameters(name, books))
+    given = {key: literal_eval(value) for key, value in asked.items()}
     classes = None if given["CLASSES"] == "all" else given["CLASSES"]
     dataset = datasets.load(name, classes, given["IMAGE_SIZE"], given["GREY"])
     if not dataset.available:

@@ -242,6 +242,11 @@ def stamp(notebook, runs, files):
     }
 
 
+def assigned(source):
+    """Return {name: value as text} of the lines of a Parameters cell."""
+    return dict(re.findall(r"^(\w+) = (.*)$", source, flags=re.M))
+
+
 def stale(path, runs_folder):
     """Return a sentence for each way in which an executed notebook's outputs are out of
     date, or are not those of its run.
@@ -354,6 +359,10 @@ def execute(path, profile, datasets=None):
     log.parent.mkdir(exist_ok=True)
     trace = ROOT / "build" / "trace" / profile / f"{path.stem}.json"
     trace.unlink(missing_ok=True)
+    if profile == "full":  # else a figure that looks the same would be kept
+        for name, digest in notebook.metadata.get("lab", {}).get("files", {}).items():
+            if (ROOT / name).exists() and sha256(ROOT / name) != digest:
+                (ROOT / name).unlink()
     try:
         with open(log, "w") as stderr:
             client.execute(stderr=stderr)

@@ -212,8 +212,9 @@ def train(patterns, processes=None, scheduler=None):
         """
         if job.dataset not in sets:
             sets[job.dataset] = known(job) if scheduler else datasets.load(job.dataset)
-        if scheduler or sets[job.dataset].available:
-            return sets[job.dataset]
+        dataset = sets[job.dataset]
+        if scheduler or dataset.available and dataset.name == job.dataset:
+            return dataset
         print(f"{job.name} is left out: its images are not here.")
 
     def run(job, dataset, trainer=None):

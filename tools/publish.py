@@ -36,11 +36,8 @@ pre { background: #f4f4f4; padding: 0.6rem; overflow: auto; }
 
 def parameters(book):
     """Return {name: value as text} of a notebook's Parameters cell."""
-    return dict(
-        line.split(" = ", 1)
-        for cell in notebooks.tagged(book, "parameters")
-        for line in cell.source.splitlines()
-    )
+    (cell,) = notebooks.tagged(book, "parameters")
+    return notebooks.assigned(cell.source)
 
 
 def merged(books):

@@ -3,6 +3,7 @@
 import interrupt  # noqa: F401
 
 import argparse
+import inspect
 import json
 import os
 import re
@@ -11,9 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 import own
+from lab import models
 from lab.datasets import KNOWN
 from lab.drawing.output import latex_table
 from lab.drawing.tables import hyper_parameters, minutes
@@ -234,7 +237,7 @@ def result_row(seeds):
         "Views": f"{100 * seeds.mean('test', 'accuracy_tta'):.1f}" if views else "",
         "Macro-F1": f"{100 * seeds.mean('test', 'macro_f1'):.1f}",
         "Parameters": f"{record['parameters']:,}",
-        "PFLOP": pflop(seeds),
+        "PFLOP": f"{record['pflop']:.3g}",
         "Minutes": minutes(seeds),
     }
 
@@ -269,16 +272,21 @@ def recipes(groups):
     """
     users, columns = {}, {}
     for (dataset, model), seeds in groups.items():
-        values = tuple(single(hyper_parameters(seeds[0])["value"]).items())
-        users.setdefault(values, []).append((dataset, model))
+        values = single(hyper_parameters(seeds[0])["value"])
+        if values["test time augmentation"] == "yes" and "views" not in values:
+            values["views"] = "six"
+        users.setdefault(tuple(values.items()), []).append((dataset, model))
+    asked = {name for values in users for name, _ in values}
     for values, ours in users.items():
-        models = list(dict.fromkeys(model for _, model in ours))
-        titles = [MODEL_TITLES[model] for model in models]
+        mine = list(dict.fromkeys(model for _, model in ours))
+        titles = [MODEL_TITLES[model] for model in mine]
         sets = [title(dataset) for dataset, _ in ours]
-        if len(ours) == sum(model in models for _, model in groups):
+        if len(ours) == sum(model in mine for _, model in groups):
             sets = []  # all data sets of these models share the recipe
         head = [*titles, *sets]
-        columns[", ".join(head[:1]), ", ".join(head[1:])] = dict(values)
+        known = defaults(mine[0]).items()
+        values = {name: text for name, text in known if name in asked} | dict(values)
+        columns[", ".join(head[:1]), ", ".join(head[1:])] = values
     table = pd.DataFrame(columns).fillna("none")
     table = table[(table != "none").any(axis=1)]
     same = table.eq(table.iloc[:, 0], axis=0).all(axis=1)
@@ -293,6 +301,16 @@ def recipes_table(groups):
         return latex_table(recipes(groups))
 
 
+def defaults(model):
+    """Return {argument: text} of the defaults of the function that builds a model."""
+    build = getattr(models, f"build_{model}")
+    return {
+        name: "-".join(map(str, np.atleast_1d(parameter.default)))
+        for name, parameter in inspect.signature(build).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+
+
 def single(values):
     """Return {hyper-parameter: text} in which a text like "a: 1, b: 2" has become two
     entries.
@@ -305,12 +323,6 @@ def single(values):
         else:
             entries[name] = text
     return entries
-
-
-def pflop(seeds):
-    """Return the operations of one training as a text, empty for an older run."""
-    value = seeds[0].record.get("pflop")
-    return "" if value is None else f"{value:.3g}"
 
 
 def title(dataset):

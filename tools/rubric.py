@@ -6,6 +6,7 @@ The demands stand in a file that its author edits: docs/hand-in.md explains it.
 import interrupt  # noqa: F401
 
 import argparse
+import os
 import re
 import sys
 from collections import namedtuple
@@ -14,7 +15,10 @@ from pathlib import Path
 
 import check
 import notebooks
+import report
+from lab.plumbing import language
 from lab.plumbing.files import LabError, relative
+from lab.plumbing.language import english
 
 ROOT = Path(__file__).resolve().parents[1]
 RUBRICS = ROOT / "report" / "rubrics"
@@ -48,7 +52,7 @@ def in_notebook(book):
                 data = output.get("data", {})
                 if "image/png" in data:
                     image = output.metadata.get("image/png", {})
-                    add("figure", image.get("alt", ""))
+                    add("figure", english(image.get("alt", "")))
                 elif "text/html" in data:
                     add("table", f"{before}\n{data.get('text/plain', '')}")
                 else:
@@ -79,6 +83,7 @@ def in_report(path):
     )
     pages |= dict(re.findall(line, built))
     told = (folder / "generated" / "captions.tex").read_text()
+    told = re.sub(r"\\([%&#_$])", r"\1", told)
     captions = dict(re.findall(r"\\defcaption\{(\w+)\}\{[^}]*\}\{(.*)\}", told))
     places, section, page = [], "first page", "1"
     text = re.sub(r"(?<!\\)%.*", "", path.read_text())
@@ -96,7 +101,7 @@ def in_report(path):
             for key in filter(None, (name, *pair, other)):
                 table = {command, label} & {"table", "layers", "tab"}
                 kind = "table" if table else "figure"
-                words = f"{key}: {caption or captions.get(key, '')}"
+                words = f"{key}: {caption or english(captions.get(key, ''))}"
                 number = pages.get(f"{kind[:3]}:{key}", "?")
                 places.append(Place(kind, words, section, number))
         places.append(Place("text", FLOAT.sub("", paragraph), section, page))
@@ -128,6 +133,8 @@ def demands(path):
                 list(map(re.compile, patterns(item[kind])))
             low, high = item.get("pages", (1, 1))
             sum((low, high, item.get("cells", 1)))
+            if "pages" in item and "part" not in item:
+                raise ValueError(f"{item['asks']!r} counts the pages of no part")
     except FileNotFoundError:
         names = ", ".join(path.stem for path in sorted(RUBRICS.glob("*.toml")))
         raise LabError(
@@ -153,13 +160,16 @@ def answer(item, places):
             matches = [p for p in places if p.kind == kind and asked.search(p.words)]
             where += matches
             fault = fault or (None if matches else f"no {kind} has {pattern!r}")
-    if "cells" in item and (cells := max(p.number for p in places)) > item["cells"]:
+    if "cells" in item and not isinstance(places[0].number, int):
+        fault = "it is no notebook, so it has no cells"
+    elif "cells" in item and (cells := max(p.number for p in places)) > item["cells"]:
         fault = f"it has {cells} cells"
     if "pages" in item and where and where[0].number != "?":
         parts = [p for p in places if p.kind == "part"]
         after = parts[parts.index(where[0]) + 1 :]
         low, high = item["pages"]
-        length = int(after[0].number) - int(where[0].number) if after else low
+        ends = bool(after) and after[0].number != "?"
+        length = int(after[0].number) - int(where[0].number) if ends else low
         if length + 1 < low or length > high:  # the last page may be shared
             fault = f"it has about {length} pages, of {low} to {high}"
     return where, fault
@@ -175,15 +185,19 @@ def hand_in(pattern):
         raise LabError(f"The hand-in {pattern} is not here: docs/hand-in.md says how.")
     path = max(paths, key=lambda path: path.stat().st_mtime)
     if path.suffix == ".tex":
+        report.take_language(report.notebooks_of(path.parent / "generated"))
         if path == ROOT / "report" / "report.tex":
             for _, fault in check.check_report():
                 raise LabError(f"{fault} first.")
         return path, in_report(path)
+    book = notebooks.read(path)
+    told = book.metadata.get("lab", {})
+    os.environ["LAB_LANGUAGE"] = told.get("language", language.ENGLISH)
     quick = ROOT / "build" / "quick" / "runs"
     runs = quick if path.stem.endswith("-digits") else ROOT / "data" / "runs"
     for fault in notebooks.stale(path, runs):
         raise LabError(f"{fault}: run make submission again.")
-    return path, in_notebook(notebooks.read(path))
+    return path, in_notebook(book)
 
 
 def lines(rubric, places):

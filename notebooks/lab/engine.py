@@ -8,7 +8,7 @@ from typing import Callable
 
 import pandas as pd
 
-from . import datasets, training
+from . import training
 from .datasets import Dataset
 from .methods import feeding
 from .metrics import measure
@@ -118,14 +118,12 @@ def _checkpoints(mark):
 
 
 def fit(
-    job: Job,
-    dataset: Dataset | None = None,
-    tell: Callable[[str], None] = lambda text: None,
+    job: Job, dataset: Dataset, tell: Callable[[str], None] = lambda text: None
 ) -> Trained:
     """Train one job and return what it leaves, a `Trained`, for `keep`; training prints
     nothing and writes only checkpoints.
 
-    dataset: None loads the job's. tell: is handed a line of text before each epoch.
+    tell: is handed a line of text before each epoch.
 
     Training goes on from the newest checkpoint; a checkpoint of another machine or
     version is used, and the record says so. When the training has ended, training and
@@ -135,7 +133,6 @@ def fit(
 
     Raises LabError where the images are not here, or the memory does not suffice.
     """
-    dataset = dataset or datasets.load(job.dataset)
     if not dataset.available:
         raise LabError(
             f"{job.model} on {dataset.title} has no finished run, and the images to"
@@ -194,8 +191,8 @@ def trained(run: Run, dataset: Dataset) -> keras.Model:
     content = replace(dataset, sha256=sha256, split_sha256=split_sha256)
     if fingerprint(job, content) != record["fingerprint"]:
         raise LabError(
-            f"The network of {run.name} is not the one that lab/models.py builds now:"
-            " run make sync, or train it again."
+            f"The network of {run.name} is not the one that lab/models.py builds now,"
+            " or it was trained on other images: run make sync, or train it again."
         )
     network = training.build(job.build, dataset, job.recipe)
     return storage.load_weights(run.path, record, network, dataset.classes)

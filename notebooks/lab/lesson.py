@@ -61,7 +61,7 @@ def start(
     parameters.check_seeds(seeds)
     names = parameters.names(names, DATASETS[profile])
     pd.set_option("display.max_colwidth", 120)
-    kept = parameters.names(classes, None)
+    kept = parameters.names(classes, None, "CLASSES")
     data_sets = [datasets.load(name, kept, image_size, grey) for name in names]
     lesson = Lesson(notebook, profile, data_sets, list(seeds), retrain, precision)
     keeping.begin(keep, lesson.runs_folder)
@@ -115,15 +115,16 @@ class Lesson(Output):
         ready = [run for run in map(self._stored(dataset), jobs) if run]
         aside = waiting(self.runs_folder)
         waits = any(run.path.is_relative_to(aside) for run in ready)
-        if waits and len(ready) < len(jobs) and not self.retrain:
+        folder = self.runs_folder / dataset.name / jobs[0].model / "main"
+        before, _ = headline(folder, dataset)
+        if before and waits and len(ready) < len(jobs) and not self.retrain:
             print(
                 f"{jobs[0].label} on {dataset.title}: {len(ready)} of {len(jobs)}"
                 " seeds of a new recipe are trained; these runs are of the recipe"
                 " before. make retrain RUNS=missing, or RETRAIN = True, trains the"
                 " others."
             )
-            folder = self.runs_folder / dataset.name / jobs[0].model / "main"
-            return self._note(headline(folder, dataset)[0])
+            return self._note(before)
         again = self.retrain and dataset.available
         return self._note(engine.train(jobs, dataset, self.runs_folder, again))
 
@@ -200,9 +201,9 @@ class Lesson(Output):
                     f"{model} on {dataset.title}: {others} run{'s' * (others != 1)} of"
                     " other images or another recipe left out."
                 )
-            if not seeds and self.profile == "quick":
-                every = [job for job in plan().values() if job.model == model]
-                main = [job for job in every if job.variant == "main"]
+            every = [job for job in plan().values() if job.model == model]
+            main = [job for job in every if job.variant == "main"]
+            if main and not seeds and self.profile == "quick":
                 seeds = self.train(main, dataset)
             if seeds:
                 networks[model] = self._note(seeds)

@@ -12,13 +12,8 @@ def plan() -> dict[str, Job]:
     Raises LabError where two cells ask for different runs under one name.
     """
     jobs = {}
-    for job in jobs_in(
-        {
-            name: value
-            for name, value in vars(models).items()
-            if not name.startswith("_")
-        }
-    ):
+    public = {k: v for k, v in vars(models).items() if not k.startswith("_")}
+    for job in jobs_in(public):
         if jobs.setdefault(job.name, job) != job:
             raise LabError(
                 f"Two jobs are called {job.name} and differ: give one of them another"

@@ -61,7 +61,8 @@ class Predictor:
         probabilities (n, classes), calibrated with the `fitted_temperature` of the
         run's validation images. Images on the opposite of the training images' ground
         are inverted.
-    Raises LabError for an unknown data set, and where weights are missing or altered.
+    Raises LabError for an unknown data set, for a run that keeps no probabilities of
+    validation images, and where weights are missing or altered.
     """
 
     def __init__(self, dataset, run=None):
@@ -69,6 +70,8 @@ class Predictor:
             known = datasets.KNOWN.get(str(dataset))  # whose images are not needed
             dataset = known or datasets.load(dataset)
         self.run, self.title = run or latest(dataset.name), dataset.title
+        if "validation_probabilities" not in self.run.predictions:
+            raise LabError(f"{self.run.name} keeps no probabilities: ask a main run.")
         self.classes, self.shape = dataset.classes, dataset.shape
         self.ground = dataset.ground
         self.network = trained(self.run, dataset)

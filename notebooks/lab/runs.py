@@ -32,6 +32,11 @@ class Run:
         return "/".join(self.path.parts[-4:])
 
     @property
+    def title(self) -> str:
+        """The network's name as figures and tables print it."""
+        return MODEL_TITLES.get(self.record["model"], self.record["model"])
+
+    @property
     def label(self) -> str:
         """The model's name, with the variant where that is not the headline one."""
         model, variant = self.record["model"], self.record["variant"]
@@ -60,8 +65,8 @@ class Seeds(tuple):
 
     @property
     def title(self) -> str:
-        """The network's name as figures and tables print it."""
-        return MODEL_TITLES.get(self[0].record["model"], self[0].record["model"])
+        """The network's name, that of each run."""
+        return self[0].title
 
     def has(self, split: str, metric: str) -> bool:
         """Return whether every run has a metric of a split."""

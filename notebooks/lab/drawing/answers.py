@@ -32,12 +32,12 @@ def confusion(matrix, classes, title):
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     right = np.eye(len(matrix), dtype=bool)
     errors = np.where(right, np.nan, shares)
-    size = min(WIDTH, 2.6 + 0.4 * len(classes))
+    size = min(WIDTH, 2 + 0.24 * len(classes))
     figure, axes = plt.subplots(figsize=(size, 0.8 * size))
     colours = plt.get_cmap("OrRd").with_extremes(bad="0.88")
     top = max(1, np.nanmax(errors))
     shown = axes.imshow(errors, cmap=colours, vmin=0, vmax=top)
-    letters = min(8, 100 / len(classes))
+    letters = min(7, 100 / len(classes))
     counted = matrix if len(classes) <= COUNTED else np.empty((0, 0))
     for (row, column), count in np.ndenumerate(counted):
         on_dark = not right[row, column] and errors[row, column] > 0.6 * top
@@ -93,11 +93,8 @@ def examples(dataset, run, positions, columns=6):
         [
             (
                 images[i],
-                (
-                    f"is: {dataset.classes[labels[i]]}\nsaid:"
-                    f" {dataset.classes[probabilities[i].argmax()]}\nat"
-                    f" {float(probabilities[i].max()):.0%}"
-                ),
+                _is_and_said(dataset, labels[i], probabilities[i].argmax())
+                + f"\nat {float(probabilities[i].max()):.0%}",
             )
             for i in positions
         ],
@@ -242,21 +239,20 @@ def _is_and_said(dataset, label, answer):
     return f"is: {dataset.classes[label]}\nsaid: {dataset.classes[answer]}"
 
 
-def heat(dataset, run, positions, maps, columns=6):
-    """Test images above themselves with a map (height, width, 0 to 1) laid over: yellow
-    where it is high.
+def heat(dataset, run, positions, maps, columns=3):
+    """Test images, `columns` in a row, each beside itself with a map (height, width, 0
+    to 1) laid over: yellow where it is high.
     """
     (images, labels), rows = dataset.split("test"), -(-len(positions) // columns)
     answers = run.test()[0].argmax(axis=1)
-    figure, grid = plt.subplots(
-        2 * rows, columns, figsize=(WIDTH, 2.4 * rows), squeeze=False
-    )
+    size = WIDTH, rows * (WIDTH / (2 * columns) + 0.4)
+    figure, grid = plt.subplots(rows, 2 * columns, figsize=size, squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
     for place, (i, values) in enumerate(zip(positions, maps)):
         row, column = divmod(place, columns)
-        upper, lower = grid[2 * row : 2 * row + 2, column]
-        picture(upper, images[i], _is_and_said(dataset, labels[i], answers[i]))
-        picture(lower, images[i])
-        lower.imshow(values, cmap="cividis", alpha=0.6, vmin=0, vmax=1)
+        left, right = grid[row, 2 * column : 2 * column + 2]
+        picture(left, images[i], _is_and_said(dataset, labels[i], answers[i]))
+        picture(right, images[i])
+        right.imshow(values, cmap="cividis", alpha=0.6, vmin=0, vmax=1)
     return figure

@@ -190,7 +190,7 @@ def near_pairs(dataset, near, count=4):
     tests, labels = dataset.split("test")
     trainings, their_labels = dataset.split("training")
     rows = []
-    for place in np.linspace(0, len(near) - 1, count).astype(int):
+    for place in np.unique(np.linspace(0, len(near) - 1, count).astype(int)):
         i, j, correlation = near.iloc[place]
         i, j = int(i), int(j)
         above = f"test: {dataset.classes[labels[i]]}"

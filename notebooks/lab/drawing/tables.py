@@ -253,7 +253,7 @@ def _pair(before, after):
     """Return the row of two networks, with p not yet corrected."""
     right = [type(seeds)(seeds[:1]).right().astype(bool) for seeds in (before, after)]
     b, c, p = mcnemar(*right)
-    old, new = ([_accuracy(run) for run in seeds] for seeds in (before, after))
+    old, new = (seeds.values("test", "accuracy") for seeds in (before, after))
     difference = 100 * gain(before, after)[0]
     verdict = "second better" if difference > 0 else "first better"
     return {
@@ -266,11 +266,6 @@ def _pair(before, after):
         "p seeds": welch(old, new),
         "verdict": "cannot tell" if (c - b) * difference < 0 else verdict,
     }
-
-
-def _accuracy(run):
-    probabilities, labels = run.test()
-    return float((probabilities.argmax(axis=1) == labels).mean())
 
 
 def confusions(seeds_by_model, classes, n=6):
@@ -370,7 +365,7 @@ def withstood(right, title, unseen=("occlusion", "JPEG")):
             "corrupted": f"{100 * spoilt.mean(axis=1).mean():.1f}",
             "lost": f"{100 * lost.mean():.1f}",
             "lost, unseen": _lost(untouched, spoilt, unseen),
-            "more than the first": "" if first is None else with_interval(lost - first),
+            "more than first row": "" if first is None else with_interval(lost - first),
         }
         first = lost if first is None else first
     return pd.DataFrame(rows).T

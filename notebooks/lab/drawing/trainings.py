@@ -69,7 +69,7 @@ def histories(studies, legend):
     """
     figure, grid = panels(len(studies), 2.6)
     for axes, (title, points) in zip(grid, studies.items()):
-        for marker, (name, runs) in zip("os^Dv", points.items()):
+        for marker, (name, runs) in zip(cycle(MARKERS), points.items()):
             if runs.collapsed():
                 failed = f"{name.split('-', 1)[1]} (failed)"
                 axes.plot([], [], f"-{marker}", ms=3, label=failed)
@@ -192,10 +192,12 @@ def budget(runs_by_model, title):
         axes.plot(*place, "x", ms=4, color="0.3")
         line = {"arrowstyle": "-", "color": "0.6", "lw": 0.6, "shrinkA": 0}
         box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "0.3", "lw": 0.6}
-        far = {"xytext": (9, -14), "textcoords": "offset points", "bbox": box}
+        below = (-9, -14) if i % 2 else (3, -15)  # neighbours are told apart
+        far = {"xytext": below, "textcoords": "offset points", "bbox": box}
         axes.annotate(str(i), place, **far, fontsize=7, ha="center", arrowprops=line)
         label = f"{what}: {accuracy:.1f} %, {pflop:g} PFLOP"
-        numbered += axes.plot([], [], marker=f"${i}$", ls="", color="0.3", label=label)
+        digit = {"marker": f"${i}$", "ls": "", "color": "0.3", "mew": 0}
+        numbered += axes.plot([], [], **digit, label=label)
         errors.append(100 - accuracy)
     if numbered:
         places |= {"handles": numbered, "loc": "upper right", "title": "published"}

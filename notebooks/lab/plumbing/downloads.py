@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import io
 import os
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -107,7 +108,7 @@ def _collect(part, url, size, line, last):
             reason = str(getattr(error.reason, "strerror", None) or error.reason)
         except TimeoutError:
             reason = f"no byte for {TIMEOUT} seconds"
-        except (http.client.HTTPException, ConnectionError) as error:
+        except (http.client.HTTPException, ConnectionError, ssl.SSLError) as error:
             reason = str(error) or type(error).__name__
     raise Refused(reason)
 

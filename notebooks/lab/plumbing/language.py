@@ -77,11 +77,35 @@ def catalogue(language):
                 f"{relative(path)}: the translation of {english!r} needs the same"
                 " {placeholders}."
             )
-    literal = {english: re.sub(PLACEHOLDER, "", english) for english in texts}
+    return _catalogue(header, texts)
+
+
+def english(text):
+    """Return the English of a text in the chosen language; one that its catalogue does
+    not know as it is.
+    """
+    if not (language := chosen()):
+        return text
+    mark = re.escape(catalogue(language).header.get("X-Group-Mark", ","))
+    plain = re.sub(rf"(?<=\d){mark}(?=\d{{3}})", ",", text)
+    return _translation(plain, _back(language)) or text
+
+
+@cache
+def _back(language):
+    """Return the Catalogue from a language to English."""
+    texts = {other: english for english, other in catalogue(language).texts.items()}
+    named = {text: texts[text] for text in texts if re.sub(PLACEHOLDER, "", text)}
+    return _catalogue({}, named)
+
+
+def _catalogue(header, texts):
+    """Return the Catalogue of {text: translation}."""
+    literal = {text: re.sub(PLACEHOLDER, "", text) for text in texts}
     patterns = [
-        (_compiled(english), texts[english])
-        for english in sorted(texts, key=lambda english: -len(literal[english]))
-        if literal[english] != english
+        (_compiled(text), texts[text])
+        for text in sorted(texts, key=lambda text: -len(literal[text]))
+        if literal[text] != text
     ]
     return Catalogue(header, texts, patterns)
 
@@ -144,7 +168,7 @@ def _translation(text, words):
         return text
     for separator, mark in SEPARATORS.items():
         parts = re.split(separator, text)
-        parts = [_translation(part, words) for part in parts if len(parts) > 1]
+        parts = [_translation(p.strip(), words) for p in parts if len(parts) > 1]
         if parts and None not in parts:
             return words.texts.get(mark, mark).join(parts)
     return None

@@ -57,7 +57,7 @@ def numbers_of(seeds):
             if metric == "accuracy" and len(seeds) > 1:
                 spread = Number(float(np.std(each, ddof=1)), form)
                 values[f"{split}.accuracy_std"] = spread
-    if "test" in first["metrics"]:
+    if seeds.has("test", "accuracy"):
         low, high = seeds.interval()
         values["test.accuracy_low"] = Number(low, "percent")
         values["test.accuracy_high"] = Number(high, "percent")

@@ -26,22 +26,25 @@ def profile(asked, known):
 def check_seeds(seeds):
     """Raise LabError for SEEDS that are no list of whole numbers."""
     listed = isinstance(seeds, (list, tuple)) and seeds
-    if not listed or not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+    whole = listed and all(isinstance(seed, int) and seed >= 0 for seed in seeds)
+    if not whole or len(set(seeds)) < len(seeds):
         raise LabError(
-            f"SEEDS is {seeds!r}: set it to a list of whole numbers such as [0, 1, 2]."
+            f"SEEDS is {seeds!r}: set it to a list of different whole numbers such as"
+            " [0, 1, 2]."
         )
 
 
-def names(asked, every):
+def names(asked, every, parameter="DATASETS"):
     """Return a list of names: every one for "all", one for a text.
 
-    Raises LabError for an empty list.
+    Raises LabError for an empty list, in a sentence that names the parameter.
     """
     if asked == "all":
         return every
     if not asked:
         raise LabError(
-            'DATASETS is empty: set it to "all" or to a list such as ["fashion_mnist"].'
+            f'{parameter} is empty: set it to "all" or to a list of names such as'
+            ' ["fashion_mnist"].'
         )
     return [asked] if isinstance(asked, str) else list(asked)
 

@@ -136,7 +136,8 @@ def folder(name, size, grey, official, taken):
     if arrays is None:
         arrays, about, splits = _read_folder(path, size, grey, official)
         for old in CACHE.glob(f"{kind}-????????????"):  # of what the folder held before
-            shutil.rmtree(old, ignore_errors=True)
+            if old != cache:  # another process may be writing the same
+                shutil.rmtree(old, ignore_errors=True)
         _store(cache, *arrays, splits, about)
     return plain, title, (*arrays, splits), about
 

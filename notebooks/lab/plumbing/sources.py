@@ -612,7 +612,9 @@ def fer2013(known):
     and at last for Kaggle's copy.
     """
     yield from tables(contents(found(), is_table))
-    for path, _ in contents(found(*ARCHIVES), is_jpeg):
+    for path, file in contents(found(*ARCHIVES), is_jpeg):
+        if isinstance(file, LabError):  # an archive of something else, or a damaged one
+            continue
         yield (
             re.sub(r"(?i)/(\w+/)*train/disgust/[^/]*$", "", path),
             LabError(
