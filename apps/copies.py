@@ -13,13 +13,13 @@ from PIL import Image
 # A file that is no video is said once, by us.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 from apps import faces
+from apps.collection import FILMS
 from lab.plumbing import photos
 from lab.plumbing.files import LabError, relative, writing
 from lab.plumbing.screen import Line, clock
 from lab.prediction import Predictor
 
 LONGEST = 2048  # pixels of an annotated photo's longer side
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 
 
 @dataclass
@@ -194,7 +194,7 @@ def annotate(path, output, camera=None):
         else:
             place = file.relative_to(path) if folder else Path(file.name)
             name = legible(place)
-        video = camera is not None or file.suffix.lower() in VIDEOS
+        video = camera is not None or file.suffix.lower() in FILMS
         ending = "-faces.mp4" if video else "-faces.png"
         target = output / place.with_name(place.stem + ending)
         if target in targets:

@@ -57,16 +57,16 @@ def fits(name, pattern):
     return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f"{pattern}/*")
 
 
-def known(job):
-    """Return the data set of a job, with or without its images."""
-    return datasets.KNOWN.get(job.dataset) or datasets.load(job.dataset)
+def known(name):
+    """Return the data set of a name, with or without its images."""
+    return datasets.KNOWN.get(name) or datasets.load(name)
 
 
 def state(job):
     """Return "finished", "waiting" in data/next for the other seeds, "other" for a run
     of another recipe, or "missing".
     """
-    run = engine.stored(job, known(job), RUNS)
+    run = engine.stored(job, known(job.dataset), RUNS)
     if run:
         return "finished" if run.path.is_relative_to(RUNS) else "waiting"
     return "other" if read(RUNS / job.name) else "missing"
@@ -76,7 +76,7 @@ def images_of(job):
     """Return how many images a job trains on in an epoch; those that an audit leaves
     out are counted.
     """
-    dataset = known(job)
+    dataset = known(job.dataset)
     splits = dataset.splits or reading.read_splits(dataset)
     return int(
         (len(splits["training"]) + len(splits["validation"]) * bool(job.recipe.fit_on))
@@ -88,7 +88,7 @@ def speed(job):
     """Return (seconds of a training step here, operations of one image) of a job,
     measured on random images.
     """
-    dataset, recipe = known(job), job.recipe
+    dataset, recipe = known(job.dataset), job.recipe
     network = training.build(job.build, dataset, recipe, job.seed)
     training.compile_model(network, recipe, images_of(job))
     rng, steps = np.random.default_rng(0), max(3, TIMED // recipe.batch_size)
@@ -106,7 +106,7 @@ def speed(job):
 @cache
 def forward(build, name, arguments):
     """Return the operations of one image of a data set in a network."""
-    dataset = datasets.KNOWN.get(name) or datasets.load(name)
+    dataset = known(name)
     network = build(dataset.shape, len(dataset.classes), **json.loads(arguments))
     return operations(network)
 
@@ -187,7 +187,7 @@ def wanted(patterns, jobs, folder, again):
     for job in jobs:
         if not again and folder == RUNS and state(job) in ("finished", "waiting"):
             continue
-        run = engine.stored(job, known(job), RUNS)
+        run = engine.stored(job, known(job.dataset), RUNS)
         # One that was trained before this command was interrupted is not trained again.
         if not again or not run or run.record["finished_at"] < began:
             yield job
@@ -211,7 +211,9 @@ def train(patterns, processes=None, scheduler=None):
         here; or None, and say so.
         """
         if job.dataset not in sets:
-            sets[job.dataset] = known(job) if scheduler else datasets.load(job.dataset)
+            sets[job.dataset] = (
+                known(job.dataset) if scheduler else datasets.load(job.dataset)
+            )
         dataset = sets[job.dataset]
         if scheduler or dataset.available and dataset.name == job.dataset:
             return dataset
@@ -229,7 +231,12 @@ def train(patterns, processes=None, scheduler=None):
         runs = [run(*pair) for pair in pairs]
     else:
         tasks = [
-            workers.Task(job, known(job), partial(run, job, known(job)), cost(job))
+            workers.Task(
+                job,
+                known(job.dataset),
+                partial(run, job, known(job.dataset)),
+                cost(job),
+            )
             for job, _ in pairs
         ]
         sets.clear()  # the workers have their own

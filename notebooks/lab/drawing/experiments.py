@@ -9,6 +9,7 @@ import seaborn as sns
 from scipy.stats import t
 
 from ..methods.statistics import pooled
+from ..plumbing.names import BASE
 from .base import COLOURS, MARKERS, MODEL_TITLES, WIDTH, panels
 
 
@@ -73,7 +74,7 @@ def influence(study, deviation, freedom):
                 _below(axes, x, values.mean())
                 continue
             axes.plot([x] * len(values), values, ".", ms=4, color="0.6")
-            base = seeds[0].record["variant"] == "study-base"
+            base = seeds[0].record["variant"] == BASE
             hollow = {"mfc": "white"} if base else {}
             half = _half(seeds, deviation, freedom)
             _mark(axes, x, values.mean(), ms=5, yerr=half, **hollow)
