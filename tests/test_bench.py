@@ -1,12 +1,18 @@
 """The benchmarks count and rebuild what they say."""
 
+import json
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 import baselines
 import bench
+import report
+from conftest import ROOT
 from lab import models
 from lab.plumbing.backend import keras
 from lab.plumbing.screen import Line
@@ -62,6 +68,41 @@ def test_a_baseline_stops_when_its_time_is_over(name):
     )
     assert epochs == 1 and seconds > 0
     assert np.isfinite(model.predict(np.zeros((1, 32, 32, 3)), verbose=0)).all()
+
+
+PEER = """
+import json, sys
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, "tools")
+import peer
+rng = np.random.default_rng(0)
+part = rng.integers(0, 256, (1024, 32, 32, 3), np.uint8), rng.integers(0, 10, 1024)
+data = dict.fromkeys(("training", "validation", "test"), part)
+print(json.dumps([peer.train(Path(sys.argv[1]), data, epochs=1), peer.HYPER]))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not find_spec("airbench"), reason="pip install tools/airbench.txt")
+def test_airbench_trains_on_a_processor_as_the_report_says(tmp_path):
+    command = [sys.executable, "-c", PEER, str(tmp_path)]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    facts, published = json.loads(said.stdout.splitlines()[-1])
+    ours = bench.operations(models.build_improved((32, 32, 3), 10))
+    assert facts["operations"] == ours
+    assert facts["seconds"] > 0 and facts["epochs"] == 1
+    for key in ("validation_answers", "validation_views", "test_answers", "test_views"):
+        assert len(facts[key]) == 1024 and facts[key].isdigit()
+    recipe = report.BASELINE_RECIPES[baselines.PEER]
+    for field, name in (
+        ("batch size", "batch_size"),
+        ("learning rate", "lr"),
+        ("optimizer", "momentum"),
+        ("regularisation", "weight_decay"),
+        ("regularisation", "label_smoothing"),
+    ):
+        assert str(published[name]) in recipe[field]
 
 
 @pytest.mark.long

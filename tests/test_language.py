@@ -156,7 +156,7 @@ def test_a_notebook_writes_its_figures_tables_and_captions_in_french(
     texts = {text.get_text() for text in figure.findobj(Text)}
     assert {"Dense sur CIFAR-10", "classe prédite", "grenouille", "0,8"} <= texts
     network = figures.diagram(build_two_conv((28, 28, 1), 10))
-    started.save_figure(network, "diagram", "Accuracy on moved images.")
+    started.save_figure(network, "diagram", "The recipe of both networks.")
     texts = {text.get_text() for text in network.findobj(Text)}
     assert {"Deux convolutions\xa0: 824\xa0842 paramètres", "bloc 2"} <= texts
     table = pd.DataFrame({"accuracy": ["89.1 ± 0.1"]}, index=["One convolution"])
@@ -167,18 +167,18 @@ def test_a_notebook_writes_its_figures_tables_and_captions_in_french(
     assert r"{lr}" in text and r"Une convolution & 89,1 ± 0,1 \\" in text
     written = json.loads((folder / "02_dense_baseline.json").read_text())
     assert written["language"] == "french" and written["untranslated"] == []
-    assert written["figures"]["02_diagram"] == "Exactitude sur des images décalées."
+    assert written["figures"]["02_diagram"] == "La recette des deux réseaux."
     assert written["tables"]["02_scores"].startswith("Résultats sur les images de test")
 
 
 def test_a_picture_has_a_translated_title_that_fits(french, started, digits):
     image = digits.images[0]
     figure = figures.labelled([(image, "is: T-shirt/top\nsaid: Ankle boot")])
-    started.save_figure(figure, "examples", "Accuracy on moved images.")
+    started.save_figure(figure, "examples", "The recipe of both networks.")
     title = figure.axes[0].get_title()
     assert title == "vrai\xa0: T-shirt\ndit\xa0: Bottine"
     figure = figures.labelled([(image, "is: Trouser, Trouser, Dress")])
-    started.save_figure(figure, "longer", "Accuracy on moved images.")
+    started.save_figure(figure, "longer", "The recipe of both networks.")
     title = figure.axes[0].get_title()
     assert title.startswith("vrai\xa0: Pantalon, P") and title.endswith("…")
 

@@ -11,6 +11,9 @@ after compilation, as ours do.
   L2, shifts by a tenth and flips, and a learning rate that falls after 40, 60, 80 and
   90 % of the time.
 
+A third one follows if PyTorch and airbench are installed (tools/airbench.txt), and no
+MINUTES are given: airbench94, from which our network descends, as its authors train it.
+
 What they reached is written into data/baselines.json. A network that this file holds
 already, from the same machine and after as many seconds, is not trained again.
 """
@@ -19,8 +22,11 @@ import interrupt  # noqa: F401
 
 import argparse
 import json
+import subprocess
 import sys
+import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +35,7 @@ from lab import datasets, models, training
 from lab.methods.augmentation import augment
 from lab.plumbing import backend
 from lab.plumbing.backend import batches, environment, keras
-from lab.plumbing.files import write
+from lab.plumbing.files import LabError, write
 from lab.plumbing.fingerprint import operations
 from lab.plumbing.screen import Line, clock
 from lab.runs import read
@@ -115,6 +121,7 @@ BASELINES = {
     "CNN of the TensorFlow tutorial": (tutorial, None, False),
     "ResNet-20 of the Keras examples": (resnet20, {"flip": True, "shift": 3}, True),
 }
+PEER = "airbench94 in PyTorch"  # what tools/peer.py trains
 
 
 def train(name, images, labels, seconds, line):
@@ -147,6 +154,25 @@ def train(name, images, labels, seconds, line):
             f" accuracy {logs['accuracy'][0]:.1%}"
         )
     return model, epochs, gone
+
+
+def peer(dataset):
+    """Return what tools/peer.py reached: airbench94 in PyTorch, in its own process.
+    Raises LabError where it fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(
+            Path(folder, "images.npz"),
+            **{
+                f"{split}_{kind}": part
+                for split in ("training", "validation", "test")
+                for kind, part in zip(("images", "labels"), dataset.split(split))
+            },
+        )
+        command = [sys.executable, ROOT / "tools" / "peer.py", folder]
+        if subprocess.run(command).returncode:
+            raise LabError("airbench94 was not trained: see the lines above.")
+        return json.loads(Path(folder, "peer.json").read_text())
 
 
 def answers(model, images):
@@ -210,30 +236,44 @@ def main(minutes=None):
         for key in ("environment", "seconds", "operations")
     ):
         results["networks"] = before["networks"]
+
+    def add(name, facts):
+        labels = {split: dataset.split(split)[1] for split in ("validation", "test")}
+        for key in [key for key in facts if key.endswith(("_answers", "_views"))]:
+            split, kind = key.split("_")
+            measure = "accuracy" if kind == "answers" else "accuracy_tta"
+            facts[f"{split}_{measure}"] = accuracy(facts[key], labels[split])
+        results["networks"][name] = facts
+        write(path, json.dumps(results, indent=1) + "\n")
+        print(
+            f"{name}: {facts['parameters']:,} parameters, {facts['epochs']} epochs in"
+            f" {clock(facts['seconds'])}, test accuracy {facts['test_accuracy']:.1%}"
+        )
+
     for name in [name for name in BASELINES if name not in results["networks"]]:
         line = Line()
         model, epochs, gone = train(name, images, labels, seconds, line)
-        digits = {
-            split: "".join(map(str, answers(model, dataset.split(split)[0])))
-            for split in ("validation", "test")
-        }
-        results["networks"][name] = facts = {
-            "parameters": model.count_params(),
-            "operations": operations(model),
-            "epochs": epochs,
-            "seconds": round(gone, 1),
-            "images_per_second": round(epochs * len(images) / gone),
-        }
-        facts |= {
-            f"{split}_accuracy": accuracy(digits[split], dataset.split(split)[1])
-            for split in digits
-        } | {f"{split}_answers": digits[split] for split in digits}
-        line.show(
-            f"{name}: {facts['parameters']:,} parameters, {epochs} epochs in"
-            f" {clock(gone)}, test accuracy {facts['test_accuracy']:.1%}",
-            last=True,
+        add(
+            name,
+            {
+                "parameters": model.count_params(),
+                "operations": operations(model),
+                "epochs": epochs,
+                "seconds": round(gone, 1),
+                "images_per_second": round(epochs * len(images) / gone),
+            }
+            | {
+                f"{split}_answers": "".join(
+                    map(str, answers(model, dataset.split(split)[0]))
+                )
+                for split in ("validation", "test")
+            },
         )
-        write(path, json.dumps(results, indent=1) + "\n")
+    if not minutes and PEER not in results["networks"]:
+        if find_spec("torch") and find_spec("airbench"):
+            add(PEER, peer(dataset))
+        else:
+            print(f"{PEER} is left out: .venv/bin/pip install -r tools/airbench.txt")
 
 
 if __name__ == "__main__":

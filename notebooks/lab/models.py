@@ -181,20 +181,20 @@ for name, network in published.items():
 
 no_dropout = published_recipe.model_arguments | {"dropout": 0.0}
 turns = {
-    "overfit-no-dropout": {"model_arguments": no_dropout},
-    "overfit-mirror": {"augmentation": {"flip": True}},
-    "overfit-falling-rate": {"schedule": "triangle"},
-    "overfit-quarter": {"subset": 0.25},
+    "no-dropout": {"model_arguments": no_dropout},
+    "mirror": {"augmentation": {"flip": True}},
+    "falling-rate": {"schedule": "triangle"},
+    "quarter": {"subset": 0.25},
 }
 overfit_jobs, rate_jobs = {}, {}
 for name, change in turns.items():
     recipe = replace(published_recipe, **change)
-    two = jobs_for("fashion_mnist", name, build_two_conv, recipe, seeds=2)
-    overfit_jobs[name] = two
+    start = "fashion_mnist", f"overfit-{name}", build_two_conv
+    overfit_jobs[name] = jobs_for(*start, recipe, seeds=2)
 for rate in (1e-1, 1e-2, 1e-4):
     recipe = replace(published_recipe, learning_rate=rate)
-    name = f"published-two-conv-lr-{rate}"
-    rate_jobs[name] = jobs_for("fashion_mnist", name, build_two_conv, recipe)
+    start = "fashion_mnist", f"published-two-conv-lr-{rate}", build_two_conv
+    rate_jobs[f"lr-{rate}"] = jobs_for(*start, recipe)
 
 
 middle = {"filters": (32, 64), "dropout": 0.4}

@@ -196,7 +196,7 @@ def whitening_filters(patches, constant=5e-4):
     """Return filters, one a column, that make the values of patches uncorrelated.
 
     patches: (n, values) with a mean near zero. constant: keeps weak components small.
-    Source: K. Jordan, arXiv 2404.00498, section 3.1, after T. Page and H. Tysoe.
+    Source: K. Jordan, arXiv 2404.00498, after D. Page.
     """
     products = (patches.T @ patches / len(patches)).astype(np.float64)
     variances, vectors = np.linalg.eigh(products)

@@ -52,14 +52,7 @@ def class_balance(datasets):
         bottom = 0
         for name, split in dataset.splits.items():
             counts = np.bincount(dataset.labels[split], minlength=len(dataset.classes))
-            axes.barh(
-                np.arange(len(counts)),
-                counts,
-                left=bottom,
-                label=name,
-                edgecolor="white",
-                linewidth=0.5,
-            )
+            axes.barh(np.arange(len(counts)), counts, left=bottom, label=name)
             bottom = bottom + counts
         inches = 0.7 * figure.get_figheight() / (-(-len(datasets) // 3))
         name_classes(axes.yaxis, dataset.classes, inches)

@@ -42,7 +42,7 @@ class Muon(FastOffsetSGD):
     """FastOffsetSGD that moves the kernels of convolutions by an orthogonal matrix
     instead of the gradient.
 
-    A kernel (height, width, channels, filters) is read as a matrix, one row a filter,
+    A kernel (height, width, channels, filters) is read as a matrix, a filter a column,
     and brought to the norm sqrt(filters) before each step. Its gradients, averaged with
     `kernel_momentum` (Nesterov), are made nearly orthogonal by three Newton-Schulz
     steps; the learning rate is multiplied by `kernel_factor`. (Decay changes nothing,
@@ -86,8 +86,7 @@ class Muon(FastOffsetSGD):
 class PartialIdentity(keras.initializers.Initializer):
     """Dirac initialisation: the first filters of a convolution copy one channel each.
 
-    The others are uniform within ± 1 / sqrt(fan in). Source: as for FastOffsetSGD,
-    section 3.2.
+    The others are uniform within ± 1 / sqrt(fan in). Source: as for FastOffsetSGD.
     """
 
     def __call__(self, shape, dtype=None):
