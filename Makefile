@@ -46,7 +46,7 @@ photos: $(VENV)/installed ## run the five notebooks on your own pictures: FOLDER
 	@$(RUN) tools/notebooks.py on "$$FOLDER" $(or $(PROFILE),full)
 	@$(RUN) tools/report.py last
 
-check: $(VENV)/installed ## recompute metrics, hashes, stamps and printed numbers; name what is stale or differs; CLAIMS=1 lists the sentences that compare
+check: $(VENV)/installed ## recompute metrics, hashes, stamps and printed numbers; name what is stale or differs; CLAIMS=1 instead lists the sentences that compare
 	@$(RUN) tools/check.py $(if $(CLAIMS),--claims)
 
 mutate: $(VENV)/installed ## damage a copy in some 200 ways, print which of them make check names (up to 40 minutes)
@@ -79,7 +79,7 @@ rubric: $(VENV)/installed ## say for each demand of an assignment where the hand
 pages: $(VENV)/installed ## write public/: README.md, notebooks and report as web pages
 	@$(RUN) tools/publish.py pages
 
-sync: $(VENV)/installed ## write what the notebooks share: Setup cells, links, lab/models.py
+sync: $(VENV)/installed ## write what the notebooks share: Setup cells, links, lab/models.py, lab/taught.py
 	@$(RUN) tools/notebooks.py sync
 
 report: $(VENV)/installed ## build report/report.pdf from what the notebooks wrote

@@ -35,7 +35,7 @@ SIDES = (0.9, 1.0, 1.1)
 UNSURE = "not sure"
 MEANING = (
     "What is shown is the label that annotators would probably give to the expression,"
-    " not what a person feels. Nothing leaves this machine, and nothing is kept."
+    " not what a person feels. Nothing leaves this machine."
 )
 
 

@@ -1,8 +1,8 @@
 """A page on this machine that names the expressions of faces: in a photo, in a video,
 and before the camera.
 
-The page opens first. It asks for the networks when it is there: their import takes
-seconds, and would hold it up.
+The page opens first and asks for the networks afterwards, because their import takes
+seconds.
 """
 
 import argparse

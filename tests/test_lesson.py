@@ -183,7 +183,9 @@ def test_what_is_committed_is_replaced_by_all_of_it_or_not_at_all(monkeypatch, d
     monkeypatch.setattr(
         lesson.datasets, "load", lambda name, *_: replace(digits, name=name)
     )
-    assert lesson.start("01_dataset_exploration", "full").output == ROOT
+    for votes, top in (([], ROOT / "build" / "without-fer_plus"), (["here"], ROOT)):
+        monkeypatch.setattr(lesson.sources, "found", lambda name, votes=votes: votes)
+        assert lesson.start("01_dataset_exploration", "full").output == top
 
 
 def test_classes_narrow_a_data_set_and_its_output(capsys):

@@ -16,6 +16,7 @@ MINUTES are given: airbench94, from which our network descends, as its authors t
 
 What they reached is written into data/baselines.json. A network that this file holds
 already, from the same machine and after as many seconds, is not trained again.
+With another machine, other versions or other seconds the file begins anew.
 """
 
 import interrupt  # noqa: F401

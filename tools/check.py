@@ -1,6 +1,6 @@
 """Recompute what the repository claims, from what it holds.
 
-It needs no images, no network and no training.
+It needs no images, no internet and no training.
 """
 
 import interrupt  # noqa: F401

@@ -1,6 +1,6 @@
-"""Keep the notebooks true.
+"""Write what the notebooks share, run them on a clean kernel, and stamp them.
 
-What they share is written, and they are run on a clean kernel and stamped.
+A stamp holds the hashes of their code, their outputs, and what they read and wrote.
 """
 
 import interrupt
@@ -453,7 +453,7 @@ def parser():
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__)
     commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    text = "write what the notebooks share: Setup cells, links and lab/models.py"
+    text = "write what they share: Setup cells, links, lab/models.py and lab/taught.py"
     commands.add_parser("sync", help=text, description=text)
     text = (
         "run all five: quick on the digits, into build/quick; full on the real data, in"

@@ -1,8 +1,8 @@
 """Train airbench94 of the package airbench, as its authors do, on the processor or on
 a graphics card: our improved network descends from it.
 
-`make baselines` starts this in a process of its own, because PyTorch and TensorFlow do
-not always bear each other. It reads images.npz in FOLDER (images and labels of
+`make baselines` starts this in a process of its own, because PyTorch and TensorFlow
+cannot always be loaded together. It reads images.npz in FOLDER (images and labels of
 training, validation and test) and writes peer.json there.
 Source: https://github.com/KellerJordan/cifar10-airbench
 """

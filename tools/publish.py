@@ -1,4 +1,4 @@
-"""What is handed in, and what is shown to the world, made of what is committed."""
+"""Write the hand-in, build/submission/, and the web pages, public/."""
 
 import interrupt  # noqa: F401
 

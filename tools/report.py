@@ -606,7 +606,8 @@ def readme(text):
     rows += [
         "",
         (
-            "Accuracy and macro-F1 on the test images are in percent. *Interval* is"
+            "Accuracy and macro-F1 on the test images are in percent, means over the"
+            " seeds; ± is the standard deviation between them. *Interval* is"
             " Wilson's 95 % interval. *Views* is the accuracy with a weighted mean over"
             " several views of each image, where the recipe has views. A PFLOP is 1e15"
             " operations; the column counts one training. *Minutes* are those of one"
@@ -683,7 +684,7 @@ def expected():
 
 def without():
     """Return the folder under build/ into which the notebooks wrote last because a data
-    set was missing; else None.
+    set or the votes of FER+ were missing; else None.
     """
     trace = ROOT / "build" / "trace" / "full" / "05_analysis.json"
     output = json.loads(trace.read_text())["output"] if trace.exists() else ""
@@ -714,8 +715,8 @@ def main(arguments):
     command = parser().parse_args(arguments).command
     if command == "readme" and without():
         print(
-            "A data set is missing: the committed report and tables are left as they"
-            " are."
+            "A data set or the votes of FER+ are missing: the committed report and"
+            " tables are left as they are."
         )
     elif command == "readme":
         path = ROOT / "README.md"

@@ -1,4 +1,4 @@
-"""Say where the hand-in answers each demand of an assignment, and which it does not.
+"""Say where the hand-in answers each demand of an assignment, and what is missing.
 
 The demands stand in a file that its author edits: docs/hand-in.md explains it.
 """

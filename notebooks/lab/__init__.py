@@ -1,6 +1,4 @@
-"""The helper package of the five notebooks: plumbing only, the networks are defined in
-the notebooks.
-"""
+"""The helper package of the five notebooks, which define the networks."""
 
 import os
 

@@ -51,7 +51,7 @@ class Dataset:
     def split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return (images, labels) of "training", "validation" or "test", read-only.
 
-        A split that lies in one piece is not copied, another one once.
+        A split whose images follow one another is not copied; any other is copied once.
         """
         if not self.available:
             raise LabError(f"The images of {self.title} are not here.\n{self.recipe}")
@@ -114,10 +114,11 @@ def load(
     image_size, grey: height and width in pixels, and one channel instead of three, of a
         folder's images.
 
-    The files of a known data set are looked for in the folder that the environment
-    variable LAB_DATA names, else in data/raw/, else they are downloaded; what was
-    decoded is kept in data/cache/. Where that fails, the reasons and a recipe are
-    printed, and the data set comes without its images. Introduced in notebook 01.
+    The files of a known data set are looked for in data/raw/ or the folder LAB_DATA,
+    among the inputs of a Kaggle notebook, and in the folder of Keras; else they are
+    downloaded. What was decoded is kept in data/cache/. Where that fails, the reasons
+    and a recipe are printed, and the data set comes without its images. Introduced in
+    notebook 01.
 
     Raises LabError for an unknown name, and for a folder that cannot be used.
     """

@@ -49,10 +49,10 @@ def train(
         if `jobs` are some of them; trainer: called as `fit` is, trains elsewhere.
 
     A run in `folder` with the same fingerprint is loaded, unless `retrain`. Training
-    writes a checkpoint after each epoch; started again after an interruption, it goes
-    on from there. A headline network that stands in `folder` with another recipe stays
-    there until every seed that is asked for is finished: until then these wait in the
-    folder `next` beside it, and then they move together.
+    writes checkpoints; started again after an interruption, it goes on from the last. A
+    headline network that stands in `folder` with another recipe stays there until every
+    seed that is asked for is finished: until then these wait in the folder `next`
+    beside it, and then they move together.
 
     Raises LabError where the images are needed and are not here, or nothing can be
     written.
@@ -74,8 +74,8 @@ def train(
 
 
 def _train(job, dataset, folder, retrain, trainer):
-    """Train one job and store its run, where it is not there; a seed that waits in
-    `next` is there.
+    """Train one job and store its run, unless a finished one is found in `folder` or in
+    `next` beside it; with `retrain`, only one in `next` is not trained again.
     """
     before = stored(job, dataset, folder)
     if before and not (retrain and before.path == Path(folder) / job.name):

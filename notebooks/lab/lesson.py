@@ -15,7 +15,7 @@ from .datasets import Dataset
 from .drawing import tables
 from .drawing.output import Output
 from .plan import plan
-from .plumbing import keeping, parameters
+from .plumbing import keeping, parameters, sources
 from .plumbing.backend import hand_back
 from .plumbing.files import ROOT, relative
 from .plumbing.names import BASE, DATA_SETS, MODEL_TITLES
@@ -85,6 +85,8 @@ class Lesson(Output):
         self.runs_folder = top / "runs" if quick else top / "data" / "runs"
         # What is committed is replaced by all of it, or not at all.
         missing = [dataset.name for dataset in data_sets if not dataset.available]
+        if not (quick or "fer2013" in missing or sources.found("fer2013new.csv")):
+            missing.append("fer_plus")
         names = ["quick"] * quick + [dataset.name for dataset in data_sets]
         if [dataset.name for dataset in data_sets] == DATASETS[profile]:
             names = ["without", *missing] if missing else []
@@ -186,7 +188,7 @@ class Lesson(Output):
         self, dataset: Dataset, names: tuple[str, ...] = tuple(MODEL_TITLES)
     ) -> dict[str, Seeds]:
         """Return {model: Seeds} of the headline runs of a data set, of the models
-        `names`, in the order of the story.
+        `names`, in their order.
 
         In the quick profile what is missing is trained first, in seconds. Runs on other
         images than those that are here, and of another recipe than the newest run, are
@@ -236,8 +238,8 @@ class Lesson(Output):
         return seeds
 
     def save_confusion(self, run: Run, dataset: Dataset) -> np.ndarray:
-        """Write the confusion matrix of a run on the test images: integers as .csv, and
-        a picture.
+        """Write the confusion matrix of a run on the test images, integers as .csv, and
+        a picture of it, and return the matrix.
         """
         name = f"confusion_{dataset.name}_{run.record['model']}"
         matrix = metrics.confusion(*run.test())

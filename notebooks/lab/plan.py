@@ -6,8 +6,7 @@ from .recipes import Job, Recipe, jobs_in
 
 
 def plan() -> dict[str, Job]:
-    """Return {name: Job} of every job that a `recipe` cell defines, in the order of the
-    story.
+    """Return {name: Job} of every job of the `recipe` cells, in the notebooks' order.
 
     Raises LabError where two cells ask for different runs under one name.
     """

@@ -21,12 +21,11 @@ def predict(source, dataset="cifar10", run=None, top=3):
     """Return a table of the most probable classes of pictures, one row a picture, and
     draw the pictures as the network sees them.
 
-    source: a picture file, a folder of them, or an array, uint8 (n, height, width, 1 or
-        3) or one image of it.
+    source: a picture file, a folder of them, a picture of Pillow, an array, uint8 (n,
+        height, width, 1 or 3) or one image of it, or a list of these.
     dataset: a Dataset, the name of a known one, or the path of a folder: what the
         network was trained on.
-    run: the Run whose weights are used; None takes the last network of the story that
-        has some.
+    run: the Run whose weights are used; None: the last of `MODEL_TITLES` with some.
 
     Probabilities are calibrated. A picture is cut to its centre square and scaled to
     the network's size. Where the training images stand on black or on white, it is
@@ -102,8 +101,8 @@ class Predictor:
 
 
 def latest(name):
-    """Return the first seed of the last network of the story that was stored with
-    weights on the data set `name`, by a notebook or in the quick profile.
+    """Return seed 0 of the last of `MODEL_TITLES` that was stored with weights on the
+    data set `name`, by a notebook or in the quick profile.
 
     Raises LabError where there is none.
     """

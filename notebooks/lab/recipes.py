@@ -29,7 +29,7 @@ class Recipe(Checked):
     precision: a Keras dtype policy, "float32" or "mixed_float16" or "mixed_bfloat16".
     model_arguments: further arguments of the function that builds the model.
     subset: train on this share of the training split, every class in proportion; None
-        takes all. (Whitening is computed from the whole split.)
+        takes all. (Whitening is computed from at most 5,000 of the whole split.)
     lookahead: steps after which `methods.parts.Lookahead` averages the weights; None
         never does.
     test_time_augmentation: predict also the mean over several views, see

@@ -100,8 +100,10 @@ def turns(points):
     A dotted line marks the mean epoch whose weights are kept. Introduced in notebook
     03.
     """
-    figure, grid = panels(len(points), 2.1)
-    for axes, (title, runs) in zip(grid, points.items()):
+    figure, grid = plt.subplots(
+        1, len(points), figsize=(WIDTH, 1.9), sharey=True, squeeze=False
+    )
+    for axes, (title, runs) in zip(grid[0], points.items()):
         for name, quantity, style in (
             ("training", "loss", "-"),
             ("validation", "validation_loss", "--"),
@@ -128,10 +130,9 @@ def turns(points):
         axes.set_ylim(0, 0.7)
         axes.set_xlabel("epoch")
         axes.grid(color="0.92")
-    for axes in grid[::3]:
-        axes.set_ylabel("cross-entropy")
+    grid[0, 0].set_ylabel("cross-entropy")
     figure.legend(
-        *grid[0].get_legend_handles_labels(),
+        *grid[0, 0].get_legend_handles_labels(),
         ncols=3,
         loc="outside upper center",
         frameon=False,
