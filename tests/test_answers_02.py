@@ -49,7 +49,7 @@ def test_parameters_of_the_dense_network():
 def test_softmax_cross_entropy_and_its_gradient():
     powers = np.exp([2.0, 0.0])
     p = powers / powers.sum()
-    said(3, f"{powers[0]:.3f}", f"{powers.sum():.3f}", f"{p[0]:.3f}", f"{p[1]:.3f}")
+    said(3, f"{powers[0]:.3f}", f"{powers.sum():.3f}", f"{p[0]:.3f}", f"{p[1]:.4f}")
     said(3, f"{-np.log(p[0]):.3f}", f"{-np.log(p[1]):.3f}")
     slopes = np.array([0.7, 0.2, 0.1]) - np.array([0, 1, 0])
     assert "(0.7, −0.8, 0.1)" in ANSWERS[4] and slopes == pytest.approx(
