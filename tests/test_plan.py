@@ -331,3 +331,11 @@ def test_a_grader_trains_one_seed_of_each_network_apart_and_gets_a_verdict(
         assert said.count(f", {word}") == 2 and "2 runs in build/grader/runs" in said
         assert "digits/dense" in said and "nothing to compare with" in said
     assert len(list(tmp_path.rglob("run.json"))) == 2
+
+
+def test_a_network_has_the_name_of_the_function_that_builds_it():
+    def build_dense(input_shape, classes):
+        """A function of the reader's, as in a hand-in."""
+
+    jobs = models.jobs_for("digits", "open", build_dense, models.two_conv_recipe, 2)
+    assert [(job.model, job.seed) for job in jobs] == [("dense", 0), ("dense", 1)]

@@ -114,12 +114,9 @@ two_conv_recipe = one_conv_recipe
 clean_recipe = replace(two_conv_recipe, leave_out="audit")
 
 
-called = {build_dense: "dense", build_one_conv: "one_conv", build_two_conv: "two_conv"}
-
-
 def jobs_for(dataset, variant, build, recipe, seeds=3, **options):
     """Return the jobs of a network, one for each seed."""
-    start = dataset, called[build], variant
+    start = dataset, build.__name__.removeprefix("build_"), variant
     return [Job(*start, seed, recipe, build, **options) for seed in range(seeds)]
 
 
