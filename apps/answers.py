@@ -29,7 +29,7 @@ sessions = {}  # {name: Session}
 @functools.cache
 def networks():
     """Return {title: Run} of all networks that are stored with weights, those for faces
-    first, the last network of the story first. Raises LabError where there is none.
+    first, the last of `MODEL_TITLES` first. Raises LabError where there is none.
     """
     runs = {}
     for name in ("fer2013", "cifar10", "fashion_mnist"):

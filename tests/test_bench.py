@@ -84,7 +84,9 @@ print(json.dumps([peer.train(Path(sys.argv[1]), data, epochs=1), peer.HYPER]))
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not find_spec("airbench"), reason="pip install tools/airbench.txt")
+@pytest.mark.skipif(
+    not find_spec("airbench"), reason="pip install -r tools/airbench.txt"
+)
 def test_airbench_trains_on_a_processor_as_the_report_says(tmp_path):
     command = [sys.executable, "-c", PEER, str(tmp_path)]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -238,7 +238,7 @@ def main(minutes=None):
     ):
         results["networks"] = before["networks"]
 
-    def add(name, facts):
+    def add(name, facts, line):
         labels = {split: dataset.split(split)[1] for split in ("validation", "test")}
         for key in [key for key in facts if key.endswith(("_answers", "_views"))]:
             split, kind = key.split("_")
@@ -246,9 +246,10 @@ def main(minutes=None):
             facts[f"{split}_{measure}"] = accuracy(facts[key], labels[split])
         results["networks"][name] = facts
         write(path, json.dumps(results, indent=1) + "\n")
-        print(
+        line.show(
             f"{name}: {facts['parameters']:,} parameters, {facts['epochs']} epochs in"
-            f" {clock(facts['seconds'])}, test accuracy {facts['test_accuracy']:.1%}"
+            f" {clock(facts['seconds'])}, test accuracy {facts['test_accuracy']:.1%}",
+            last=True,
         )
 
     for name in [name for name in BASELINES if name not in results["networks"]]:
@@ -269,10 +270,11 @@ def main(minutes=None):
                 )
                 for split in ("validation", "test")
             },
+            line,
         )
     if not minutes and PEER not in results["networks"]:
         if find_spec("torch") and find_spec("airbench"):
-            add(PEER, peer(dataset))
+            add(PEER, peer(dataset), Line())
         else:
             print(f"{PEER} is left out: .venv/bin/pip install -r tools/airbench.txt")
 
