@@ -33,7 +33,7 @@ test-oldest: $(VENV)-oldest/installed ## the tests with the oldest supported ver
 
 reproduce: $(VENV)/installed ## run the five notebooks on the real data with the committed runs, build report/report.pdf; LANGUAGE=french too
 	@$(RUN) tools/notebooks.py run full
-	@$(RUN) tools/report.py full
+	@$(RUN) tools/report.py last
 	@$(RUN) tools/report.py readme
 
 plan: $(VENV)/installed ## list what is to be trained: finished, missing, cost here; RUNS='cifar10/improved/*' narrows it
@@ -89,7 +89,7 @@ install-tex: ## install the smallest sufficient TeX Live (Debian, Ubuntu); LANGU
 	@sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(TEX)
 
-# One environment a folder; made anew when what it must hold has changed.
+# One environment a folder; brought up to date when what it must hold has changed.
 $(VENV)/installed: requirements.txt tools/requirements.txt
 	@$(PYTHON) tools/venv.py $(VENV)
 $(VENV)/browser: tools/browser.txt $(VENV)/installed

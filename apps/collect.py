@@ -18,7 +18,6 @@ STEPS = {
     "curve": "train a small network on shares of the pictures (minutes)",
     "datasheet": "write data/NAME.md, and mark what is open",
 }
-MOST = 200_000_000  # bytes of a picture
 SHOWN, THUMB = 1200, 160  # pixels of the longer side
 SESSION = ("source", "consent", "grouping", "group")
 
@@ -155,7 +154,12 @@ class Page:
         if not session["source"] or not session["consent"]:
             raise LabError("Say first where the pictures come from, and who agreed.")
         file = query.get("file", "").strip() or "unnamed"
-        every = max(1, int(query.get("every") or 1))
+        try:
+            every = max(1, int(query.get("every") or 1))
+        except ValueError:
+            raise LabError(
+                "Every n-th frame of a film: give a whole number, such as 10."
+            ) from None
         path = self.temporary / f"in-{threading.get_ident()}{Path(file).suffix}"
         request.save(path)
         return self._brought(bring, file, path, session, every, "faces" in query)

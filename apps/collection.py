@@ -22,7 +22,19 @@ INSIDE = "_collected"  # the folder in FOLDER that `photos.listing` passes over
 MOST_CLASSES = 9  # one for each of the keys 1 to 9
 LARGE = 20_000  # pixels a side: no picture is decoded smaller
 FACES = 2048  # pixels of the longer side of a picture in which faces are looked for
-FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+FILMS = (
+    ".mp4",
+    ".avi",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".wmv",
+    ".3gp",
+    ".mts",
+)
 BURST = 10  # seconds: pictures with a shorter time between them are one burst
 NOT_KNOWN = "not known"
 CONSENT = (
@@ -32,6 +44,7 @@ CONSENT = (
     "published under a licence that allows this use",
     NOT_KNOWN,
 )
+MOST = 200_000_000  # bytes of a picture
 GROUPINGS = {
     "none": "nothing: each file is by itself",
     "folder": "their folder",
@@ -64,22 +77,34 @@ class Log:
             return
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
+        if self._ended(content[len(whole) :]):  # an editor left the line's end out
+            whole = content = content + b"\n"
+            path.write_bytes(content)
         try:
-            text = whole.decode()
+            text = whole.decode("utf-8-sig")  # a spreadsheet begins with a mark
         except UnicodeDecodeError:
             raise LabError(
                 f"{relative(path)} is not written in UTF-8: save it as CSV UTF-8."
             ) from None
-        header, *lines = list(csv.reader(io.StringIO(text))) or [[]]
+        header, *lines = [line for line in csv.reader(io.StringIO(text)) if line] or [
+            []
+        ]
         wrong = [line for line in lines if len(line) != len(columns)]
         if whole and header != list(columns) or wrong:
             raise LabError(
                 f"{relative(path)} does not have the columns {', '.join(columns)} in"
-                " every line: mend the line, or take the file away."
+                " every line, separated by commas: mend the line, or take the file"
+                " away."
             )
         self.rows = [dict(zip(columns, line)) for line in lines]
         if whole != content:
             os.truncate(path, len(whole))
+
+    def _ended(self, tail):
+        """Return whether a last line without its end is whole: its time is."""
+        cells = next(csv.reader([tail.decode(errors="replace")]), [])
+        time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+        return len(cells) == len(self.columns) and re.fullmatch(time, cells[-1])
 
     def append(self, **row):
         """Add a row, {column: value}; when this returns, it is on the disk."""
@@ -115,7 +140,10 @@ class Collection:
     """
 
     def __init__(self, folder):
-        self.folder, self.inside = Path(folder), Path(folder) / INSIDE
+        self.folder = Path(folder).expanduser()
+        self.inside = self.folder / INSIDE
+        if self.folder.exists() and not self.folder.is_dir():
+            raise LabError(f"{relative(self.folder)} is a file: give another FOLDER=.")
         self.name = photos.slug(self.folder.resolve().name)
         if self.folder.exists() and not self.inside.exists():
             there = [entry for entry in self.folder.iterdir() if entry.name[0] != "."]
@@ -127,15 +155,22 @@ class Collection:
                     " the page."
                 )
         about = self.inside / "collection.json"
-        self.classes = (
-            json.loads(about.read_text())["classes"] if about.exists() else []
-        )
+        try:
+            self.classes = (
+                json.loads(about.read_text())["classes"] if about.exists() else []
+            )
+        except (ValueError, KeyError, TypeError):
+            raise LabError(
+                f"{relative(about)} cannot be read: take it away, and name the classes"
+                " again."
+            ) from None
         self._log = Log(self.inside / "pictures.csv", COLUMNS)
         self._crops = Log(self.inside / "crops.csv", CROPS)
         self.pictures = {row["picture"]: row for row in self._log.rows}
         self.crops = {}
         for row in self._crops.rows:
-            self._cropped(row)
+            if row["picture"] in self.pictures:  # not taken out
+                self._cropped(row)
 
     def path(self, picture):
         """Return the path of a picture's copy."""
@@ -157,6 +192,8 @@ class Collection:
                     " it begins with a letter or a digit, and has none of"
                     ' \\ / : * ? " < > | and no comma.'
                 )
+            if len(name.encode()) > 100:
+                raise LabError(f"The class {name[:30]}… has too long a name.")
         if not 2 <= len({photos.same(name) for name in names}) == len(names):
             raise LabError("Give two or more classes with different names.")
         if len(names) > MOST_CLASSES:
@@ -169,7 +206,6 @@ class Collection:
             )
         about = {"classes": names}
         write(self.inside / "collection.json", json.dumps(about, indent=1) + "\n")
-        write(self.folder / ".gitignore", "*\n")  # pictures of people stay here
         self.classes = names
 
     def add(self, file, content, session, frame="", taken=None):
@@ -242,14 +278,20 @@ class Collection:
 
         Raises LabError where one has it open.
         """
-        self.inside.mkdir(parents=True, exist_ok=True)
+        write(self.folder / ".gitignore", "*\n")  # pictures of people stay here
         self._lock = FileLock(self.inside / ".lock", thread_local=False)
         try:
+            self.inside.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout:
             raise LabError(
                 f"{photos.legible(str(self.folder))} is open on another page: use that"
                 " one, or end it."
+            ) from None
+        except OSError as error:
+            raise LabError(
+                f"Cannot write {relative(self.inside)} ({error.strerror or error}):"
+                " make its folder writable, or give another FOLDER=."
             ) from None
 
     def groups(self):
@@ -272,7 +314,13 @@ class Collection:
                 stem = re.sub(r"[\W_]*\d+$", "", file.stem)
                 group = f"name {file.parent / stem}" if stem else group
             elif row["grouping"] == "time" and row["taken"]:
-                bursts[name] = datetime.fromisoformat(row["taken"])
+                try:
+                    bursts[name] = datetime.fromisoformat(row["taken"])
+                except ValueError:
+                    raise LabError(
+                        f"{relative(self.inside / 'pictures.csv')} has the time"
+                        f" {row['taken']} for {name}: write it as 2026-05-01 12:00:00."
+                    ) from None
             group_of[name] = group
         number, before = 0, None
         for name, time in sorted(bursts.items(), key=lambda item: item[1]):
@@ -295,7 +343,8 @@ def copied(content):
     picture = photos.open_picture(io.BytesIO(content), 32 if jpeg else LARGE, False)
     with Image.open(io.BytesIO(content), formats=photos.FORMATS) as opened:
         size, exif = opened.size, opened.getexif()
-    taken, orientation = _taken(exif), exif.get(0x0112, 1)
+    taken, orientation = _taken(exif), exif.get(0x0112)
+    orientation = orientation if orientation in range(2, 9) else 1
     if jpeg:
         size = size[::-1] if orientation in range(5, 9) else size
         return _bare(content, orientation), "jpg", size, taken
@@ -404,7 +453,12 @@ def bring(collection, file, path, session, every=1, cut=False):
     frame is a picture. cut: the faces in a picture are added in its place.
     """
     film = PurePosixPath(file).suffix.lower() in FILMS
+    if not film and path.stat().st_size > MOST:
+        yield None, f"larger than {MOST / 1e6:,.0f} MB"
+        return
     try:
+        if not film and path.suffix.lower() in photos.RAW:
+            raise photos.Unreadable("a camera's raw file: save it as JPEG")
         for frame, content in (
             frames(path, every) if film else [("", path.read_bytes())]
         ):
@@ -416,4 +470,13 @@ def bring(collection, file, path, session, every=1, cut=False):
                 name = collection.add(file, part, session, frame, taken)
                 yield name, None if name else "it is here already"
     except photos.Unreadable as reason:
-        yield None, str(reason)
+        yield None, str(reason) if film else _why(path, reason)
+
+
+def _why(path, reason):
+    """Return why a file is no picture; its path tells more than its bytes."""
+    try:
+        photos.open_picture(path, 32, grey=False)
+    except photos.Unreadable as better:
+        return str(better)
+    return str(reason)

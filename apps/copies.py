@@ -159,12 +159,13 @@ def contents(path, output):
     were written into it before.
     """
     output = output.resolve()
+    inside = output.is_relative_to(path.resolve())
     return sorted(
         file
         for file in path.rglob("*")
         if file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and not file.resolve().is_relative_to(output)
+        and not (inside and file.resolve().is_relative_to(output))
     )
 
 
@@ -179,12 +180,13 @@ def annotate(path, output, camera=None):
         raise LabError(
             f"There is no {legible(path)}: give a photo, a video or a folder."
         )
-    if camera is None and path.is_dir() and output.resolve() == path.resolve():
-        raise LabError(
-            f"The copies would lie among the originals in {legible(path)}: give another"
-            " folder as --output."
-        )
     folder = camera is None and path.is_dir()
+    where = path if folder else path and path.parent
+    if camera is None and output.resolve() == where.resolve():
+        raise LabError(
+            f"The copies would lie among the originals in {legible(where)}: give"
+            " another folder as --output."
+        )
     files = contents(path, output) if folder else [path]
     watcher, line, table, left_out = faces.Watcher(Predictor("fer2013")), Line(), [], []
     written, targets = 0, set()

@@ -213,7 +213,8 @@ def _labels(collection, labels, agreed):
         return [*lines, "- No picture has labels of two annotators yet."]
     lines.append(
         f"- Labelled by two annotators or more: {some(agreed['pictures'], 'picture')}"
-        f" of {some(agreed['groups'], 'group')}. Nobody saw the labels of others."
+        f" of {some(agreed['groups'], 'group')}. The page shows nobody the labels of"
+        " others before step 3."
     )
     for pair in agreed["pairs"]:
         lines.append(

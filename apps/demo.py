@@ -31,7 +31,7 @@ def parser():
     made.add_argument(
         "path",
         nargs="?",
-        type=Path,
+        type=lambda text: Path(text).expanduser(),
         metavar="PATH",
         help="a photo, a video, or a folder of them",
     )

@@ -32,6 +32,8 @@ class Annotator:
         self._replay()
 
     def _note(self, picture, label):
+        if picture not in self.collection.pictures:
+            return  # taken out of the data base
         if label == UNDONE:
             del self._said[-1:]
         else:
@@ -103,7 +105,11 @@ class Labels:
             file.stem: Annotator(collection, file.stem) for file in files
         }
         self._log = Log(collection.inside / "decisions.csv", COLUMNS[:2] + COLUMNS[3:])
-        self.decisions = {row["picture"]: row["label"] for row in self._log.rows}
+        self.decisions = {
+            row["picture"]: row["label"]
+            for row in self._log.rows
+            if row["picture"] in collection.pictures
+        }
 
     def annotator(self, name):
         """Return the Annotator of a name, a new one where there is none."""

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
 import urllib.parse
 import webbrowser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -198,12 +199,18 @@ def _lines(answers):
 
 
 def _sentence(error):
-    """Return the answer for a user's mistake; raise what is none."""
+    """Return the answer for a user's mistake; what is none is shown in the terminal,
+    too.
+    """
     from lab import LabError
 
-    if not isinstance(error, (LabError, OSError)):
-        raise error
-    return {"error": str(error)}
+    if isinstance(error, (LabError, OSError)):
+        return {"error": str(error)}
+    traceback.print_exception(error)
+    return {
+        "error": f"The program has a fault ({type(error).__name__}: {error}); its"
+        " terminal says where. What you did before is kept."
+    }
 
 
 def files(folder, *names):
@@ -234,13 +241,13 @@ def listen(routes, port=None):
         (JSON), a Path (a file), an iterator of dicts (lines of JSON), or None where
         there is nothing. A LabError becomes {"error": sentence}.
     port: None takes a free one.
-    Raises LabError where the port cannot be used.
+    Ends the program with a sentence where the port cannot be used.
     """
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port or 0), Handler)
     except (OSError, OverflowError) as error:
-        raise _mistake(
-            f"The port {port} cannot be used ({error}): give another, or none."
+        raise SystemExit(  # no LabError: its library may be half loaded
+            f"\nThe port {port} cannot be used ({error}): give another, or none."
         ) from None
     server.routes = routes
     return server

@@ -20,6 +20,7 @@ from lab.taught import unit
 from .collection import INSIDE
 
 SPLITS = ("training", "validation", "test")
+SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini")  # a file manager's own files
 FOLDERS = dict(zip(SPLITS, ("train", "validation", "test")))
 SIDE = 32  # pixels of the copies that are compared
 NEAR = 0.97  # correlation of near copies, as in lab.methods.audit
@@ -92,8 +93,8 @@ def divided(labels, groups, classes):
     if few:
         raise LabError(
             "Each class needs pictures of three different groups at least, one for each"
-            f" split: {', '.join(few)} has fewer. Add pictures of other persons, scenes"
-            " or films, or label more."
+            f" split; near copies count as one. Too few: {', '.join(few)}. Add pictures"
+            " of other persons, scenes or films, or label more."
         )
     best = None
     for parts in (PARTS, 5, 3):  # larger parts, where groups are few
@@ -178,6 +179,11 @@ def divide(collection, labels):
     """
     final, classes = labels.final(), collection.classes
     pictures = [name for name in collection.pictures if name in final]
+    if not pictures and labels.counts().any():
+        raise LabError(
+            "Every labelled picture has equally many votes for two classes: agree on"
+            " some under 3 Agree, or let one more person label."
+        )
     if not pictures:
         raise LabError("No picture has a label yet: label some first.")
     classes = [name for name in classes if name in final.values()]
@@ -231,7 +237,10 @@ def divide(collection, labels):
 def told(collection):
     """Return what `divide` returned, None where it is of another division."""
     path = collection.inside / "splits.json"
-    summary = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        summary = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        summary = {}
     return summary if summary and summary["division"] == mark(collection) else None
 
 
@@ -246,7 +255,10 @@ def stored(collection):
     division.
     """
     path = collection.inside / "splits.csv"
-    return list(csv.DictReader(path.open(newline=""))) if path.exists() else []
+    rows = list(csv.DictReader(path.open(newline=""))) if path.exists() else []
+    if rows and rows[0].keys() != set(COLUMNS):
+        raise LabError(f"{relative(path)} was changed: delete it, and do step 4 again.")
+    return rows
 
 
 def mark(collection):
@@ -268,7 +280,8 @@ def write_dataset(collection, rows):
     known |= {(*place[:2], place[2].rsplit(".", 1)[0] + ".png") for place in known}
     for where in FOLDERS.values():
         for path in sorted((folder / where).rglob("*")):
-            if path.is_file() and path.relative_to(folder).parts not in known:
+            own = path.name in SYSTEM or path.name.startswith("._")
+            if not own and path.is_file() and path.parts[-3:] not in known:
                 raise LabError(
                     f"{relative(path)} was not written by make collect: move it out of"
                     " this folder, and add it on the page."
@@ -301,4 +314,4 @@ def repair(collection):
             (ready / where).rename(folder / where)
     if (ready / "splits.csv").exists():
         (ready / "splits.csv").replace(folder / INSIDE / "splits.csv")
-    ready.rmdir()
+    shutil.rmtree(ready)

@@ -10,7 +10,8 @@ from keras import layers
 
 from conftest import ROOT
 from lab import models
-from lab.taught import paired_interval, pooled_deviation, prediction_interval
+from lab.methods.statistics import pooled_deviation
+from lab.taught import paired_interval, prediction_interval
 
 BOOK = nbformat.read(ROOT / "notebooks" / "03_two_conv_cnn.ipynb", as_version=4)
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import keras
 import nbformat
 import numpy as np
 import pytest
@@ -12,10 +13,14 @@ import mutate
 import notebooks
 import words
 from conftest import ROOT, tool
-from lab import datasets
+from lab import datasets, models
+from lab.plumbing import records
 from lab.plumbing.files import sha256
+from lab.plumbing.fingerprint import fingerprint
 from lab.plumbing.numbers import Number
 from lab.plumbing.reading import read_splits, split_hash
+from lab.recipes import Job, Recipe
+from lab.runs import Run
 
 RUNS = ROOT / "data" / "runs"
 
@@ -116,6 +121,36 @@ def test_two_seeds_with_the_same_weights_or_predictions_are_named(run, monkeypat
     assert f"{other}: its weights are those of {run}" in found(check.check_alike)
 
 
+class Twice(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+
+def build_mine(shape, classes):
+    """A network with a layer of its own, whose input nobody has named."""
+    head = keras.layers.Dense(classes, activation="softmax")
+    return keras.Sequential([keras.layers.Flatten(), Twice(), head])
+
+
+def test_a_run_of_an_own_network_agrees_with_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "build_mine", build_mine, raising=False)
+    known, recipe = datasets.KNOWN["digits"], Recipe(epochs=500)
+    job = Job("digits", "mine", "main", 0, recipe, build_mine)
+    weights, inputs = 10 * 257, 10 * 256
+    record = records.asked(job, known) | {
+        "fingerprint": fingerprint(job, known),
+        "protocol": check.PROTOCOL,
+        "parameters": weights,
+        "epochs_run": 500,
+        "pflop": round(3 * 2 * inputs * check.SIZES["digits"][0] * 500 / 1e15, 6),
+        "metrics": {},
+    }
+    run = Run(tmp_path / "digits/mine/main/seed-0", record, None, {})
+    assert found(check.check_job, run, known) == ""
+    record["parameters"] += 1
+    assert f"({weights})" in found(check.check_job, run, known)
+
+
 def test_what_nothing_reads_in_data_is_named(run, tmp_path, monkeypatch):
     runs = run.parents[3]
     for name, value in {"DATA": runs.parent, "RUNS": runs, "NEXT": runs / "no"}.items():
@@ -125,16 +160,17 @@ def test_what_nothing_reads_in_data_is_named(run, tmp_path, monkeypatch):
     (run / ".hidden").touch()
     assert found(check.check_unread) == ""
     (runs / "cifar10" / "dense" / "empty").mkdir(parents=True)
-    shutil.copytree(run, runs / "clothes" / "dense" / "main" / "seed-0")
+    shutil.copytree(run, runs / "cifar10" / "dense" / "tried" / "seed-0")
+    shutil.copytree(run, runs / "birds" / "dense" / "main" / "seed-0")  # one's own
     (run / "notes.txt").touch()
     (runs.parent / "more.json").touch()
     named = found(check.check_unread).splitlines()
     for path, line in zip(
         (
             runs.parent / "more.json",
-            runs / "cifar10",
+            runs / "cifar10" / "dense" / "empty",
             run / "notes.txt",
-            runs / "clothes" / "dense" / "main" / "seed-0",
+            runs / "cifar10" / "dense" / "tried" / "seed-0",
         ),
         named,
         strict=True,

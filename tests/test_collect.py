@@ -429,6 +429,40 @@ def test_a_line_that_was_cut_off_is_dropped(tmp_path):
         Log(log.path, log.columns)
 
 
+def test_a_table_that_an_editor_or_a_spreadsheet_saved_is_read_whole(tmp_path):
+    log = Log(tmp_path / "a.csv", ("picture", "time"))
+    log.append(picture="1", time="2026-05-01 12:00:00")
+    log.append(picture="2", time="2026-05-01 12:00:01")
+    content, rows = log.path.read_bytes(), log.rows
+    for saved in (content[:-1], b"\xef\xbb\xbf" + content, content + b"\n"):
+        log.path.write_bytes(saved)
+        assert Log(log.path, log.columns).rows == rows
+    log.path.write_bytes(content.replace(b",", b";"))
+    with pytest.raises(LabError, match="separated by commas"):
+        Log(log.path, log.columns)
+
+
+def test_a_picture_that_was_taken_out_is_asked_and_counted_no_more(example, tmp_path):
+    collection, labels = copy_of(example, tmp_path)
+    name = next(iter(collection.pictures))
+    labels.annotator("Cem").label(name, SKIPPED)
+    labels.decide(name, "circle")
+    table = collection.inside / "pictures.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(line for line in lines if name not in line))
+    collection.path(name).unlink()
+    again = Collection(collection.folder)
+    labels = Labels(again)
+    assert name not in labels.annotator("Cem").left() and len(again.pictures) == 119
+    assert name not in labels.final() and name not in labels.decisions
+
+
+def test_git_leaves_pictures_out_before_a_class_is_named(tmp_path):
+    collection = Collection(tmp_path / "own")
+    collection.hold()
+    assert (tmp_path / "own" / ".gitignore").read_text() == "*\n"
+
+
 # --- agreement
 
 
@@ -506,7 +540,7 @@ def test_too_few_groups_are_named():
         np.array([0] * 6 + [1] * 6),
         np.array([0, 1, 2, 3, 4, 5] + [6, 7] * 3),
     )
-    with pytest.raises(LabError, match=r"dog \(2\) has fewer"):
+    with pytest.raises(LabError, match=r"Too few: dog \(2\)"):
         splits.divided(labels, groups, ["cat", "dog"])
 
 
@@ -637,6 +671,8 @@ def test_the_page_asks_for_source_and_consent(page, tmp_path):
     assert f"{datasheet.OPEN} Consent is not known for 1 picture" in said
     last = [*page("POST", "/add", body, file="b.jpg", **given)][-1]
     assert last["reasons"] == {"it is here already": 1}
+    with pytest.raises(LabError, match="give a whole number"):
+        page("POST", "/add", body, file="c.jpg", every="2.5", **given)
 
 
 def test_the_page_does_the_steps(page):

@@ -68,6 +68,11 @@ def test_plan_and_retrain_are_narrowed_by_patterns():
         assert option in make("-n", "retrain", words).stdout
 
 
+def test_reproduce_builds_the_report_of_what_it_ran_and_report_the_written_one():
+    assert "tools/report.py last" in make("-n", "reproduce").stdout
+    assert "tools/report.py full" in make("-n", "report").stdout
+
+
 def test_demo_takes_a_path_with_spaces_or_a_camera():
     assert (
         '-m apps.demo "$INPUT"' in make("-n", "demo", "INPUT=my photos/").stdout

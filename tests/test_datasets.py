@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lab import datasets, taught
-from lab.plumbing import downloads, reading, sources
+from lab.plumbing import downloads, parameters, reading, sources
 from lab.plumbing.files import LabError
 
 
@@ -116,6 +116,11 @@ def test_a_subset_keeps_the_chosen_classes_in_their_order(digits):
         ].tolist()
 
 
+def test_classes_may_be_written_as_numbers(digits):
+    names = parameters.names([3, 8], None, "CLASSES")
+    assert digits.subset(names).classes == ("3", "8")
+
+
 @pytest.mark.parametrize("classes", [["7"], [], ["7", "7"], ["7", "eleven"]])
 def test_a_subset_of_unknown_or_too_few_classes_is_one_sentence(digits, classes):
     with pytest.raises(
@@ -140,6 +145,14 @@ def test_without_a_place_to_keep_them_the_images_are_used_all_the_same(
 def test_what_is_no_data_set_is_one_sentence(name):
     with pytest.raises(LabError, match="There is no data set called"):
         datasets.load(name)
+
+
+def test_jpeg_files_that_are_not_here_are_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAB_DATA", str(tmp_path))
+    with pytest.raises(
+        LabError, match=f"unpack msambare/fer2013 of Kaggle into {tmp_path}"
+    ):
+        datasets.load("fer2013_jpeg")
 
 
 def test_a_split_in_one_piece_is_not_copied_and_no_split_can_be_written_to(digits):

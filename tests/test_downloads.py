@@ -1,5 +1,6 @@
 """Downloads from a local server that misbehaves in every way users have met."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -165,6 +166,21 @@ def test_no_network_is_one_sentence(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_network_that_goes_away_is_no_full_disk(server, tmp_path, monkeypatch):
+    fetched, urlopen = [], downloads.urllib.request.urlopen
+
+    def open_or_break(request, **options):
+        fetched.append(request.full_url)
+        if request.full_url.endswith("half"):
+            raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+        return urlopen(request, **options)
+
+    monkeypatch.setattr(downloads.urllib.request, "urlopen", open_or_break)
+    assert fetch(server, tmp_path / "data.gz", "half", "good").exists()
+    with pytest.raises(LabError, match="half: No route to host"):
+        fetch(server, tmp_path / "other.gz", "half")
+
+
 def test_a_stalled_source_is_left(tmp_path, monkeypatch):
     import socket
 
@@ -230,6 +246,13 @@ def test_kaggle_is_asked_only_with_credentials(monkeypatch, tmp_path):
     assert downloads.kaggle("some/set") == tmp_path
     with pytest.raises(LabError, match="kagglehub cannot download nobody/nothing .403"):
         downloads.kaggle("nobody/nothing")
+
+    def damaged():
+        raise ValueError("Invalid Kaggle credentials file")
+
+    monkeypatch.setattr(Hub.config, "get_kaggle_credentials", damaged)
+    with pytest.raises(LabError, match="cannot download some/set .Invalid Kaggle cred"):
+        downloads.kaggle("some/set")
 
 
 SECOND = """

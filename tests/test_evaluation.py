@@ -1,7 +1,9 @@
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,7 +118,7 @@ def test_a_prediction_interval_holds_a_further_value_in_nineteen_of_twenty_cases
     inside = 0
     for _ in range(2000):
         *ours, further = rng.normal(0.9, 0.01, 4)
-        low, high = statistics.prediction_interval(ours)
+        low, high = taught.prediction_interval(ours)
         inside += low <= further <= high
     assert 0.93 < inside / 2000 < 0.97
 
@@ -255,27 +257,39 @@ def test_a_step_is_worth_its_gain_give_or_take_images_and_seeds():
         Seeds([made_run(240), made_run(244)]),
     )
     gain, _, high = statistics.gain(before, after)
-    value, low, top = statistics.worth(before, after, 0.0, 100_000)
-    assert (
-        value == gain == pytest.approx(0.1)
-        and top == pytest.approx(high, abs=1e-4)
-        and gain - low == pytest.approx(top - gain)
+    value, low, top = statistics.worth(before, after)
+    assert value == gain == pytest.approx(0.1)
+    assert gain - low == pytest.approx(top - gain) and top > high
+    half = statistics.half_interval(
+        0, *(s.values("test", "accuracy") for s in (before, after))
     )
-    wider = statistics.worth(before, after, 0.01, 4)
-    images, seeds = (high - gain) / 1.96, 0.01  # deviation · sqrt(1/2 + 1/2)
-    assert wider[2] - gain == pytest.approx(
-        stats.t.ppf(0.975, 4) * np.hypot(images, seeds)
-    )
+    alike = stats.t.ppf(0.975, 2) * before.deviation()  # sqrt(1/2 + 1/2), 2 degrees
+    assert half == pytest.approx(alike) and half < top - gain
+    alone = statistics.worth(before, Seeds(after[:1]))
+    assert alone[0] == pytest.approx(0.095) and np.isnan(alone[1:]).all()
+
+
+def test_half_of_an_interval_agrees_with_welch():
+    rng = np.random.default_rng(4)
+    for n, m in ((3, 3), (2, 5), (4, 3)):
+        first, second = rng.normal(70, 3, n), rng.normal(71, 0.2, m)
+        low, high = stats.ttest_ind(
+            first, second, equal_var=False
+        ).confidence_interval()
+        assert statistics.half_interval(0, first, second) == pytest.approx(
+            (high - low) / 2
+        )
 
 
 def test_a_table_of_steps_names_what_each_network_is_compared_with():
+    history = pd.DataFrame({"validation_accuracy": [0.7, 0.8, 0.75]})
     points = {
-        "dense": Seeds([made_run(200), made_run(204)]),
-        "+ convolution": Seeds([made_run(240), made_run(244)]),
+        name: Seeds([replace(made_run(n), history=history) for n in right])
+        for name, right in {"dense": (200, 204), "+ convolution": (240, 244)}.items()
     }
     for run in [run for runs in points.values() for run in runs]:
         run.record |= {"pflop": 0.01234, "best_epoch": 3}
-        run.record["metrics"]["training"] = {"accuracy": 0.9}
+        run.record["metrics"]["validation"] = {"accuracy": 0.8}
         run.predictions |= {
             "validation_probabilities": np.eye(3),
             "validation_labels": np.arange(3),
@@ -287,6 +301,8 @@ def test_a_table_of_steps_names_what_each_network_is_compared_with():
         "compared with"
     ].tolist() == ["", "dense"]
     assert table["TFLOP"].tolist() == ["12.3", "12.3"]
+    assert table["last epoch"].tolist() == ["75.0", "75.0"]
+    assert table["validation"].tolist() == ["80.0 ± 0.0", "80.0 ± 0.0"]
 
 
 def test_training_beside_test_shows_the_gap():

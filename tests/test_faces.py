@@ -234,6 +234,8 @@ def test_copies_that_lie_in_the_folder_are_not_annotated_again(portrait, tmp_pat
     assert names == {"earlier-faces.png", "photo-faces.png", "faces.csv"}
     with pytest.raises(LabError, match="would lie among the originals"):
         copies.annotate(tmp_path, tmp_path)
+    with pytest.raises(LabError, match="would lie among the originals"):
+        copies.annotate(tmp_path / "photo.png", tmp_path)
 
 
 def test_a_name_with_a_line_break_is_one_line(tmp_path, capsys):

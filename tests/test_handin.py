@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from copy import deepcopy
 
 import nbformat
 import pytest
@@ -172,6 +173,24 @@ def test_a_folder_on_which_the_notebooks_have_not_run_is_refused(
             image.save(tmp_path / "pets" / name / f"{i}.png")
     with pytest.raises(LabError, match='have not run .*make photos FOLDER=".*pets"'):
         handin.loaded(str(tmp_path / "pets"), books)
+
+
+def test_its_parameters_may_take_several_lines_and_are_read_where_they_are_plain(
+    books, tmp_path
+):
+    changed = deepcopy(books)
+    (cell,) = notebooks.tagged(changed["03"], "parameters")
+    given = notebooks.assigned(cell.source)["CLASSES"]
+    for classes in ('[\n    "dark",  # at night\n    "light",\n]', "[30, 8]"):
+        cell.source = cell.source.replace(f"CLASSES = {given}", f"CLASSES = {classes}")
+        given = classes
+        assert f"\nCLASSES = {classes}\n" in handin.parameters("digits", changed)
+    cell.source += "\nSEEDS = list(range(3))"
+    with pytest.raises(LabError, match="Digits, which has: 0, 1.*it has no 30"):
+        handin.loaded("digits", changed)
+    cell.source += '\nCLASSES = list("ab")'
+    with pytest.raises(LabError, match="Notebook 03 computes CLASSES, .*write plain"):
+        handin.loaded("digits", changed)
 
 
 def test_its_first_cell_clones_the_repository_into_an_empty_folder(mine, tmp_path):

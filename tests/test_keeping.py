@@ -5,6 +5,7 @@ import sys
 import types
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from conftest import train
@@ -95,6 +96,61 @@ def test_a_newer_run_is_not_replaced_by_the_one_that_was_kept(
     assert "are back" not in capsys.readouterr().out
 
 
+def put(top, mark, day, variant="main"):
+    """Store a run that ended on a day, without training."""
+    record = {"dataset": "a", "model": "b", "variant": variant, "seed": 0}
+    record |= {"fingerprint": mark, "metrics": {}, "finished_at": f"2026-01-{day:02d}"}
+    path = top / "data" / "runs" / "a" / "b" / variant / "seed-0"
+    storage.store(path, record, pd.DataFrame({"epoch": [1]}), {}, None, ())
+    return path
+
+
+def upload(folder, content):
+    """Pack a folder as trained.zip in Colab's folder."""
+    shutil.make_archive(str(content / "trained"), "zip", folder)
+
+
+def test_an_older_run_of_another_recipe_replaces_no_newer_one(
+    colab, tmp_path, monkeypatch
+):
+    repository, runs = colab[0], colab[0] / "data" / "runs"
+    monkeypatch.setattr(storage, "ROOT", repository)
+    put(tmp_path / "old", "old recipe", 1, "lr-0.1")
+    put(tmp_path / "old", "other recipe", 2)
+    upload(tmp_path / "old", repository.parent)
+    study = put(repository, "new recipe", 3, "lr-0.1")
+    headline = put(repository, "new recipe", 1)
+    keeping.begin("", runs)
+    assert storage.read(study)[0]["fingerprint"] == "new recipe"
+    assert storage.read(headline)[0]["fingerprint"] == "new recipe"
+    waits = storage.waiting(runs) / "a" / "b" / "main" / "seed-0"
+    assert storage.read(waits)[0]["fingerprint"] == "other recipe"
+    put(tmp_path / "old", "other recipe", 4, "lr-0.1")
+    upload(tmp_path / "old", repository.parent)
+    keeping.begin("", runs)
+    assert storage.read(study)[0]["fingerprint"] == "other recipe"
+
+
+def test_checkpoints_that_are_further_stay_and_older_ones_give_way(colab, tmp_path):
+    repository, runs = colab[0], colab[0] / "data" / "runs"
+    old, kept = (
+        top / "checkpoints" for top in (tmp_path / "old", repository.parent / "trained")
+    )
+    for name, epoch in (("one", 2), ("two", 5)):
+        (old / name).mkdir(parents=True)
+        (old / name / f"{epoch:04d}-abc.npz").touch()
+    upload(tmp_path / "old", repository.parent)
+    for name, epoch in (("one", 9), ("two", 3)):  # trained here before
+        here = repository / "build" / "checkpoints" / name
+        here.mkdir(parents=True)
+        (here / f"{epoch:04d}-def.npz").touch()
+    for _ in range(2):  # starts of notebooks
+        keeping.begin("", runs)
+        names = [path.name for path in sorted(kept.glob("*/*"))]
+        assert names == ["0009-def.npz", "0005-abc.npz"]
+        assert (repository / "build" / "checkpoints").resolve() == kept.resolve()
+
+
 def test_what_cannot_keep_or_bring_back_is_one_sentence(colab, tmp_path):
     runs = colab[0] / "data" / "runs"
     with pytest.raises(LabError, match="there is no folder .*drive: make it"):
@@ -108,7 +164,8 @@ def test_elsewhere_nothing_is_kept_twice(digits, recipe, tmp_path, capsys):
     keeping.begin("", tmp_path / "runs")
     train(digits, recipe, tmp_path / "runs")
     keeping.pack()
-    assert "New runs stay in this folder" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"New runs stay in this folder of the repository: {tmp_path}/runs." in said
     assert len(list(tmp_path.rglob("run.json"))) == 1
 
 

@@ -7,12 +7,18 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
+import time
+from copy import deepcopy
 from itertools import pairwise
+from pathlib import Path
 
 import nbformat
 import pytest
 
+import notebooks
 from conftest import ROOT
+from lab import LabError
 from notebooks import SETUP, paths, project, tagged
 
 NAMES = [
@@ -256,3 +262,107 @@ def test_keras_2_is_one_sentence(tmp_path):
         "LabError: Keras 2.15.0 is too old, Keras 3 is needed: install what"
         " requirements.txt lists" in done.stderr
     )
+
+
+def test_parameters_may_take_several_lines_and_a_mistake_is_one_sentence():
+    source = (
+        'import os\nDATASETS = [\n    "a",  # one\n]\nKEEP = ""  # none\nX = (1 +\n 2)'
+    )
+    assert notebooks.assigned(source) == {
+        "DATASETS": '[\n    "a",  # one\n]',
+        "KEEP": '""',
+        "X": "(1 +\n 2)",
+    }
+    with pytest.raises(LabError, match="Parameters cell is no Python .*'SEEDS ='"):
+        notebooks.assigned("SEEDS = ")
+
+
+def test_sync_keeps_the_last_paragraph_of_a_title_and_renews_its_links(
+    tmp_path, monkeypatch
+):
+    copies = [Path(shutil.copy(path, tmp_path)) for path in paths()]
+    book = deepcopy(BOOKS["03_two_conv_cnn"])
+    book.cells[0].source = "# 03 · My networks\n\nMy purpose."
+    notebooks.save(copies[2], book)
+    monkeypatch.setattr(notebooks, "paths", lambda: copies)
+    for _ in range(2):
+        written = notebooks.shared()[copies[2]]
+        title = nbformat.reads(written, as_version=4).cells[0].source
+        head, purpose, links = title.split("\n\n")
+        assert purpose == "My purpose."
+        assert re.fullmatch(r"Before: \[02 .*\)\. Next: \[04 .*\)\.", links)
+        copies[2].write_text(written)
+
+
+RUNS_ELSEWHERE = """
+import json
+from pathlib import Path
+trace = Path("../build/trace/full/01_small.json")
+trace.parent.mkdir(parents=True)
+trace.write_text(json.dumps({"output": "build/pets", "runs": {}, "files": {}}))
+"""
+
+
+@pytest.mark.parametrize("datasets", [["pets/"], None], ids=["photos", "reproduce"])
+def test_a_run_that_writes_into_build_leaves_a_changed_figure_alone(
+    datasets, tmp_path, monkeypatch
+):
+    figure = tmp_path / "figures" / "01_mine.png"
+    for folder in ("figures", "notebooks", "build"):
+        (tmp_path / folder).mkdir()
+    figure.write_text("mine")
+    parameters = nbformat.v4.new_code_cell(
+        'DATASETS = [\n    "digits",\n]\nSEEDS = [0]'
+    )
+    parameters.metadata["tags"] = ["parameters"]
+    cells = [parameters, nbformat.v4.new_code_cell(RUNS_ELSEWHERE)]
+    book = nbformat.v4.new_notebook(cells=cells)
+    book.metadata["lab"] = {"files": {"figures/01_mine.png": "another hash"}}
+    notebooks.save(tmp_path / "notebooks" / "01_small.ipynb", book)
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    monkeypatch.setattr(notebooks, "FOLDER", tmp_path / "notebooks")
+    monkeypatch.setattr(notebooks, "lab_sha256", lambda: "")
+    path = tmp_path / "notebooks" / "01_small.ipynb"
+    ran, output = notebooks.execute(path, "full", datasets)
+    assert output == tmp_path / "build" / "pets" and figure.read_text() == "mine"
+    if datasets:
+        assert ran.cells[0].source == "DATASETS = ['pets/']\nSEEDS = [0]"
+
+
+def test_control_c_waits_for_no_running_notebook(monkeypatch):
+    left, (first, *_) = threading.Event(), paths()
+
+    def leave():
+        left.set()
+        raise SystemExit(130)
+
+    def run_one(profile, datasets, path):
+        if path == first:
+            raise KeyboardInterrupt
+        assert left.wait(20)
+
+    monkeypatch.setattr(notebooks.interrupt, "leave", leave)
+    monkeypatch.setattr(notebooks, "run_one", run_one)
+    begin = time.monotonic()
+    with pytest.raises(SystemExit, match="130"):
+        notebooks.run("full")
+    assert time.monotonic() - begin < 10
+
+
+def test_a_notebook_with_merge_marks_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "01_small.ipynb").write_text('{"cells": [\n<<<<<<< HEAD\n')
+    monkeypatch.setattr(notebooks.gather, "FOLDER", tmp_path)
+    with pytest.raises(SystemExit, match="01_small.ipynb cannot be read .*: mend it"):
+        notebooks.gather.write()
+
+
+def test_a_missing_quotation_mark_or_file_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").write_text('[tool.coursework]\nauthor = "Ada\n')
+    with monkeypatch.context() as patch:
+        patch.setattr(notebooks, "ROOT", tmp_path)
+        with pytest.raises(
+            LabError, match="cannot be used .*line 2.*: correct this pl"
+        ):
+            project()
+    with pytest.raises(SystemExit, match="No such file .*: it must be there, readable"):
+        notebooks.guarded((tmp_path / "none").read_text)

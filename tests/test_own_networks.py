@@ -414,6 +414,7 @@ def test_a_job_that_cannot_be_is_one_sentence(fields, sentence):
     [
         ({"augmentation": {"shift": 40}}, "does not fit images of 16 × 16"),
         ({"augmentation": {"cutout": 99}}, "does not fit images of 16 × 16"),
+        ({"augmentation": {"erasing": (1, 17)}}, "does not fit images of 16 × 16"),
         (
             {"optimizer": "SGD", "optimizer_arguments": {"momentum": "much"}},
             re.escape("SGD cannot be made with {'momentum': 'much'}"),

@@ -22,7 +22,6 @@ from skimage import data
 
 from apps import faces, page, serving
 from conftest import ROOT
-from lab import LabError
 
 FER = "FER2013: Improved CNN"
 
@@ -261,5 +260,5 @@ def test_the_private_folder_is_gone_however_the_program_ends(name):
 
 
 def test_a_port_that_is_taken_is_one_sentence(address):
-    with pytest.raises(LabError, match="cannot be used"):
+    with pytest.raises(SystemExit, match="cannot be used"):
         serving.listen({}, int(address[0].rpartition(":")[2]))

@@ -211,6 +211,13 @@ def test_names_in_other_scripts_stay_different():
     assert len(set(names)) == 5 and names[2:4] == ["photos", "uber-fotos"]
 
 
+def test_long_names_stay_different_and_short_enough():
+    names = ["a" * 59, *("bird " * 20 + end for end in "ab"), "ü" * 70, "a" * 61]
+    slugs = [photos.slug(name) for name in names]
+    assert slugs[0] == names[0] and len(set(slugs)) == 5
+    assert all(len(slug) <= 60 and photos.slug(slug) == slug for slug in slugs)
+
+
 def test_a_copy_in_two_split_folders_stays_in_the_test_split(tmp_path):
     for k, split in enumerate(("train", "val", "test")):
         fill(tmp_path / "photos" / split, count=5, seed=k)

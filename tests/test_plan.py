@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import asdict, replace
 
+import keras
 import pytest
 
 from conftest import ROOT, tool
@@ -16,7 +17,7 @@ from lab.plumbing.fingerprint import fingerprint, operations
 from lab.plumbing.names import MODEL_TITLES as MODELS
 from lab.recipes import Job, Recipe, jobs_in, study_jobs
 from lab.runs import read
-from plan import fits, matching
+from plan import cost, fits, matching
 
 RUNS = ROOT / "data" / "runs"
 
@@ -339,3 +340,12 @@ def test_a_network_has_the_name_of_the_function_that_builds_it():
 
     jobs = models.jobs_for("digits", "open", build_dense, models.two_conv_recipe, 2)
     assert [(job.model, job.seed) for job in jobs] == [("dense", 0), ("dense", 1)]
+
+
+def test_the_cost_of_a_network_whose_input_nobody_has_named():
+    def build_mine(shape, classes):
+        head = keras.layers.Dense(classes, activation="softmax")
+        return keras.Sequential([keras.layers.Flatten(), head])
+
+    job = Job("digits", "mine", "main", 0, Recipe(epochs=2), build_mine)
+    assert cost(job) == 3 * (2 * 256 * 10) * 1079 * 2

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 import notebooks
 import publish
 import report
-from conftest import tool
+from conftest import ROOT, tool
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,7 @@ def test_the_pages_lead_to_each_other(copy):
     assert done.returncode == 0, done.stderr
     page = (copy / "public" / "index.html").read_text()
     links = re.findall(r'\b(?:href|src)="([^"]*)"', page)
+    assert "page.jpg" in links and "05_light_ground.png" in links
     inside = [link for link in links if not link.startswith(("http", "#"))]
     assert (
         len([link for link in inside if link.endswith(".html")]) >= 5
@@ -129,3 +130,10 @@ def test_the_pages_lead_to_each_other(copy):
     )
     for link in inside:
         assert (copy / "public" / link).exists(), link
+
+
+def test_the_page_shows_the_pictures_of_the_readme_and_links_into_the_repository():
+    page = publish.index((ROOT / "README.md").read_text())
+    shown = re.findall(r'<img[^>]* src="([^"]*)"', page)
+    assert len(shown) >= 3 and all("/" not in name for name in shown)
+    assert 'href="report.pdf"' in page and "/-/blob/main/docs/" in page

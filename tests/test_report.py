@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from conftest import ROOT
 from lab.lesson import DATASETS
 from lab.plumbing.files import LabError
 from lab.plumbing.numbers import Number
+from lab.runs import Seeds
 
 NAMES = "CIFAR-10|FER2013|ResNet-20"  # names that hold digits, and are no results
 SOURCES = [
@@ -149,3 +151,51 @@ def test_runs_of_another_environment_have_a_row_of_their_own():
     rows = report.environment_rows([*other, *same])
     assert [row["Runs"] for row in rows] == ["all others", "a/improved"]
     assert [row["Device, CPU threads"] for row in rows] == ["one, 2", "card, 2"]
+
+
+def test_the_written_report_is_built_whatever_the_notebooks_ran_on_last(
+    tmp_path, monkeypatch, capsys
+):
+    trace = tmp_path / "build" / "trace" / "full" / "05_analysis.json"
+    trace.parent.mkdir(parents=True)
+    built = []
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr(report, "build", lambda *words: built.append(words))
+    without = "build/without-fer2013"
+    for output in (without, "."):
+        trace.write_text(json.dumps({"output": output}))
+        report.main(["full"])
+        report.main(["last"])
+    assert built == [
+        ("full", tmp_path),
+        ("full", tmp_path / without),
+        ("full", tmp_path),
+        ("full", tmp_path),
+    ]
+    trace.write_text(json.dumps({"output": without}))
+    report.main(["readme"])
+    assert "are left as they are" in capsys.readouterr().out
+
+
+def test_the_readme_says_of_a_graphics_card_what_the_runs_say(monkeypatch):
+    text = (ROOT / "README.md").read_text()
+    shared = "GPU: the graphics card also did other trainings at the same time. "
+    groups = report.runs_in(RUNS)
+
+    def said(card, alone=False):
+        kept = {
+            key: Seeds(
+                replace(run, record=run.record | {"shared_machine": not alone})
+                for run in runs
+            )
+            for key, runs in groups.items()
+            if ("GPU" in report.minutes(runs)) <= card
+        }
+        monkeypatch.setattr(report, "runs_in", lambda folder: kept)
+        return report.readme(text)
+
+    assert shared + "To train one seed of each other network takes" in said(True)
+    alone = said(True, alone=True)
+    assert shared not in alone and "To train one seed of each other network" in alone
+    without = said(False)
+    assert shared not in without and "To train one seed of each network" in without

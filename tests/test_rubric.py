@@ -150,6 +150,7 @@ def test_a_notebook_may_have_too_many_cells():
         ("figure =", "picture =", "picture"),
         ("'confusion'", "'(confusion'", "unterminated"),
         ("'Ada'", "", "Invalid value"),
+        ("item]]", "item]]\nasks = 'Sheep?'\n[[item]]", "nothing that shows"),
         ("'Ada'", "'Ada'\npages = 5", "int"),
         ("'Ada'", "'Ada'\ncells = 'many'", "str"),
         ("'Ada'", "'Ada'\npages = [1, 2]", "counts the pages of no part"),

@@ -4,9 +4,11 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from conftest import train
@@ -553,3 +555,21 @@ def test_a_loop_of_plain_fit_gives_the_weights_of_the_engine(digits, recipe):
         model.fit(fed, wanted, batch_size=size, shuffle=False, verbose=0)
     for mine, stored in zip(model.get_weights(), engine.fit(job, digits).weights):
         assert np.array_equal(mine, stored)
+
+
+def test_more_than_a_thousand_weights_come_back_in_their_order(tmp_path):
+    weights = [np.float32([i]) for i in range(1010)]
+    record = {"weights_sha256": ""}
+    arrays = record, pd.DataFrame({"epoch": [1]}), {}
+    storage.store(tmp_path / "run", *arrays, weights, ("a", "b"))
+    network = SimpleNamespace(
+        weights=weights, set_weights=lambda kept: given.extend(kept)
+    )
+    given = []
+    storage.load_weights(tmp_path / "run", record, network, ("a", "b"))
+    assert given == weights
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    state, _ = checkpoints.read([])
+    checkpoints.write([], state | {"history": [{"epoch": 1}]}, weights)
+    state, note = checkpoints.read([])
+    assert state["best_weights"] == weights and not note

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -111,6 +112,30 @@ def test_a_training_that_fails_is_named_the_others_are_stored_and_the_line_count
     assert "digits/dense/main/seed-1 failed: no memory" in said
     assert "2 done, 0 running, 0 waiting, 1 failed" in said
     assert len(list(tmp_path.rglob("run.json"))) == 2 and pool.closed
+
+
+def test_a_process_whose_training_fails_trains_the_next(monkeypatch):
+    class Executor:
+        def __init__(self, *_):
+            pass
+
+        def submit(self, function, *arguments):
+            future = Future()
+            if "bad" in arguments:
+                future.set_exception(LabError("no memory"))
+            else:
+                future.set_result("trained")
+            return future
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Executor)
+    pool, said = workers.Processes(1), []
+    with pytest.raises(LabError, match="no memory"):
+        pool.train("bad", "mark", {})
+    ask = lambda: said.append(pool.train("good", "mark", {}))  # noqa: E731
+    thread = threading.Thread(target=ask, daemon=True)  # may wait for ever
+    thread.start()
+    thread.join(10)
+    assert said == ["trained"]
 
 
 def test_a_worker_that_cannot_train_says_so_and_ends_the_command(

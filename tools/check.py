@@ -12,8 +12,6 @@ import math
 import re
 import sys
 import traceback
-from collections import UserDict
-from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -26,18 +24,21 @@ try:
     import own
     import report
     import words
-    from lab import datasets, runs, statistics
+    from lab import datasets, runs
     from lab.drawing.output import confusion_csv
     from lab.lesson import EXPECTED
     from lab.metrics import confusion
     from lab.plan import job_of
     from lab.plan import plan as plan_of
+    from lab.plumbing.backend import apart
+    from lab.plumbing.building import built
     from lab.plumbing.files import LabError, relative, sha256
-    from lab.plumbing.fingerprint import PROTOCOL, fingerprint, operations
+    from lab.plumbing.fingerprint import PROTOCOL, fingerprint, operations, sketched
     from lab.plumbing.names import DATA_SETS
     from lab.plumbing.numbers import Number, numbers_of
     from lab.plumbing.records import all_metrics, hashed, setting
     from lab.runs import Seeds, headline
+    from lab.taught import prediction_interval
 except Exception as broken:  # a module that somebody changed
     place = traceback.extract_tb(broken.__traceback__)[-1].filename
     sys.exit(
@@ -343,7 +344,7 @@ def check_job(run, known):
                 " sync, or delete it"
             ),
         )
-    elif mark(planned, known) == record["fingerprint"]:
+    elif fingerprint(planned, known) == record["fingerprint"]:
         yield from check_record(run, planned, known)
     elif run.path.is_relative_to(NEXT) or not waiting(planned, known):
         yield (
@@ -375,9 +376,8 @@ def check_record(run, job, known):
     record = run.record
     images = training_images(run, job.recipe, known)
     arguments = json.dumps(job.recipe.model_arguments, sort_keys=True)
-    parameters, of_an_image = COSTS[
-        job.build, known.shape, len(known.classes), arguments
-    ]
+    shape, classes = known.shape, len(known.classes)
+    parameters, of_an_image = costs(job.build, shape, classes, arguments)
     total = 3 * of_an_image * images * record["epochs_run"]
     for what, given, due in (
         ("recipe", plain(record["recipe"]), plain(asdict(job.recipe))),
@@ -412,29 +412,17 @@ def training_images(run, recipe, known):
     return math.floor(count * (recipe.subset or 1))
 
 
-# (build, shape, classes, arguments): (parameters, operations). A fingerprint holds the
-# content of each dict that a network's function uses, but not that of a UserDict.
-COSTS = UserDict()
-
-
 @cache
-def counting(build):
-    """Return a function that builds the same network and keeps what it costs: each is
-    built once, when its fingerprint is computed.
+def costs(build, shape, classes, arguments):
+    """Return (parameters, operations for one image) of the network that a function
+    builds.
     """
 
-    def built(shape, classes, **arguments):
-        network = build(shape, classes, **arguments)
-        key = build, shape, classes, json.dumps(arguments, sort_keys=True)
-        COSTS[key] = int(network.count_params()), operations(network)
-        return network
+    def count():
+        network = built(build, shape, classes, json.loads(arguments))
+        return int(network.count_params()), operations(network)
 
-    return built
-
-
-def mark(job, known):
-    """Return the fingerprint of a job on a known data set."""
-    return fingerprint(replace(job, build=counting(job.build)), known)
+    return apart(sketched, count)
 
 
 def waiting(job, known):
@@ -443,7 +431,8 @@ def waiting(job, known):
     """
     seeds = map(undamaged, (NEXT / job.name).parent.glob("seed-*"))
     return any(
-        mark(replace(job, seed=run.record["seed"]), known) == run.record["fingerprint"]
+        fingerprint(replace(job, seed=run.record["seed"]), known)
+        == run.record["fingerprint"]
         for run in filter(None, seeds)
     )
 
@@ -470,8 +459,8 @@ def check_alike():
 
 
 def check_unread():
-    """Yield each file and folder in data/ that belongs to nothing, and each run that no
-    notebook has read, once all seeds of its network are there.
+    """Yield each file and folder in data/ that belongs to nothing, and each run on our
+    data sets that no notebook has read, once all seeds of its network are there.
     """
     homes = places(RUNS, NEXT)
     if not homes:
@@ -489,13 +478,11 @@ def check_unread():
     if None in stamps().values():
         return
     read = {name for stamp in stamps().values() for name in stamp["runs"]}
-    for path in (ROOT / "build").glob("*/notebooks/*.ipynb"):
-        with suppress(LabError):
-            read |= {*notebooks.read(path).metadata.get("lab", {}).get("runs", {})}
     unfinished = {(RUNS / name).parent for name in plan() if not (RUNS / name).exists()}
     for home in places(RUNS):
         name = home.relative_to(RUNS).as_posix()
-        if name not in read and home.parent not in unfinished:
+        ours = name.split("/")[0] in DATA_SETS  # build/ holds who reads the others
+        if ours and name not in read and home.parent not in unfinished:
             yield (
                 "stale",
                 f"{relative(home)} is read by no notebook (make reproduce), or by none"
@@ -821,7 +808,7 @@ def levels():
         accuracies = [run.record["metrics"]["test"]["accuracy"] for run in group]
         retrained = "one seed"
         if len(accuracies) > 1:
-            low, high = statistics.prediction_interval(accuracies)
+            low, high = prediction_interval(accuracies)
             retrained = f"{100 * low:.1f} to {100 * high:.1f}"
         lines.append(
             f"{f'{dataset}/{model}':54} {100 * accuracies[0]:6.2f}"

@@ -3,6 +3,7 @@
 It does not import lab, which may need what is written here.
 """
 
+import sys
 from pathlib import Path
 
 import nbformat
@@ -60,10 +61,19 @@ def gathered(path, cells):
 
 
 def write():
-    """Write the modules that differ from the notebooks."""
-    paths = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
-    books = {path: nbformat.read(path, as_version=4) for path in paths}
+    """Write the modules that differ from the notebooks; a file that is no notebook ends
+    the tool with one sentence.
+    """
+    books = {}
+    for path in sorted(FOLDER.glob("[0-9][0-9]_*.ipynb")):
+        try:
+            books[path] = nbformat.read(path, as_version=4)
+        except Exception as error:  # nbformat has many
+            said = str(error).partition("\n")[0][:80]
+            sys.exit(f"{path.name} cannot be read as a notebook ({said}): mend it.")
     for path, content in modules(books).items():
         if not path.exists() or path.read_text() != content:
-            path.write_text(content)
+            part = path.with_name(f".{path.name}")
+            part.write_text(content)
+            part.replace(path)
             print("written:", path.relative_to(FOLDER.parent))

@@ -15,6 +15,7 @@ import check
 import notebooks
 from lab import DATA_SETS, datasets
 from lab.plumbing.files import LabError, relative
+from lab.plumbing.parameters import names
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = ROOT / "report" / "hand-in.md"
@@ -253,9 +254,16 @@ def loaded(name, books):
     if name in DATA_SETS:
         current(notebooks.paths(), runs, "make reproduce")
     asked = notebooks.assigned(parameters(name, books))
-    given = {key: literal_eval(value) for key, value in asked.items()}
-    classes = None if given["CLASSES"] == "all" else given["CLASSES"]
-    dataset = datasets.load(name, classes, given["IMAGE_SIZE"], given["GREY"])
+    try:
+        classes, size, grey = (
+            literal_eval(asked[key]) for key in ("CLASSES", "IMAGE_SIZE", "GREY")
+        )
+    except ValueError:
+        raise LabError(
+            "Notebook 03 computes CLASSES, IMAGE_SIZE or GREY: write plain values in"
+            ' its Parameters cell, such as CLASSES = ["cat", "dog"].'
+        ) from None
+    dataset = datasets.load(name, names(classes, None, "CLASSES"), size, grey)
     if not dataset.available:
         raise LabError(f"{dataset.title} is not here, so its hand-in cannot be built.")
     if name not in DATA_SETS:

@@ -66,6 +66,7 @@ sys.path[:0] = [os.getcwd(), os.path.dirname(os.getcwd())]
 import lab
 
 print(lab.setup_line())"""
+LINKS = re.compile(r"\n\n(Before|Next): \[.*\Z")  # the last line of a title cell
 
 
 def paths():
@@ -109,8 +110,7 @@ def project():
         }
     except (KeyError, ValueError) as error:
         raise LabError(
-            f"pyproject.toml has no repository or coursework ({error}):"
-            " git checkout pyproject.toml"
+            f"pyproject.toml cannot be used ({error}): correct this place."
         ) from None
 
 
@@ -118,8 +118,8 @@ def project():
 
 
 def shared():
-    """Return {path: content} of the notebooks and of lab/models.py as `make sync`
-    writes them.
+    """Return {path: content} of the notebooks, lab/models.py and lab/taught.py as `make
+    sync` writes them.
     """
     books = {path: read(path) for path in paths()}
     where = project()["repository"]
@@ -137,7 +137,7 @@ def shared():
             cell.source = SETUP.format(address=where, name=where.rsplit("/", 1)[-1])
         neighbours = [f"Before: {links[order[i - 1]]}."] if i else []
         neighbours += [f"Next: {links[order[i + 1]]}."] if i + 1 < len(order) else []
-        kept = book.cells[0].source.rsplit("\n\n", 1)[0]
+        kept = LINKS.sub("", book.cells[0].source)
         book.cells[0].source = kept + "\n\n" + " ".join(neighbours)
     content = {path: nbformat.writes(book) + "\n" for path, book in books.items()}
     return content | gather.modules(books)
@@ -242,9 +242,26 @@ def stamp(notebook, runs, files):
     }
 
 
+def assignments(source):
+    """Return {name: its assignment as text} of a Parameters cell."""
+    try:
+        body = ast.parse(source).body
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise LabError(
+            f"A Parameters cell is no Python ({error.msg}): correct {line!r}."
+        ) from None
+    return {
+        node.targets[0].id: ast.get_source_segment(source, node)
+        for node in body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+
+
 def assigned(source):
-    """Return {name: value as text} of the lines of a Parameters cell."""
-    return dict(re.findall(r"^(\w+) = (.*)$", source, flags=re.M))
+    """Return {name: value as text} of a Parameters cell."""
+    lines = assignments(source).items()
+    return {name: line.split("=", 1)[1].strip() for name, line in lines}
 
 
 def stale(path, runs_folder):
@@ -341,12 +358,8 @@ def execute(path, profile, datasets=None):
     notebook = read(path)
     if datasets:
         for cell in tagged(notebook, "parameters"):
-            cell.source = re.sub(
-                "^DATASETS = .*$",
-                lambda _: f"DATASETS = {datasets!r}",
-                cell.source,
-                flags=re.M,
-            )
+            line = assignments(cell.source)["DATASETS"]
+            cell.source = cell.source.replace(line, f"DATASETS = {datasets!r}")
     client = NotebookClient(
         notebook,
         timeout=None,
@@ -359,9 +372,11 @@ def execute(path, profile, datasets=None):
     log.parent.mkdir(exist_ok=True)
     trace = ROOT / "build" / "trace" / profile / f"{path.stem}.json"
     trace.unlink(missing_ok=True)
-    if profile == "full":  # else a figure that looks the same would be kept
+    changed = {}  # files: a figure that looks the same would be kept
+    if profile == "full" and not datasets:
         for name, digest in notebook.metadata.get("lab", {}).get("files", {}).items():
             if (ROOT / name).exists() and sha256(ROOT / name) != digest:
+                changed[ROOT / name] = (ROOT / name).read_bytes()
                 (ROOT / name).unlink()
     try:
         with open(log, "w") as stderr:
@@ -375,6 +390,10 @@ def execute(path, profile, datasets=None):
             f"{relative(path)} stopped: its kernel died, most often for want of memory;"
             f" {relative(log)} may say more."
         ) from None
+    finally:
+        for path, content in changed.items():
+            if not path.exists():  # what was run wrote elsewhere, or stopped
+                write(path, content)
     if not trace.exists():
         raise LabError(
             f"{relative(path)} wrote nothing in the profile {profile}: its Parameters"
@@ -421,6 +440,8 @@ def run(profile, datasets=None):
         try:
             for line in pool.map(partial(run_one, profile, datasets), first):
                 print(line, flush=True)
+        except KeyboardInterrupt:  # no kernel hears it: all end with this process
+            interrupt.leave()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -505,8 +526,8 @@ def guarded(function, *arguments):
         sys.exit(f"\n{error}")
     except OSError as error:
         sys.exit(
-            f"\nCannot use {relative(error.filename)} ({error.strerror}): make it"
-            " readable and writable, and run again."
+            f"\nCannot use {relative(error.filename)} ({error.strerror}): it must be"
+            " there, readable and writable."
             if error.filename
             else f"\n{error}"
         )

@@ -146,7 +146,8 @@ def analysis(name, groups, figures):
     path = next(iter(sorted(figures.glob(f"*_confusion_{name}_{best}.csv"))), None)
     if path is None:
         return []
-    (_, *classes), *rows = csv.reader(path.open(newline=""))
+    with path.open(newline="") as file:
+        (_, *classes), *rows = csv.reader(file)
     matrix = np.array([[int(cell) for cell in row[1:]] for row in rows])
     language.names.update(classes)
     classes = [escape(translated(label)) for label in classes]

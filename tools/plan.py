@@ -20,6 +20,7 @@ from lab.lesson import Lesson
 from lab.plan import plan
 from lab.plumbing import reading
 from lab.plumbing.backend import apart, batches
+from lab.plumbing.building import built
 from lab.plumbing.files import LabError, write
 from lab.plumbing.fingerprint import operations
 from lab.runs import Seeds, read
@@ -107,7 +108,7 @@ def speed(job):
 def forward(build, name, arguments):
     """Return the operations of one image of a data set in a network."""
     dataset = known(name)
-    network = build(dataset.shape, len(dataset.classes), **json.loads(arguments))
+    network = built(build, dataset.shape, len(dataset.classes), json.loads(arguments))
     return operations(network)
 
 
@@ -145,18 +146,18 @@ def show(patterns):
                 recipe.batch_size,
                 recipe.precision,
             )
-            step, forward = measured[key] = measured.get(key) or speed(missing[0])
+            step, once = measured[key] = measured.get(key) or speed(missing[0])
             images = images_of(missing[0])
             seconds = (
                 step * -(-images // recipe.batch_size) * recipe.epochs * len(missing)
             )
-            cost = 3 * forward * images * recipe.epochs / 1e15
+            pflop = 3 * once * images * recipe.epochs / 1e15
             total += seconds
             on_t4 += (
-                cost * 1e15 / T4.get(recipe.precision, T4["float32"]) * len(missing)
+                pflop * 1e15 / T4.get(recipe.precision, T4["float32"]) * len(missing)
             )
             line += (
-                f"; {cost:.3g} PFLOP and about {seconds / len(missing) / 60:.1f}"
+                f"; {pflop:.3g} PFLOP and about {seconds / len(missing) / 60:.1f}"
                 " minutes a run here"
             )
         print(line, flush=True)

@@ -19,6 +19,7 @@ from lab.plumbing.files import LabError, relative, write, writing
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK_LINK = re.compile(r"\[([^\]]*)\]\([^)]*notebooks/\w+\.ipynb\)")
 HAND_BACK = "HAND_BACK_GPU"
+REPORT = "report/report.pdf"
 STYLE = """
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 body { font: 1rem/1.5 sans-serif; }
@@ -110,7 +111,7 @@ def part(number, book, varying, last):
         ):
             continue
         if position == 0:
-            cell.source = cell.source.rsplit("\n\n", 1)[0]
+            cell.source = notebooks.LINKS.sub("", cell.source)
         if cell.cell_type == "markdown":
             cell.source = NOTEBOOK_LINK.sub(r"\1", cell.source)
         else:
@@ -183,7 +184,7 @@ def submission(name):
         written = [folder / f"{repository}.ipynb", folder / "report.zip"]
         notebooks.save(written[0], merged(books))
         archive(written[1], report_files())
-        written.append(shutil.copy(ROOT / "report" / "report.pdf", folder))
+        written.append(shutil.copy(ROOT / REPORT, folder))
     for path in map(Path, written):
         print(f"{relative(path)}: {path.stat().st_size / 1e6:.1f} MB")
 
@@ -203,9 +204,11 @@ def index(text):
         target = match[2]
         if target.endswith(".ipynb"):
             target = Path(target).stem + ".html"
-        elif target in ("report/report.pdf", "figures/05_networks.png"):
+        elif re.match(r"https?:|#", target):
+            pass
+        elif match[1] == "src" or target == REPORT:
             target = Path(target).name
-        elif not re.match(r"https?:|#", target):
+        else:
             target = f"{where}/-/blob/main/{target}"
         return f'{match[1]}="{target}"'
 
@@ -224,9 +227,10 @@ def pages():
     folder = ROOT / "public"
     for path in notebooks.paths():
         notebooks.to_html(path, folder)
-    write(folder / "index.html", index((ROOT / "README.md").read_text()))
-    for path in (ROOT / "report" / "report.pdf", ROOT / "figures" / "05_networks.png"):
-        shutil.copy(path, folder)
+    text = (ROOT / "README.md").read_text()
+    write(folder / "index.html", index(text))
+    for path in (REPORT, *re.findall(r"!\[[^]]*\]\((?!https?:)([^)]*)\)", text)):
+        shutil.copy(ROOT / path, folder)
     print(
         f"{len(list(folder.iterdir()))} files in {relative(folder)}; open"
         f" {relative(folder / 'index.html')}"

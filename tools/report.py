@@ -601,7 +601,9 @@ def readme(text):
         for runs in groups
         for run in runs
     }
+    fast = [seeds for seeds in groups if "GPU" in minutes(seeds)]
     slow = [seeds for seeds in groups if "GPU" not in minutes(seeds)]
+    shared = any(run.record["shared_machine"] for seeds in fast for run in seeds)
     hours = sum(seeds[0].record["seconds"]["train"] for seeds in slow) / 3600
     rows += [
         "",
@@ -613,10 +615,10 @@ def readme(text):
             " operations; the column counts one training. *Minutes* are those of one"
             f" training on {'; '.join(sorted(devices))}."
         ),
-        (
-            "GPU: the graphics card also did other trainings at the same time. To train"
-            f" one seed of each other network takes {hours:.1f} hours in total."
-        ),
+        "GPU: the graphics card also did other trainings at the same time. "
+        * shared
+        + f"To train one seed of each {'other ' * bool(fast)}network takes"
+        f" {hours:.1f} hours in total.",
     ]
     return filled(text, rows)
 
@@ -682,13 +684,12 @@ def expected():
     return json.dumps(content, indent=1) + "\n"
 
 
-def without():
-    """Return the folder under build/ into which the notebooks wrote last because a data
-    set or the votes of FER+ were missing; else None.
+def elsewhere():
+    """Return whether the notebooks wrote last into a folder under build/, such as where
+    a data set or the votes of FER+ were missing.
     """
     trace = ROOT / "build" / "trace" / "full" / "05_analysis.json"
-    output = json.loads(trace.read_text())["output"] if trace.exists() else ""
-    return ROOT / output if output.startswith("build/without-") else None
+    return trace.exists() and ROOT / json.loads(trace.read_text())["output"] != ROOT
 
 
 def parser():
@@ -713,7 +714,7 @@ def parser():
 def main(arguments):
     """Do what the command line asks for."""
     command = parser().parse_args(arguments).command
-    if command == "readme" and without():
+    if command == "readme" and elsewhere():
         print(
             "A data set or the votes of FER+ are missing: the committed report and"
             " tables are left as they are."
@@ -726,7 +727,7 @@ def main(arguments):
     elif command == "quick":
         build("quick", ROOT / "build" / "quick")
     elif command == "full":
-        build("full", without() or ROOT)
+        build("full", ROOT)
     else:
         traces = (ROOT / "build" / "trace").glob("*/05_analysis.json")
         trace = max(traces, key=lambda path: path.stat().st_mtime)

@@ -93,7 +93,8 @@ def in_report(path):
         source = re.sub(r"(?<!\\)%.*", "", (folder / f"{parts[1]}.tex").read_text())
         text = text[: parts.start()] + f"\n\n{source}\n\n" + text[parts.end() :]
     for paragraph in re.split(r"\n\s*\n|(?<=\})\n(?=\\sub)", text):
-        if heading := re.search(r"\\((?:sub)*)section\*?\{(.*)\}", paragraph):
+        title = r"\\((?:sub)*)section\*?\{(.*?)\}(?:\\label\{[^}]*\})?$"
+        if heading := re.search(title, paragraph, flags=re.M):
             section, page = heading[2], pages.get(heading[2], "?")
             kind = "heading" if heading[1] else "part"
             places.append(Place(kind, section, section, page))
@@ -129,6 +130,8 @@ def demands(path):
             item["asks"]
             if wrong := item.keys() - known:
                 raise ValueError(f"it has {', '.join(sorted(wrong))}")
+            if item.keys() == {"asks"}:
+                raise ValueError(f"{item['asks']!r} says nothing that shows its answer")
             for kind in item.keys() & set(KINDS):
                 list(map(re.compile, patterns(item[kind])))
             low, high = item.get("pages", (1, 1))

@@ -156,6 +156,9 @@ class Processes:
                 if self.closed:
                     raise
                 self.begin(place, environment)
+            except BaseException:
+                self.free.put((place, environment, executor))
+                raise
             else:
                 self.free.put((place, environment, executor))
                 return result

@@ -80,6 +80,8 @@ async function refresh() {
   state = found;
   $("name").textContent = `· ${state.name}, ${state.pictures} pictures`;
   if (document.activeElement !== $("classes")) $("classes").value = state.classes.join(", ");
+  $("answers").replaceChildren(...state.classes.map((name, i) => // as the keys are
+    h("button", { onclick: () => say(name) }, name, h("kbd", {}, `${i + 1}`))));
   if (!$("consent").options.length) {
     $("consent").append(h("option", { value: "" }, "choose"), ...state.consent.map((one) => h("option", { value: one }, one)));
     $("grouping").append(...Object.entries(state.groupings).map(([key, text]) => h("option", { value: key }, text)));
@@ -279,8 +281,6 @@ $("annotator-form").onsubmit = async (event) => {
   await refresh();
   if (!state.classes.length) return fault("Name the classes first, under 1 Collect.");
   if (!state.pictures) return fault("Add pictures first, under 1 Collect.");
-  $("answers").replaceChildren(...state.classes.map((name, i) =>
-    h("button", { onclick: () => say(name) }, name, h("kbd", {}, `${i + 1}`))));
   ahead.clear();
   await show(await ask("GET", "/next", { annotator: $("annotator").value }));
   document.activeElement.blur();

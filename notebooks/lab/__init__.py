@@ -13,6 +13,6 @@ from .methods import audit, augmentation, parts, statistics
 from .methods.schedule import Schedule
 from .plumbing.files import LabError
 from .plumbing.keeping import pack
-from .plumbing.names import DATA_SETS, MODEL_TITLES
+from .plumbing.names import DATA_SETS
 from .prediction import predict
 from .recipes import Job, Recipe, study_jobs

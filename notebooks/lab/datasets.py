@@ -19,12 +19,12 @@ class Dataset:
     sha256, split_sha256: of the images and labels, and of the splits.
     source: the function of `plumbing.sources` that finds its files; recipe: what to do
         where it cannot.
-    images: uint8 (n, height, width, channels), in the official order, training first.
+    images: uint8 (n, height, width, channels), in the published order; of a folder, in
+        that of its files.
     labels: int64 (n,), positions in `classes`.
-    splits: the positions of the images of each split, ascending.
+    splits: {split: positions of its images, ascending}; division: who drew them.
     ground: what the training images stand on: 0, 255 or None, see `world.ground`.
-    division: who drew the splits; left_out: a DataFrame of files that were not used,
-        with reasons.
+    left_out: a DataFrame of files that were not used, with reasons.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Dataset:
 
     @property
     def available(self) -> bool:
-        """Whether the images are here. Without them, finished runs can be read."""
+        """Whether the images are here. Without, runs on all classes can be read."""
         return self.images is not None
 
     def split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return (images, labels) of "training", "validation" or "test", read-only.
 
-        A split whose images follow one another is not copied; any other is copied once.
+        Only scattered images are copied, once. Raises LabError where there are none.
         """
         if not self.available:
             raise LabError(f"The images of {self.title} are not here.\n{self.recipe}")
@@ -76,7 +76,7 @@ class Dataset:
         )
 
     def subset(self, classes: list[str]) -> Dataset:
-        """Return the data set with these classes alone, in this order and renamed."""
+        """Return it with these classes in this order; LabError for unknown ones."""
         unknown = [name for name in classes if name not in self.classes]
         if unknown or len(set(classes)) < max(2, len(classes)):
             raise LabError(
@@ -120,7 +120,7 @@ def load(
     and a recipe are printed, and the data set comes without its images. Introduced in
     notebook 01.
 
-    Raises LabError for an unknown name, and for a folder that cannot be used.
+    Raises LabError for an unknown name or class, and a folder that cannot be used.
     """
     name = str(name)
     if name in KNOWN:

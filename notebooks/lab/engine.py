@@ -83,8 +83,7 @@ def _train(job, dataset, folder, retrain, trainer):
     line, who = Line(), f"{job.label} on {dataset.title}, seed {job.seed}"
     with alone(fingerprint(job, dataset), who):
         run = stored(job, dataset, folder)
-        faster = run and (not before or run.record != before.record)
-        if faster:  # another process has trained it meanwhile
+        if run and (not before or run.record != before.record):  # trained meanwhile
             return print(run.summary() + ", loaded")
         run = keep(trainer(job, dataset, line.show), folder)
     line.show(run.summary() + ", trained", last=True)
@@ -127,11 +126,11 @@ def fit(
 
     Training goes on from the newest checkpoint; a checkpoint of another machine or
     version is used, and the record says so. When the training has ended, training and
-    validation images are predicted, and, where the job says so, those of the test
-    split, once. Nothing here keeps two processes from training the same job; `train`
-    does.
+    validation images are predicted (the latter unless trained on), and, where the job
+    says so, those of test, once. Nothing here keeps two processes from training the
+    same job; `train` does.
 
-    Raises LabError where the images are not here, or the memory does not suffice.
+    Raises LabError without images or memory, and as `training.check` does.
     """
     if not dataset.available:
         raise LabError(

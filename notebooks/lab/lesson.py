@@ -55,7 +55,7 @@ def start(
     image_size, grey: how the pictures of a folder are read.
     precision: of all trainings, see `Recipe`; None leaves it to the recipes.
     keep: a folder for new runs, see `plumbing.keeping`.
-    Raises LabError for a profile or a data set that does not exist.
+    Raises LabError for what cannot be used of these.
     """
     profile = parameters.profile(profile, DATASETS)
     parameters.check_seeds(seeds)
@@ -203,8 +203,7 @@ class Lesson(Output):
                     f"{model} on {dataset.title}: {others} run{'s' * (others != 1)} of"
                     " other images or another recipe left out."
                 )
-            every = [job for job in plan().values() if job.model == model]
-            main = [job for job in every if job.variant == "main"]
+            main = [job for job in plan().values() if job.label == model]
             if main and not seeds and self.profile == "quick":
                 seeds = self.train(main, dataset)
             if seeds:
@@ -238,8 +237,8 @@ class Lesson(Output):
         return seeds
 
     def save_confusion(self, run: Run, dataset: Dataset) -> np.ndarray:
-        """Write the confusion matrix of a run on the test images, integers as .csv, and
-        a picture of it, and return the matrix.
+        """Write the confusion matrix of a run on the test images as .csv and a picture
+        of it; return it, integers (classes, classes), a row a true class.
         """
         name = f"confusion_{dataset.name}_{run.record['model']}"
         matrix = metrics.confusion(*run.test())

@@ -15,7 +15,7 @@ def measure(probabilities, labels):
     probabilities: (n, classes), float16 as they are stored; labels: integers (n,).
         Balanced accuracy is the mean recall of the classes that have images. Log-loss
         is the mean of -ln p(label), with p not below 1e-4.
-    Introduced in notebook 02.
+    Introduced in notebook 05.
     """
     matrix = confusion(probabilities, labels)
     _, recall, f1 = precision_recall_f1(matrix)
@@ -29,7 +29,7 @@ def measure(probabilities, labels):
 
 
 def by_class(probabilities, labels, classes):
-    """Return a DataFrame with precision, recall, F1 and support, one row a class."""
+    """Return a table, one row a class: precision, recall, F1 (0 to 1) and support."""
     matrix = confusion(probabilities, labels)
     columns = [*precision_recall_f1(matrix), matrix.sum(axis=1)]
     named = zip(["precision", "recall", "F1", "support"], columns)
@@ -37,8 +37,8 @@ def by_class(probabilities, labels, classes):
 
 
 def mended(run):
-    """Return the positions of the test images that only the mean over views gets
-    right, and of those that only the image alone does.
+    """Return the positions, two arrays, of the test images that only the mean over
+    views gets right, and only the image alone; KeyError for a run without views.
     """
     alone, labels = run.test()
     right = alone.argmax(axis=1) == labels

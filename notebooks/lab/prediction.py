@@ -25,13 +25,13 @@ def predict(source, dataset="cifar10", run=None, top=3):
         height, width, 1 or 3) or one image of it, or a list of these.
     dataset: a Dataset, the name of a known one, or the path of a folder: what the
         network was trained on.
-    run: the Run whose weights are used; None: the last of `MODEL_TITLES` with some.
+    run: whose weights are used; None: the last of `MODEL_TITLES` with some.
+    top: how many classes of each picture.
 
-    Probabilities are calibrated. A picture is cut to its centre square and scaled to
-    the network's size. Where the training images stand on black or on white, it is
-    brought onto that ground and cut to its object instead. A picture that is unlike the
-    training images is called so. A last column says what was done or found; see
-    `plumbing.world`. Introduced in notebook 05.
+    Probabilities are calibrated. A picture is cut to its centre square and scaled.
+    Where the training images stand on black or on white, it is brought onto that ground
+    and cut to its object instead. A last column says what was done, and which picture
+    is unlike the training images; see `plumbing.world`. Introduced in notebook 05.
 
     Raises LabError where there is no picture, or no network with weights.
     """

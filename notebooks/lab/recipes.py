@@ -15,8 +15,8 @@ from .plumbing.names import BASE
 class Recipe(Checked):
     """Every hyper-parameter of a training run: what changes the result stands here.
 
-    optimizer, optimizer_arguments: a class of keras.optimizers or of methods.parts and
-        its arguments.
+    optimizer, optimizer_arguments: the name of a class of keras.optimizers or of
+        methods.parts, and its arguments.
     learning_rate: of every step, or the peak of the schedule.
     schedule: "constant", or "triangle": linear from 0 up to the peak over the first
         fifth of all steps, then linear down to 0.
@@ -122,7 +122,7 @@ def study_jobs(
     weights: tuple[str, ...] = (),
 ) -> dict[str, dict[str, list[Job]]]:
     """Return {factor: {point: jobs, one a seed}} of recipes that differ from `base` in
-    one factor.
+    what a point replaces.
 
     factors: {factor: {point: the fields of `base` that it replaces}}. A point that
         replaces nothing is the base itself, stored as the variant "study-base"; the

@@ -48,11 +48,11 @@ class Run:
         return Recipe.of(self.record)
 
     def test(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return (probabilities, labels) of the test images, in the split's order."""
+        """Return probabilities (n, classes) and labels (n,) of test, in its order."""
         return records.answers(self.predictions, "test")
 
     def validation(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return (probabilities, labels) of the validation images."""
+        """Return probabilities (n, classes) and labels (n,) of validation."""
         return records.answers(self.predictions, "validation")
 
     def summary(self) -> str:
@@ -102,7 +102,7 @@ class Seeds(tuple):
         return wilson(self.mean(), len(self[0].predictions["test_labels"]))
 
     def right(self) -> np.ndarray:
-        """Return for each test image the share of the runs whose answer is right."""
+        """Return (n,) for each test image the share of the runs that are right."""
         tests = [run.test() for run in self]
         return np.mean([p.argmax(axis=1) == labels for p, labels in tests], axis=0)
 

@@ -175,11 +175,12 @@ def paired_interval(before, after):
     return mean, mean - half, mean + half
 
 
-def pooled_deviation(groups):
-    """Return the standard deviation within groups, and its degrees of freedom."""
-    squares = sum(((values - values.mean()) ** 2).sum() for values in groups)
-    freedom = sum(len(values) - 1 for values in groups)
-    return (float(np.sqrt(squares / freedom)) if freedom else np.nan), freedom
+def half_interval(image_error, *seeds):
+    """Return half the 95 % interval of a difference; seeds: values of each network."""
+    parts = [np.var(values, ddof=1) / len(values) for values in seeds]
+    variance = image_error**2 + sum(parts)
+    squares = [part**2 / (len(values) - 1) for part, values in zip(parts, seeds)]
+    return float(t.ppf(0.975, variance**2 / sum(squares)) * np.sqrt(variance))
 
 
 def prediction_interval(values):

@@ -31,7 +31,7 @@ CROWDED = 0.1  # share of the machine that others may use before a run says so
 
 def build(function, dataset, recipe, seed=None):
     """Return the untrained model that `function` (of a `model` cell) makes, its weights
-    drawn from `seed`.
+    drawn from `seed`; None: not seeded.
     """
 
     def make():
@@ -54,8 +54,8 @@ def check(job, dataset):
 
 
 def run_epochs(network, training, dataset, job, checkpoints, tell):
-    """Train epoch by epoch, resuming where a checkpoint allows; leave the kept weights
-    in `network`, and return the state of the training (see `Checkpoints`).
+    """Train epoch by epoch on `training` (images, labels), from a checkpoint if it can;
+    leave the kept weights, return the state (see `Checkpoints`, and compile: seconds).
     """
     (images, labels), recipe = training, job.recipe
     targets = np.eye(len(dataset.classes), dtype="float32")

@@ -102,7 +102,7 @@ def examples(dataset, run, positions, columns=6):
     )
 
 
-def mended(dataset, run, positions, columns=6):
+def mended(dataset, run, positions):
     """Test images with the true class, what the network said to the image alone, and
     the views' probability of the class.
     """
@@ -119,8 +119,7 @@ def mended(dataset, run, positions, columns=6):
                 ),
             )
             for i in positions
-        ],
-        columns,
+        ]
     )
 
 

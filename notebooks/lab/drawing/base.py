@@ -57,14 +57,14 @@ plt.rcParams.update(
 )
 
 
-def labels(names, most=LONGEST):
+def labels(names):
     """Return names as figures show them: `$` begins no formula. Where one is long, all
     are cut and begin with their number, so that none is as another.
     """
     names = [str(name) for name in names]
-    if any(len(name) > most for name in names):
+    if any(len(name) > LONGEST for name in names):
         names = [
-            f"{i} {name[: most - 5]}" + "…" * (len(name) > most - 5)
+            f"{i} {name[: LONGEST - 5]}" + "…" * (len(name) > LONGEST - 5)
             for i, name in enumerate(names, start=1)
         ]
     return [plain(name) for name in names]
@@ -179,7 +179,7 @@ def panels(count, height, datasets=(), class_height=0):
     height += class_height * max(
         [0, *(len(dataset.classes) - 10 for dataset in datasets)]
     )
-    columns = min(count, 3)
+    columns = min(count, 3 if count < 7 else 4)
     rows = -(-count // columns)
     height = min(height, HEIGHT / rows)
     figure, grid = plt.subplots(

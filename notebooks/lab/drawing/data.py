@@ -16,10 +16,10 @@ CHANNELS = (  # name, colour, dashes, width
 )
 
 
-def sample_grid(dataset, columns=12, seed=0):
+def sample_grid(dataset, columns=12):
     """A row of training images a class, drawn at random. Introduced in notebook 01."""
     images, labels = dataset.split("training")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     rows = min(len(dataset.classes), 17)  # they fit a page
     figure, grid = plt.subplots(
         rows,
@@ -132,7 +132,7 @@ def mean_images(datasets):
     return figure
 
 
-def projection(datasets, count=2000, seed=0):
+def projection(datasets, count=2000):
     """The first two principal components of some training images, a large dot at the
     mean of each class.
 
@@ -141,8 +141,8 @@ def projection(datasets, count=2000, seed=0):
     figure, grid = panels(len(datasets), 3.6, datasets, 0.08)
     for axes, dataset in zip(grid, datasets):
         images, labels = dataset.split("training")
-        positions = np.random.default_rng(seed).permutation(len(images))[:count]
-        places = PCA(2, svd_solver="randomized", random_state=seed).fit_transform(
+        positions = np.random.default_rng(0).permutation(len(images))[:count]
+        places = PCA(2, svd_solver="randomized", random_state=0).fit_transform(
             images[positions].reshape(len(positions), -1) / 255
         )
         for label, name in enumerate(labels_of(dataset.classes)):
@@ -176,21 +176,21 @@ def projection(datasets, count=2000, seed=0):
     return figure
 
 
-def near_pairs(dataset, near, count=4):
+def near_pairs(dataset, near):
     """Some pairs of `methods.audit.near_copies`, the test image above, from the highest
     correlation to the lowest.
     """
     tests, labels = dataset.split("test")
     trainings, their_labels = dataset.split("training")
     rows = []
-    for place in np.unique(np.linspace(0, len(near) - 1, count).astype(int)):
+    for place in np.unique(np.linspace(0, len(near) - 1, 4).astype(int)):
         i, j, correlation = near.iloc[place]
         i, j = int(i), int(j)
         above = f"test: {dataset.classes[labels[i]]}"
         below = f"training: {dataset.classes[their_labels[j]]}"
         below += f"\ncorrelation {correlation:.3f}"
         rows.append((tests[i], above, trainings[j], below))
-    return pairs(rows, columns=count)
+    return pairs(rows, columns=4)
 
 
 def votes(shares, rows, columns):
@@ -220,12 +220,12 @@ def votes(shares, rows, columns):
     return figure
 
 
-def augmented(dataset, augment, columns=10, seed=0):
+def augmented(dataset, augment):
     """One training image a row, first as it is, then as `augment(images, rng)` changes
     it. Introduced in notebook 04.
     """
     images, labels = dataset.split("training")
-    rng = np.random.default_rng(seed)
+    rng, columns = np.random.default_rng(0), 10
     rows = [
         np.flatnonzero(labels == label)[0]
         for label in (0, len(dataset.classes) // 2, len(dataset.classes) - 1)

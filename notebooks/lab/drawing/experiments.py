@@ -8,7 +8,6 @@ import pandas as pd
 import seaborn as sns
 from scipy.stats import t
 
-from ..methods.statistics import pooled
 from ..plumbing.names import BASE
 from .base import COLOURS, MARKERS, MODEL_TITLES, WIDTH, panels
 
@@ -65,7 +64,7 @@ def influence(study, deviation, freedom):
     deviation, freedom: of the seeds, as `statistics.pooled` returns them. Introduced in
         notebook 03.
     """
-    figure, grid = panels(len(study), 2.2)
+    figure, grid = panels(len(study), 1.6)
     for axes, (factor, points) in zip(grid, study.items()):
         means = np.full(len(points), np.nan)
         for x, seeds in enumerate(points.values()):
@@ -82,13 +81,12 @@ def influence(study, deviation, freedom):
         values = [name.split("-", 1)[1].replace("-", ", ") for name in points]
         if values[0][0].isdigit():
             axes.plot(means, lw=1, color=COLOURS[0], zorder=1)
-        slanted = {"rotation": 40} if len(values) > 4 else {}
+        slanted = {"rotation": 40} if len(values) > 3 else {}
         axes.set_xticks(range(len(points)), values, **slanted)
         axes.set_xlim(-0.3, len(points) - 0.7)
         axes.set_xlabel(factor)
         axes.grid(axis="y", color="0.92")
-    for axes in grid[::3]:
-        axes.set_ylabel("validation accuracy (%)")
+    figure.supylabel("validation accuracy (%)", fontsize=9)
     return figure
 
 
@@ -105,20 +103,20 @@ def steps(tables, matched=()):
     """Test accuracy of networks that were trained alike: a dot a seed, the mean with
     its 95 % interval, the parameters.
 
-    tables: {title: {name: Seeds}}, a panel a title; the intervals are of the `pooled`
-        deviation of its seeds. matched: names that are drawn in another colour.
+    tables: {title: {name: Seeds}}, a panel a title; each interval is of the network's
+        own seeds. matched: names that are drawn in another colour.
         Introduced in notebook 03.
     """
     figure, grid = panels(len(tables), 2.8)
     names = list(dict.fromkeys(name for points in tables.values() for name in points))
     for axes, (title, points) in zip(grid, tables.items()):
-        spread = pooled(points, "test")
         for name, seeds in points.items():
             values, row = 100 * seeds.values("test", "accuracy"), names.index(name)
             axes.plot(values, [row] * len(values), ".", ms=4, color="0.6")
             other = name in matched
             style = {"fmt": "s" if other else "o", "colour": COLOURS[other]}
-            _mark(axes, values.mean(), row, xerr=_half(seeds, *spread), **style)
+            half = _half(seeds, seeds.deviation(), len(seeds) - 1)
+            _mark(axes, values.mean(), row, xerr=half, **style)
             thousands = seeds[0].record["parameters"] / 1000
             text = f"{values.mean():.1f} %, {thousands:,.0f} thousand"
             _above(axes, text, values.mean(), row, 7)
@@ -231,7 +229,7 @@ def bars(frames, label):
     """Values (0 to 1) with their intervals, a panel a table with columns value, low,
     high, images: {title: table}.
     """
-    figure, grid = panels(len(frames), 2.3)
+    figure, grid = panels(len(frames), 1.7)
     for axes, (title, frame) in zip(grid, frames.items()):
         axes.errorbar(
             range(len(frame)),

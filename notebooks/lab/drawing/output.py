@@ -55,7 +55,7 @@ class Output:
         """
         for name, value in values.items():
             key = f"{prefix}.{name.replace(' ', '_')}"
-            self.numbers[key] = Number(round(float(value), 6), form)
+            self.numbers[key] = Number(round(float(value), 9), form)
 
     def save_figure(self, figure, name, caption):
         """Write figures/NN_name.pdf and .png, show the figure and its caption, and keep

@@ -87,16 +87,18 @@ def steps(points, before):
     step is worth on the test images.
 
     points: {name: Seeds}; before: {name: the name of the network that it is compared
-        with}. Accuracy on training and test images in percent, worth in points with the
-        interval of `worth`; TFLOP are 1e12 operations, for one training.
+        with}. Accuracy in percent: of the kept epoch on validation and test images, and
+        of the last epoch on validation images; worth in points with the interval of
+        `worth`; TFLOP are 1e12 operations, for one training.
     """
-    spread = pooled(points, "test")
     rows = {}
     for name, seeds in points.items():
         record = seeds[0].record
+        last = [run.history["validation_accuracy"].iloc[-1] for run in seeds]
         rows[name] = {
             "epoch kept": f"{np.mean([run.record['best_epoch'] for run in seeds]):.1f}",
-            "training": seeds.percent("training"),
+            "last epoch": f"{100 * np.mean(last):.1f}",
+            "validation": seeds.percent("validation"),
             "test": seeds.percent(),
             "compared with": "",
             "worth": "",
@@ -105,11 +107,12 @@ def steps(points, before):
             "TFLOP": f"{1000 * record['pflop']:.3g}",
         }
         if before.get(name) in points:
-            fractions = worth(points[before[name]], seeds, *spread)
+            fractions = worth(points[before[name]], seeds)
             value, low, high = (100 * number for number in fractions)
             rows[name]["compared with"] = before[name]
             rows[name]["worth"] = f"{value:+.1f}"
-            rows[name]["interval"] = f"{low:+.1f} to {high:+.1f}"
+            if np.isfinite(low):
+                rows[name]["interval"] = f"{low:+.1f} to {high:+.1f}"
     return pd.DataFrame(rows).T
 
 
@@ -268,8 +271,8 @@ def _pair(before, after):
     }
 
 
-def confusions(seeds_by_model, classes, n=6):
-    """Return a table of the n largest confusions of the first network: the test images
+def confusions(seeds_by_model, classes):
+    """Return a table of the 6 largest confusions of the first network: the test images
     under each network, of its first seed.
     """
     counts = {
@@ -277,7 +280,7 @@ def confusions(seeds_by_model, classes, n=6):
     }
     rows = {}
     first = next(iter(counts.values()))
-    for true, answer, _ in largest_confusions(first, classes, n):
+    for true, answer, _ in largest_confusions(first, classes, 6):
         place = list(classes).index(true), list(classes).index(answer)
         rows[f"{true} taken for {answer}"] = {
             title: str(matrix[place]) for title, matrix in counts.items()
@@ -294,18 +297,18 @@ def f1(seeds_by_model, classes):
     return pd.DataFrame(scores, index=list(classes))
 
 
-def surest(named, split="test", shares=(0.05, 0.25, 0.5, 1)):
+def surest(named, split="test"):
     """Return a table of the accuracy of the surest answers in percent with 95 %
     intervals, one row a network, by its first seed.
 
-    named: {name: Seeds}; shares: of the images of the split.
+    named: {name: Seeds}.
     """
     rows = {}
     for name, seeds in named.items():
         stored = seeds[0].test() if split == "test" else seeds[0].validation()
         right = coverage(*stored)[1]
         rows[name] = row = {}
-        for share in shares:
+        for share in (0.05, 0.25, 0.5, 1):
             n = max(1, int(share * len(right)))
             low, high = wilson(right[n - 1], n)
             row[f"surest {share:.0%}" if share < 1 else "all"] = (

@@ -9,18 +9,17 @@ from .base import COLOURS, MARKERS, MODEL_TITLES, WIDTH, panels
 
 
 def curves(runs, titles):
-    """Loss and accuracy against epochs, a column a run, the kept epoch marked.
-    Introduced in notebook 02.
+    """Loss and accuracy against epochs, the kept epoch marked: side by side for one or
+    two runs, else a column a run. Introduced in notebook 02.
     """
-    figure, grid = plt.subplots(
-        2,
-        len(runs),
-        figsize=(WIDTH if len(runs) > 1 else 0.7 * WIDTH, 3.8),
-        sharex="col",
-        squeeze=False,
-    )
-    for column, run, title in zip(grid.T, runs, titles):
-        for axes, quantity, factor in zip(column, ("loss", "accuracy"), (1, 100)):
+    if len(runs) < 3:
+        figure, grid = plt.subplots(1, 2 * len(runs), figsize=(WIDTH, 1.9))
+        pairs = grid.reshape(-1, 2)
+    else:
+        figure, grid = plt.subplots(2, len(runs), figsize=(WIDTH, 3.2), sharex="col")
+        pairs = grid.T
+    for pair, run, title in zip(pairs, runs, titles):
+        for axes, quantity, factor in zip(pair, ("loss", "accuracy"), (1, 100)):
             epochs = run.history["epoch"]
             axes.plot(
                 epochs, factor * run.history[quantity], "-o", ms=2.5, label="training"
@@ -36,11 +35,13 @@ def curves(runs, titles):
                 run.record["best_epoch"], color="0.4", ls=":", label="epoch kept"
             )
             axes.xaxis.get_major_locator().set_params(integer=True)
-        column[0].set_title(title)
-        column[1].set_xlabel("epoch")
-    grid[0, 0].set_ylabel("cross-entropy")
-    grid[1, 0].set_ylabel("accuracy (%)")
-    grid[0, -1].legend()
+        for axes in pair if len(runs) < 3 else pair[:1]:
+            axes.set_title(title)
+        pair[0].set_ylabel("cross-entropy")
+        pair[1].set_ylabel("accuracy (%)")
+    parts = pairs[0][0].get_legend_handles_labels()
+    figure.legend(*parts, loc="outside upper center", ncols=3, frameon=False)
+    figure.supxlabel("epoch", fontsize=9)
     return figure
 
 

@@ -122,7 +122,8 @@ def fer_plus():
             votes = pd.read_csv(path)[list(FER_PLUS)].to_numpy()
         except (KeyError, ValueError, UnicodeDecodeError) as error:
             raise LabError(
-                f"{relative(path)} cannot be read as FER+ votes ({error})."
+                f"{relative(path)} cannot be read as FER+ votes ({error}): download it"
+                " anew, see data/README.md."
             ) from None
         if (
             votes.shape != (35887, 10)
@@ -131,7 +132,7 @@ def fer_plus():
         ):
             raise LabError(
                 f"{relative(path)} does not hold the ten votes on each of FER2013's"
-                " 35,887 images."
+                " 35,887 images: download it anew, see data/README.md."
             )
         return votes
     print(FER_PLUS_RECIPE)

@@ -198,7 +198,8 @@ def check_training(recipe, images):
     if options.get("flip") == "alternating":
         options["flip"] = True
     try:
-        if options.get("shift", 0) >= min(images.shape[1:3]):
+        largest = max(options.get("shift", 0) + 1, *(options.get("erasing") or [0]))
+        if largest > min(images.shape[1:3]):
             raise ValueError
         augment(images[:4], np.random.default_rng(0), **options)
     except (IndexError, TypeError, ValueError):

@@ -2,16 +2,14 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
-from ..taught import (  # noqa: F401
+from ..plumbing import records
+from ..taught import (
     confusion,
     f1_interval,
-    mcnemar,
+    half_interval,
     paired_interval,
-    pooled_deviation,
     precision_recall_f1,
-    prediction_interval,
     wilson,
 )
 
@@ -25,24 +23,31 @@ def gain(before, after):
     return paired_interval(before.right(), after.right())
 
 
-def worth(before, after, deviation, freedom):
+def worth(before, after):
     """Return what the step from one network to another is worth, with its 95 %
-    interval, as fractions.
+    interval (NaN for one seed), as fractions.
 
     before, after: Seeds on the same test images. Two kinds of chance count: other test
-    images, as in `gain`, and other seeds, by the `pooled` deviation with its degrees of
-    freedom.
+    images, as in `gain`, and other seeds, as in `half_interval`.
     """
     difference, _, high = gain(before, after)
-    images = (high - difference) / 1.96
-    seeds = deviation * np.sqrt(1 / len(before) + 1 / len(after))
-    half = t.ppf(0.975, freedom) * np.hypot(images, seeds)
+    if min(len(before), len(after)) < 2:
+        return difference, np.nan, np.nan
+    values = [seeds.values("test", "accuracy") for seeds in (before, after)]
+    half = half_interval((high - difference) / 1.96, *values)
     return difference, difference - half, difference + half
 
 
-def pooled(study, split="validation"):
-    """Return the `pooled_deviation` of an accuracy between seeds, over all points of a
-    study, and its degrees of freedom.
+def pooled_deviation(groups):
+    """Return the standard deviation within groups, and its degrees of freedom."""
+    squares = sum(((values - values.mean()) ** 2).sum() for values in groups)
+    freedom = sum(len(values) - 1 for values in groups)
+    return (float(np.sqrt(squares / freedom)) if freedom else np.nan), freedom
+
+
+def pooled(study):
+    """Return the `pooled_deviation` of the validation accuracy between seeds, over all
+    points of a study, and its degrees of freedom.
 
     study: {point: Seeds}, or {factor: {point: Seeds}}. Points that `collapsed` are left
         out, and one that stands in it twice counts once.
@@ -51,7 +56,7 @@ def pooled(study, split="validation"):
     for value in study.values():
         points += value.values() if isinstance(value, dict) else [value]
     each = {id(seeds): seeds for seeds in points if not seeds.collapsed()}
-    values = [seeds.values(split, "accuracy") for seeds in each.values()]
+    values = [seeds.values("validation", "accuracy") for seeds in each.values()]
     return pooled_deviation(values)
 
 
@@ -82,10 +87,21 @@ def class_intervals(probabilities, labels, classes):
     return pd.DataFrame(rows).T
 
 
+def unleaked(run, split):
+    """Return (probabilities, labels) of the images of a split of a Run that are not
+    copies of training images.
+    """
+    probabilities, labels = records.answers(run.predictions, split)
+    leaked = run.predictions.get(f"{split}_leaked", np.zeros(len(labels), bool))
+    return probabilities[~leaked], labels[~leaked]
+
+
 def percent(right):
     """Return the share of true values (n,) in percent with its `wilson` interval, as
-    text.
+    text ("none" for none).
     """
+    if not len(right):
+        return "none"
     share = right.mean()
     return _between(share, *wilson(share, len(right)))
 

@@ -1,1 +1,1 @@
-"""What a student need not read: files, downloads, folders, feeding, checkpoints."""
+"""What a student need not read: files, downloads, folders, checkpoints, the screen."""

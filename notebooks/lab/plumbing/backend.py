@@ -56,7 +56,7 @@ if int(keras.__version__.split(".")[0]) < 3:
     raise LabError(f"Keras {keras.__version__} is too old, Keras 3 is needed: {MEND}")
 if keras.config.backend() != "tensorflow":  # it was imported before this module
     raise LabError(OTHER.format(keras.config.backend()))
-# Many small networks in one process are what notebook 05 wants.
+# Or TensorFlow warns of tracing again and again: many small networks in one process do.
 tf.get_logger().setLevel("ERROR")
 gc.freeze()  # or Python looks through all that was imported when it ends: 2 s
 

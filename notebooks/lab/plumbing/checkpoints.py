@@ -15,7 +15,7 @@ SELDOM = 10  # seconds
 
 
 class Checkpoints:
-    """The state of an unfinished run after its last two epochs, each in one file.
+    """The last two states of an unfinished run that were `due`, each in one file.
 
     A file's name ends in the hash of its content, so a damaged one is noticed and set
     aside.
@@ -83,9 +83,8 @@ class Checkpoints:
                     for value, variable in zip(values, variables)
                 ):
                     raise ValueError
-                state["best_weights"] = [
-                    stored[key] for key in sorted(stored) if key.startswith("w")
-                ]
+                count = sum(key.startswith("w") for key in stored)
+                state["best_weights"] = [stored[f"w{i:03d}"] for i in range(count)]
             except Exception as error:  # whatever a torn file makes of itself
                 if out_of_memory(error):
                     raise

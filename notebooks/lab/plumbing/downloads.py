@@ -3,6 +3,7 @@ name.
 """
 
 import contextlib
+import errno
 import http.client
 import io
 import os
@@ -22,6 +23,7 @@ SLOW = 200_000  # bytes a second: below this, the next source is tried
 TRIAL = 10  # seconds before a source is called slow
 LONGEST = 2 * 3600  # seconds that the last source may still need
 BLOCK = 1 << 16
+UNREACHABLE = (errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH)
 
 
 class Refused(Exception):
@@ -110,6 +112,10 @@ def _collect(part, url, size, line, last):
             reason = f"no byte for {TIMEOUT} seconds"
         except (http.client.HTTPException, ConnectionError, ssl.SSLError) as error:
             reason = str(error) or type(error).__name__
+        except OSError as error:
+            if error.errno not in UNREACHABLE:
+                raise
+            reason = error.strerror
     raise Refused(reason)
 
 
@@ -162,9 +168,9 @@ def kaggle(handle):
         import kagglehub
     except ImportError:
         return None
-    if kagglehub.config.get_kaggle_credentials() is None:
-        return None
     try:
+        if kagglehub.config.get_kaggle_credentials() is None:
+            return None
         with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
             return Path(kagglehub.dataset_download(handle))
     except Exception as error:  # kagglehub has no common class of errors

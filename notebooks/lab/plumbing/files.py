@@ -25,8 +25,8 @@ class LabError(Exception):
 
 
 def relative(path):
-    """Return `path` as text seen from the repository, without the machine's own
-    folders.
+    """Return `path` as text seen from the repository, so that it names no folder of the
+    machine; one that lies elsewhere as it is.
     """
     path = Path(path)
     return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
@@ -96,7 +96,7 @@ def write(path, content):
 
 
 @contextmanager
-def alone(key, what, tell=print):
+def alone(key, what):
     """Let one process at a time do what `key` stands for: while another does it, say
     who does `what`, and wait.
 
@@ -111,7 +111,7 @@ def alone(key, what, tell=print):
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            tell(f"{what}: {_owner(owner)} is at it; waiting for it.")
+            print(f"{what}: {_owner(owner)} is at it; waiting for it.")
             lock.acquire()
     except OSError as error:
         raise LabError(

@@ -18,7 +18,7 @@ COLAB, KAGGLE = Path("/content"), Path("/kaggle")
 ZIP = "trained.zip"  # what `pack` writes; Colab numbers further ones
 MARK = "trained.txt"  # tells a folder of kept runs, also where Kaggle unpacked the zip
 TEXT = "New training runs and checkpoints. The next start of a notebook finds them.\n"
-_folder = None  # where they are kept
+_folder, _runs = None, ROOT / "data" / "runs"  # where they are kept, and stored
 
 
 def lent():
@@ -40,12 +40,12 @@ def begin(keep, runs):
     uploads to, and among Kaggle's inputs.
     Raises LabError where the folder cannot be had, and for a damaged zip.
     """
-    global _folder
-    link, _folder = ROOT / "build" / "checkpoints", None
-    if link.is_symlink():  # of another session
-        link.unlink()
+    global _folder, _runs
+    link, _folder, _runs = ROOT / "build" / "checkpoints", None, runs
     storage.WATCHING.clear()
     if not keep and not lent():
+        if link.is_symlink():  # of another session
+            link.unlink(missing_ok=True)
         return
     folder = Path(keep).expanduser() if keep else lent() / "trained"
     if not folder.parent.is_dir():
@@ -56,12 +56,13 @@ def begin(keep, runs):
     with writing(folder / MARK) as part:
         part.write_text(TEXT)
     (folder / "checkpoints").mkdir(exist_ok=True)
-    if link.is_dir():
-        for checkpoint in link.iterdir():
-            _copy(checkpoint, folder / "checkpoints" / checkpoint.name)
+    if link.is_dir() and not link.is_symlink():
+        _go_on(link, folder / "checkpoints")
         shutil.rmtree(link)
     link.parent.mkdir(exist_ok=True)
-    link.symlink_to((folder / "checkpoints").resolve(), target_is_directory=True)
+    fresh = beside(link)  # another notebook may do the same at the same time
+    fresh.symlink_to((folder / "checkpoints").resolve(), target_is_directory=True)
+    os.replace(fresh, link)
     _folder = folder
     for source in _found(folder):
         if source.suffix == ".zip":
@@ -98,21 +99,33 @@ def _unpack(path, to):
 
 
 def _bring(source, folder, runs):
-    """Copy runs, where none that is newer stands in their place, and checkpoints."""
+    """Copy runs and checkpoints, where none that are newer stand in their place."""
     brought = 0
     for record in (source / relative(runs)).glob("*/*/*/seed-*/run.json"):
         run = storage.read(record.parent)[0]
         name = "/".join(record.parent.parts[-4:])
         here = storage.finished(runs, name, run["fingerprint"], False, False)
-        before = storage.read(here)[0]["finished_at"] if here else ""
-        if before < run["finished_at"]:
-            _copy(record.parent, here or storage.place(runs, run))
+        here = here or storage.place(runs, run)
+        before, *_ = storage.read(here) or [{"finished_at": ""}]
+        if before["finished_at"] < run["finished_at"]:
+            _copy(record.parent, here)
             brought += 1
-    if source != folder:
-        for checkpoint in (source / "checkpoints").glob("*"):
-            _copy(checkpoint, folder / "checkpoints" / checkpoint.name)
+    _go_on(source / "checkpoints", folder / "checkpoints")
     if brought:
         print(f"{brought} runs that were kept are back.")
+
+
+def _go_on(source, target):
+    """Copy the checkpoints of each training that is further in one folder than in
+    another.
+    """
+
+    def last(training):  # a name begins with the epoch
+        return max((path.name for path in training.glob("[0-9]*.npz")), default="")
+
+    for training in source.glob("*"):
+        if last(target / training.name) < last(training):
+            _copy(training, target / training.name)
 
 
 def _copy(source, target):
@@ -143,7 +156,8 @@ def pack():
     offers it.
     """
     if not _folder:
-        return print("New runs stay in this folder of the repository: data/runs.")
+        where = relative(_runs)
+        return print(f"New runs stay in this folder of the repository: {where}.")
     runs = len(list(_folder.rglob("run.json")))
     begun = len(list((_folder / "checkpoints").glob("*")))
     what = f"{runs} new runs and {begun} unfinished trainings"

@@ -46,7 +46,7 @@ def names(asked, every, parameter="DATASETS"):
             f'{parameter} is empty: set it to "all" or to a list of names such as'
             ' ["fashion_mnist"].'
         )
-    return [asked] if isinstance(asked, str) else list(asked)
+    return [asked] if isinstance(asked, str) else [str(name) for name in asked]
 
 
 def adapted(job, dataset, epochs=None, precision=None):

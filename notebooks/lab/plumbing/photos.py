@@ -61,18 +61,21 @@ class Unreadable(Exception):
 
 
 def slug(name):
-    """Return a name in small ASCII letters, digits and hyphens, for files and keys."""
+    """Return a name in small ASCII letters, digits and hyphens, 60 at most, for files
+    and keys.
+    """
     decomposed = unicodedata.normalize("NFKD", name)
     plain = (
         re.sub(
             r"[^a-z0-9]+", "-", decomposed.encode("ascii", "ignore").decode().lower()
-        ).strip("-")[:60]
+        ).strip("-")
         or "folder"
     )
-    lost = any(
+    lost = len(plain) > 60 or any(
         letter.isalnum() and not letter.isascii() for letter in decomposed
     )  # other names must not become the same
-    return f"{plain}-{sha256(os.fsencode(name))[:6]}" if lost else plain
+    digest = sha256(os.fsencode(name))[:6]
+    return f"{plain[:53].strip('-')}-{digest}" if lost else plain
 
 
 def legible(name):

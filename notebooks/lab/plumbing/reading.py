@@ -109,6 +109,11 @@ def folder(name, size, grey, official, taken):
     else:
         path = place(name)
         title = path and path.resolve().name
+    if path is None and name == JPEG:
+        raise LabError(
+            "The JPEG files of FER2013 are not here: unpack msambare/fer2013 of Kaggle"
+            f" into {relative(sources.raw())}/."
+        )
     if path is None:
         raise LabError(
             f"There is no folder {name}: give the path of a folder that holds a folder"

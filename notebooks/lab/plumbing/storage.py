@@ -80,9 +80,8 @@ def load_weights(path, record, model, classes):
             f"{relative(stored)} is missing or altered: git checkout {relative(stored)}"
         )
     with np.load(stored) as arrays:
-        kept = [
-            arrays[key].astype(np.float32) for key in sorted(arrays) if key.isdigit()
-        ]
+        keys = sorted(filter(str.isdigit, arrays), key=int)
+        kept = [arrays[key].astype(np.float32) for key in keys]
         # Our first runs do not name the classes.
         order = arrays["classes"].tolist() if "classes" in arrays else list(classes)
     if order != list(classes):

@@ -24,7 +24,7 @@ def border(images):
 
 def ground(images):
     """Return 0 where the training images stand on black, 255 where they stand on white,
-    None where they have no common ground. At most 2,000 of them are looked at.
+    None where they have no common ground. Of many, fewer than 4,000 are looked at.
     """
     edges = border(images[:: max(1, len(images) // 2000)])
     for value, (low, high) in ENDS.items():
