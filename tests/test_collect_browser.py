@@ -106,6 +106,21 @@ def test_thirty_pictures_from_the_camera_to_the_datasheet(browser, tmp_path):
         [crop] = rows(folder / "_collected" / "crops.csv")
         assert int(crop["side"]) > 16
 
+        # Other classes while somebody labels: the buttons follow, as the keys do.
+        page.click("text=2 Label")
+        page.fill("#annotator", "cem")
+        page.click("#annotator-form button")
+        page.wait_for_selector("text=0 of 30 done")
+        for names in (["a new one", *KINDS], KINDS):
+            page.click("text=1 Collect")
+            page.fill("#classes", ", ".join(names))
+            page.click("text=Keep the classes")
+            page.click("text=2 Label")
+            buttons = page.locator("#answers button")
+            playwright.expect(buttons).to_have_text(
+                [f"{name}{key}" for key, name in enumerate(names, start=1)]
+            )
+
         for who, wrong in (("anna", 0), ("ben", 2)):
             for done in range(30):
                 if done == 0 or (who, done) == ("ben", 12):

@@ -377,3 +377,14 @@ def test_a_gain_is_paired_over_the_test_images():
     )  # a share of one tenth of 400 images
     assert high - gain == pytest.approx(error)
     assert statistics.gain(Seeds([made_run(200)]), Seeds([made_run(200)])) == (0, 0, 0)
+
+
+def test_unleaked_leaves_out_what_stands_in_training():
+    run = made_run(200)
+    probabilities, labels = run.test()
+    assert len(statistics.unleaked(run, "test")[1]) == len(labels) == 400
+    run.predictions["test_leaked"] = leaked = np.arange(400) % 4 == 0
+    left = statistics.unleaked(run, "test")
+    assert np.array_equal(left[0], probabilities[~leaked])
+    assert np.array_equal(left[1], labels[~leaked])
+    assert statistics.percent(np.zeros(0, bool)) == "none"
