@@ -6,6 +6,7 @@ import pandas as pd
 from . import datasets
 from . import drawing as figures
 from .engine import trained
+from .methods.statistics import unleaked
 from .plumbing import world
 from .plumbing.files import ROOT, LabError
 from .plumbing.names import MODEL_TITLES
@@ -58,8 +59,8 @@ class Predictor:
 
     dataset, run: as for `predict`. Called with images, uint8 (n, *shape), it returns
         probabilities (n, classes), calibrated with the `fitted_temperature` of the
-        run's validation images. Images on the opposite of the training images' ground
-        are inverted.
+        run's validation images, without leaked ones. Images on the opposite of the
+        training images' ground are inverted.
     Raises LabError for an unknown data set, for a run that keeps no probabilities of
     validation images, and where weights are missing or altered.
     """
@@ -74,7 +75,7 @@ class Predictor:
         self.classes, self.shape = dataset.classes, dataset.shape
         self.ground = dataset.ground
         self.network = trained(self.run, dataset)
-        self.temperature = fitted_temperature(*self.run.validation())
+        self.temperature = fitted_temperature(*unleaked(self.run, "validation"))
 
     def __call__(self, images):
         return tempered(self._raw(images), self.temperature)
