@@ -72,7 +72,7 @@ def differing(there, here):
 
 
 def trained(job, mark, expected):
-    """Train a job and return its `Trained`, or a sentence that says why it cannot be
+    """Train a job and return its `Result`, or a sentence that says why it cannot be
     trained here.
 
     mark: its fingerprint; expected: the `facts` of who asks.

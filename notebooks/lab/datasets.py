@@ -17,7 +17,7 @@ class Dataset:
 
     shape: height, width and channels of an image.
     sha256, split_sha256: of the images and labels, and of the splits.
-    source: the function of `plumbing.sources` that finds its files; recipe: what to do
+    source: the function of `plumbing.sources` that finds its files; advice: what to do
         where it cannot.
     images: uint8 (n, height, width, channels), in the published order; of a folder, in
         that of its files.
@@ -34,7 +34,7 @@ class Dataset:
     sha256: str
     split_sha256: str
     source: object = None
-    recipe: str = ""
+    advice: str = ""
     ground: int = None
     images: np.ndarray = None
     labels: np.ndarray = None
@@ -54,7 +54,7 @@ class Dataset:
         Only scattered images are copied, once. Raises LabError where there are none.
         """
         if not self.available:
-            raise LabError(f"The images of {self.title} are not here.\n{self.recipe}")
+            raise LabError(f"The images of {self.title} are not here.\n{self.advice}")
         if name not in self._parts:
             positions = self.splits[name]
             if len(positions) and len(positions) == positions[-1] - positions[0] + 1:
@@ -117,7 +117,7 @@ def load(
     The files of a known data set are looked for in data/raw/ or the folder LAB_DATA,
     among the inputs of a Kaggle notebook, and in the folder of Keras; else they are
     downloaded. What was decoded is kept in data/cache/. Where that fails, the reasons
-    and a recipe are printed, and the data set comes without its images. Introduced in
+    and advice are printed, and the data set comes without its images. Introduced in
     notebook 01.
 
     Raises LabError for an unknown name or class, and a folder that cannot be used.
@@ -147,7 +147,7 @@ def _known(known):
                 " fer2013.csv: it is used as a data set of its own, fer2013_jpeg."
             )
             return _folder(reading.JPEG, *known.shape[:2])
-        print(f"{known.title} is skipped: {missing}\n{known.recipe}")
+        print(f"{known.title} is skipped: {missing}\n{known.advice}")
         return known
     splits = reading.read_splits(known)
     return replace(known, images=images, labels=labels, splits=splits)

@@ -24,7 +24,7 @@ from .runs import Run, Seeds, read
 
 
 @dataclass
-class Trained:
+class Result:
     """What `fit` returns and `keep` stores; weights: None where the job keeps none."""
 
     record: dict
@@ -40,7 +40,7 @@ def train(
     folder: Path | str,
     retrain: bool = False,
     seeds: list[Job] | None = None,
-    trainer: Callable[..., Trained] | None = None,
+    trainer: Callable[..., Result] | None = None,
 ) -> Seeds:
     """Return the Seeds of some jobs on one data set: found, resumed or trained, one
     after the other.
@@ -98,16 +98,16 @@ def stored(job: Job, dataset: Dataset, folder: Path | str) -> Run | None:
     return path and read(path)
 
 
-def keep(trained: Trained, folder: Path | str) -> Run:
+def keep(result: Result, folder: Path | str) -> Run:
     """Store what `fit` returns in a folder of runs, delete the checkpoints that it
     needed, and return the Run.
 
     A headline run of another recipe than the one that stands there goes into the folder
     `next` instead.
     """
-    record, path = trained.record, storage.place(folder, trained.record)
-    content = record, trained.history, trained.predictions
-    storage.store(path, *content, trained.weights, trained.classes)
+    record, path = result.record, storage.place(folder, result.record)
+    content = record, result.history, result.predictions
+    storage.store(path, *content, result.weights, result.classes)
     _checkpoints(record["fingerprint"]).clear()
     return read(path) or Run(path, *content)
 
@@ -118,8 +118,8 @@ def _checkpoints(mark):
 
 def fit(
     job: Job, dataset: Dataset, tell: Callable[[str], None] = lambda text: None
-) -> Trained:
-    """Train one job and return what it leaves, a `Trained`, for `keep`; training prints
+) -> Result:
+    """Train one job and return what it leaves, a `Result`, for `keep`; training prints
     nothing and writes only checkpoints.
 
     tell: is handed a line of text before each epoch.
@@ -175,7 +175,7 @@ def fit(
         "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     weights = network.get_weights() if job.weights else None
-    return Trained(record, history, predictions, weights, dataset.classes)
+    return Result(record, history, predictions, weights, dataset.classes)
 
 
 def trained(run: Run, dataset: Dataset) -> keras.Model:

@@ -18,6 +18,7 @@ from .base import (
     name_classes,
     panels,
     picture,
+    titled,
 )
 from .base import labels as names
 
@@ -250,8 +251,12 @@ def heat(dataset, run, positions, maps, columns=3):
         axes.axis("off")
     for place, (i, values) in enumerate(zip(positions, maps)):
         row, column = divmod(place, columns)
-        left, right = grid[row, 2 * column : 2 * column + 2]
-        picture(left, images[i], _is_and_said(dataset, labels[i], answers[i]))
+        both = slice(2 * column, 2 * column + 2)
+        above = figure.add_subplot(grid[0, 0].get_gridspec()[row, both])
+        above.axis("off")
+        titled(above, _is_and_said(dataset, labels[i], answers[i]))
+        left, right = grid[row, both]
+        picture(left, images[i])
         picture(right, images[i])
         right.imshow(values, cmap="cividis", alpha=0.6, vmin=0, vmax=1)
     return figure

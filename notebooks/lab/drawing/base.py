@@ -143,19 +143,33 @@ def picture(axes, image, title=None):
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if title:
-        axes.title.set_label(title)  # the whole of it, for a translation
-        axes.set_title(fitted(axes, title), fontsize=7)
+        titled(axes, title)
+
+
+def titled(axes, title):
+    """Write the title of a picture, larger where the axes are wide."""
+    axes.title.set_label(title)  # the whole of it, for a translation
+    axes.title.set_fontsize(7 if room(axes) < 1.5 else 9)
+    axes.title.set_text(fitted(axes, title))
+
+
+def room(axes):
+    """Return the width of a figure that belongs to some axes, in inches."""
+    share = len(axes.get_subplotspec().colspan) / axes.get_gridspec().ncols
+    return share * axes.figure.get_figwidth()
 
 
 def fitted(axes, title):
     """Return the title of a picture, cut where it would run into the next one."""
-    room = axes.figure.get_figwidth() / axes.get_gridspec().ncols
-    return "\n".join(cut(line, room) for line in plain(title).split("\n"))
+    size = room(axes), axes.title.get_fontsize()
+    return "\n".join(cut(line, *size) for line in plain(title).split("\n"))
 
 
-def cut(text, room):
-    """Return text, without its end where 7 points make it wider than `room`, inches."""
-    while len(text) > 1 and TextPath((0, 0), text, 7).get_extents().width > 70 * room:
+def cut(text, room, size):
+    """Return text, without its end where `size` points make it wider than `room`."""
+    while (
+        len(text) > 1 and TextPath((0, 0), text, size).get_extents().width > 70 * room
+    ):
         text = text[:-2].rstrip() + "…"
     return text
 

@@ -150,7 +150,7 @@ def diagram(*networks):
         for groups, first in _rows(_blocks(_steps(network)))
     ]
     figure, grid = plt.subplots(
-        len(rows), figsize=(WIDTH, 1.65 * len(rows)), squeeze=False
+        len(rows), figsize=(WIDTH, 1.3 * len(rows)), squeeze=False
     )
     for axes, (network, groups, first) in zip(grid[:, 0], rows):
         side, place = network.inputs[0].shape[1], 0
@@ -168,7 +168,7 @@ def diagram(*networks):
         if first:
             name = MODEL_TITLES.get(network.name, network.name)
             title = f"{name}: {network.count_params():,} parameters"
-            axes.set_title(title, loc="left", pad=2)
+            axes.set_title(title, loc="left", pad=5)
     return figure
 
 

@@ -56,7 +56,7 @@ FACTS = (
             "99dff6e885aa05d596df8dbb7fac77d09db5499e74e538111bc561f031651ed5"
         ),
         source=sources.fashion_mnist,
-        recipe=(
+        advice=(
             "1. Download the four files ending in -ubyte.gz from"
             " https://github.com/zalandoresearch/fashion-mnist/tree/master/data/"
             "fashion\n2. Put them in data/raw/fashion-mnist/ (or in a folder that "
@@ -85,7 +85,7 @@ FACTS = (
             "dc8eb4cb18c881f7a6e001b2c318515f7867b2d0860275468f458d0d23abe062"
         ),
         source=sources.cifar10,
-        recipe=(
+        advice=(
             "1. Download cifar-10-python.tar.gz (or -binary) from"
             " https://www.cs.toronto.edu/~kriz/cifar.html\n2. Put it in data/raw/"
             f" (or in a folder that LAB_DATA names), packed or unpacked.\n{AGAIN}"
@@ -102,7 +102,7 @@ FACTS = (
         ),
         source=sources.fer2013,
         division="the official ones: Training, PublicTest, PrivateTest",
-        recipe=(
+        advice=(
             "1. With a free Kaggle account, download"
             " https://www.kaggle.com/datasets/deadskull7/fer2013\n2. Put"
             " fer2013.csv, or the archive, in data/raw/ (or in a folder that"
