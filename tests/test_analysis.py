@@ -259,7 +259,7 @@ def test_what_networks_lose_is_compared_image_by_image():
     assert table["brightness", 1].tolist() == [True, True, True, False]
     lost = tables.withstood({"one": table, "same": table}, "T", ("brightness",))
     assert lost.loc["T: one", ["lost", "lost, unseen"]].tolist() == ["62.5"] * 2
-    assert lost.loc["T: same", "more than first row"] == "+0.0 (+0.0 to +0.0)"
+    assert lost.loc["T: same", "lost more"] == "+0.0 (+0.0 to +0.0)"
 
 
 def test_grad_cam_looks_where_the_class_is_decided():

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import keras
 import pytest
@@ -37,6 +38,20 @@ def test_the_plan_holds_every_network_of_the_story_on_every_data_set():
         for name in ("fashion_mnist", "cifar10", "fer2013")
         for model in MODELS
     }
+
+
+def test_no_job_that_a_tagged_cell_makes_is_lost(monkeypatch):
+    made, begin = set(), Job.__init__
+
+    def counted(self, *arguments, **options):
+        begin(self, *arguments, **options)
+        made.add(self.name)
+
+    monkeypatch.setattr(Job, "__init__", counted)
+    source = Path(models.__file__).read_text()
+    exec(compile(source, "models.py", "exec"), {"__package__": "lab"})
+    lost = made - set(plan())
+    assert not lost, f"a later cell gives another value to the list of {lost}: rename"
 
 
 def test_jobs_of_one_name_are_one_job_or_a_mistake(monkeypatch):

@@ -110,7 +110,8 @@ def test_an_unknown_profile_in_a_notebook_is_one_sentence(copy):
     assert done.returncode == 1
     assert (
         done.stderr.strip()
-        == "notebooks/02_dense_baseline.ipynb stopped: There is no profile 'fast': "
+        == "notebooks/02_dense_baseline.ipynb stopped in code cell 2 of 49: There is no"
+        " profile 'fast': "
         "set PROFILE (or LAB_PROFILE) to 'quick' or 'full'."
     )
 

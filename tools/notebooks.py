@@ -26,7 +26,13 @@ from gather import tagged
 if sys.argv[1:] == ["sync"]:
     gather.write()  # before lab is imported, which may need what is written
 
-import lab
+try:
+    import lab
+except (NameError, SyntaxError, TypeError, AttributeError) as error:
+    sys.exit(
+        f"The tagged cells cannot be imported ({type(error).__name__}: {error}):"
+        " correct the cell in its notebook and run make sync."
+    )
 from lab.plumbing import language
 from lab.plumbing.files import LabError, relative, sha256, write
 from lab.plumbing.storage import run_sha256
@@ -384,7 +390,7 @@ def execute(path, profile, datasets=None):
     except CellExecutionError as error:
         if error.ename == "KeyboardInterrupt":
             raise KeyboardInterrupt from None
-        raise LabError(f"{relative(path)} stopped: {error.evalue or error}") from None
+        raise LabError(f"{relative(path)} stopped {told(notebook, error)}") from None
     except DeadKernelError:
         raise LabError(
             f"{relative(path)} stopped: its kernel died, most often for want of memory;"
@@ -403,6 +409,23 @@ def execute(path, profile, datasets=None):
     clean(notebook)
     notebook.metadata["lab"] = stamp(notebook, trace["runs"], trace["files"])
     return notebook, ROOT / trace["output"]
+
+
+def told(notebook, error):
+    """Return where a notebook stopped, and why: the sentence of a LabError, else the
+    kind of the error and the first line of what it says.
+    """
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    stopped = [
+        i
+        for i, cell in enumerate(code, 1)
+        if any(output.output_type == "error" for output in cell.outputs)
+    ]
+    said = error.evalue or str(error)
+    if error.ename != "LabError":
+        said = f"{error.ename}: {said.partition(chr(10))[0]}"
+    place = f"code cell {stopped[-1]} of {len(code)}" if stopped else "its kernel"
+    return f"in {place}: {said}"
 
 
 def to_html(path, folder):
@@ -427,15 +450,21 @@ def to_html(path, folder):
     write(folder / f"{path.stem}.html", str(page))
 
 
-def run(profile, datasets=None):
+def run(profile, datasets=None, numbers=()):
     """Run the five notebooks in order, two at a time, and the last one when the others
-    have ended.
+    have ended; or those whose numbers are given.
     """
     language.chosen()  # must be known
     os.environ.pop("LAB_PROFILE", None)
     if profile == "quick":
         os.environ["LAB_PROFILE"] = "quick"
-    *first, last = paths()
+    chosen = [path for path in paths() if not numbers or path.name[:2] in numbers]
+    if len(chosen) < len(set(numbers)) or not chosen:
+        known = ", ".join(path.name[:2] for path in paths())
+        raise LabError(
+            f"There is no notebook {' '.join(numbers)}: take some of {known}."
+        )
+    *first, last = chosen
     with ThreadPoolExecutor(2) as pool:
         try:
             for line in pool.map(partial(run_one, profile, datasets), first):
@@ -490,6 +519,8 @@ def parser():
             choices=["quick", "full"],
             help="quick trains for seconds, full as the recipes say",
         )
+    text = "only the notebooks of these numbers, such as 03"
+    running.add_argument("numbers", metavar="NN", nargs="*", help=text)
     return made
 
 
@@ -498,8 +529,10 @@ def main(arguments):
     given = parser().parse_args(arguments)
     if given.command == "sync":
         sync()
+    elif given.command == "on":
+        run(given.profile, [given.name])
     else:
-        run(given.profile, [given.name] if given.command == "on" else None)
+        run(given.profile, numbers=given.numbers)
 
 
 def own_package():

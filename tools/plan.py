@@ -162,8 +162,8 @@ def show(patterns):
             )
         print(line, flush=True)
     print(
-        f"{len(jobs)} jobs; what is missing would take about {total / 3600:.1f} hours"
-        f" here, and {on_t4 / 3600:.1f} on a T4 (an estimate from published rates)"
+        f"{len(jobs)} jobs; what is missing would take about {total / 60:,.0f} minutes"
+        f" here, and {on_t4 / 60:,.0f} on a T4 (an estimate from published rates)"
         if total
         else f"{len(jobs)} jobs, all finished"
     )

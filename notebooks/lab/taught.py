@@ -265,7 +265,7 @@ def holm(p_values):
 def welch(first, second):
     """Return p of the hypothesis that two groups have the same mean, NaN for one value.
 
-    Source: B. L. Welch (1947); the freedom is that of Welch and Satterthwaite.
+    Source: B. L. Welch (1947); degrees of freedom: Welch and Satterthwaite.
     """
     n, m = len(first), len(second)
     if min(n, m) < 2:

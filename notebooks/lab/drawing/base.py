@@ -139,6 +139,7 @@ def picture(axes, image, title=None):
         vmax=255,
         interpolation="nearest",
     )
+    axes.set_anchor("N")  # below its title, for which the layout keeps room
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -209,9 +210,8 @@ def panels(count, height, datasets=(), class_height=0):
 
 def beside(rows, columns):
     """Rows of images with a title each: `rows` holds lists of (image, title)."""
-    figure, grid = plt.subplots(
-        len(rows), columns, figsize=(WIDTH, 1.42 * WIDTH / 6 * len(rows)), squeeze=False
-    )
+    size = (WIDTH, 1.42 * WIDTH / 6 * len(rows))
+    figure, grid = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
     for line, row in zip(grid, rows):

@@ -151,7 +151,7 @@ def projection(datasets, count=2000):
             axes.plot(*mine.T, ".", ms=2, alpha=0.4, color=colour)
             axes.plot(
                 *mine.mean(axis=0),
-                "os^Dv"[(label + label // len(COLOURS)) % 5],
+                "os^DvPX*<>"[(label + label // len(COLOURS)) % 10],
                 ms=6,
                 mec="black",
                 mew=0.6,

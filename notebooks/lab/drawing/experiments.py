@@ -59,12 +59,15 @@ def influence(study, deviation, freedom):
     """Validation accuracy against the values of each factor: a dot a seed, the mean
     with its 95 % interval.
 
-    study: {factor: {variant: Seeds}}; the base is drawn hollow. Trainings that
-        collapsed lie below their panel: an arrow and the accuracy mark them.
+    study: {factor: {variant: Seeds}}; the base, and what has its recipe, is drawn
+        hollow. Trainings that collapsed lie below their panel: an arrow and the
+        accuracy mark them.
     deviation, freedom: of the seeds, as `statistics.pooled` returns them. Introduced in
         notebook 03.
     """
     figure, grid = panels(len(study), 1.6)
+    every = [seeds[0].record for points in study.values() for seeds in points.values()]
+    base = [record["recipe"] for record in every if record["variant"] == BASE]
     for axes, (factor, points) in zip(grid, study.items()):
         means = np.full(len(points), np.nan)
         for x, seeds in enumerate(points.values()):
@@ -73,8 +76,7 @@ def influence(study, deviation, freedom):
                 _below(axes, x, values.mean())
                 continue
             axes.plot([x] * len(values), values, ".", ms=4, color="0.6")
-            base = seeds[0].record["variant"] == BASE
-            hollow = {"mfc": "white"} if base else {}
+            hollow = {"mfc": "white"} if seeds[0].record["recipe"] in base else {}
             half = _half(seeds, deviation, freedom)
             _mark(axes, x, values.mean(), ms=5, yerr=half, **hollow)
             means[x] = values.mean()
@@ -225,29 +227,20 @@ def robustness(tables, title):
     return figure
 
 
-def bars(frames, label):
-    """Values (0 to 1) with their intervals, a panel a table with columns value, low,
-    high, images: {title: table}.
+def bars(frame, groups):
+    """Test accuracy (0 to 1) of groups of images with its interval: a table of
+    `tables.by_group`.
+
+    groups: what the horizontal axis shows.
     """
-    figure, grid = panels(len(frames), 1.7)
-    for axes, (title, frame) in zip(grid, frames.items()):
-        axes.errorbar(
-            range(len(frame)),
-            100 * frame["value"],
-            fmt="o",
-            ms=5,
-            capsize=3,
-            color=COLOURS[0],
-            yerr=100
-            * np.array([frame["value"] - frame["low"], frame["high"] - frame["value"]]),
-        )
-        axes.set_xticks(
-            range(len(frame)),
-            [f"{name}\n(n = {n:,})" for name, n in frame["images"].items()],
-            fontsize=7,
-        )
-        axes.set_title(title)
-        axes.margins(x=0.15)
-        axes.grid(axis="y", color="0.92")
-    grid[0].set_ylabel(label)
+    figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 1.9))
+    value = 100 * frame["value"]
+    below, above = value - 100 * frame["low"], 100 * frame["high"] - value
+    _mark(axes, range(len(frame)), value, ms=5, yerr=[below, above])
+    names = [f"{name}\n(n = {n:,})" for name, n in frame["images"].items()]
+    axes.set_xticks(range(len(frame)), names, fontsize=8)
+    axes.set_xlabel(groups)
+    axes.set_ylabel("test accuracy (%)")
+    axes.margins(x=0.15)
+    axes.grid(axis="y", color="0.92")
     return figure

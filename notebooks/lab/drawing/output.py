@@ -6,6 +6,7 @@ import json
 import re
 import textwrap
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,10 +14,10 @@ import pandas as pd
 from matplotlib.text import Text
 
 from ..plumbing import language
-from ..plumbing.files import ROOT, relative, sha256, write
+from ..plumbing.files import ROOT, LabError, relative, sha256, write
 from ..plumbing.language import translated
 from ..plumbing.names import MODEL_TITLES
-from ..plumbing.numbers import Number
+from ..plumbing.numbers import FORMS, Number
 from .base import DRAWN, fitted, png, show
 
 # An unchanged figure is an unchanged file.
@@ -52,7 +53,12 @@ class Output:
         """Keep {name: number}, which the report prints with \\result{prefix.name}.
 
         form: a name in `numbers.FORMS`, the unit and the rounding of these numbers.
+        Raises LabError for another.
         """
+        if form not in FORMS:
+            raise LabError(
+                f"There is no form {form!r}: take one of {', '.join(FORMS)}."
+            )
         for name, value in values.items():
             key = f"{prefix}.{name.replace(' ', '_')}"
             self.numbers[key] = Number(round(float(value), 9), form)
@@ -165,7 +171,10 @@ def _ticks(labels, values):
 
 
 def shown(text):
-    """Return a cell's text as LaTeX can set it: long words are cut."""
+    """Return a cell's text as LaTeX can set it: long words are cut, and a number has a
+    minus sign and not a hyphen.
+    """
+    text = re.sub(r"(?<![\w.])-(?=\d)", "−", text)
     cut = re.sub(rf"\S{{{WIDE + 1},}}", lambda word: word[0][: WIDE - 1] + "…", text)
     return in_fonts(cut)
 
@@ -197,7 +206,7 @@ def latex_table(cells):
     first `ROWS` rows, and words that fit a column, in the chosen language.
     """
     more, cells = len(cells) - ROWS, cells[:ROWS]
-    english = cells.map(lambda v: f"{v:.3f}" if isinstance(v, float) else str(v))
+    english = cells.map(_text)
     if more > 0:
         last = [f"and {more} more rows", *[""] * (cells.shape[1] - 1)]
         english = pd.concat([english, pd.DataFrame([last], columns=cells.columns)])
@@ -210,6 +219,12 @@ def latex_table(cells):
     styler = cells.style.hide(axis="index").format(escape="latex")
     styler = styler.format_index(escape="latex", axis=1)
     return styler.to_latex(hrules=True, column_format=kinds)
+
+
+def _text(value):
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _kind(english, texts):

@@ -210,7 +210,7 @@ def _point(seeds, macro_f1):
         if seeds.has("validation", metric)
     }
     cells["parameters"] = f"{seeds[0].record['parameters']:,}"
-    return cells | {"PFLOP": f"{seeds[0].record['pflop']:.3f}"}
+    return cells | {"PFLOP": f"{seeds[0].record['pflop']:.2g}"}
 
 
 def pairs(finished, datasets):
@@ -355,8 +355,8 @@ def withstood(right, title, unseen=("occlusion", "JPEG")):
     data set `title`.
 
     right: {network: a table of `tried`}. unseen: the corruptions that no training has;
-        their loss has a column of its own. The last column compares the loss under all
-        with that of the first network, image by image; see `with_interval`.
+        their loss has a column of its own. The last column is the loss under all, less
+        that of the first network, image by image; see `with_interval`.
     """
     rows, first = {}, None
     for name, table in right.items():
@@ -368,7 +368,7 @@ def withstood(right, title, unseen=("occlusion", "JPEG")):
             "corrupted": f"{100 * spoilt.mean(axis=1).mean():.1f}",
             "lost": f"{100 * lost.mean():.1f}",
             "lost, unseen": _lost(untouched, spoilt, unseen),
-            "more than first row": "" if first is None else with_interval(lost - first),
+            "lost more": "" if first is None else with_interval(lost - first),
         }
         first = lost if first is None else first
     return pd.DataFrame(rows).T
@@ -404,7 +404,7 @@ def yardsticks(seeds_by_model, majority):
     annotators' majority of FER2013's test images, in percent.
 
     majority: (n,) classes, -1 for none, as `audit.majority` returns them; images
-        without one are left out, and in the columns "clean" also those that are in
+        without one are left out, and in the columns "not leaked" also those that are in
         training. "ahead" is by how many points the network agrees with the majority
         more often than the label itself does; see `with_interval`.
     """
@@ -422,9 +422,10 @@ def yardsticks(seeds_by_model, majority):
 
 def _yardstick(answers, majority, run):
     labels, row = run.test()[1], {}
-    clean = ~run.predictions["test_leaked"]
+    kinds = {"": majority >= 0}
+    kinds[", not leaked"] = (majority >= 0) & ~run.predictions["test_leaked"]
     ahead = (answers == majority).mean(axis=0) - (labels == majority)
-    for name, kept in (("", majority >= 0), (", clean", (majority >= 0) & clean)):
+    for name, kept in kinds.items():
         row["label" + name] = f"{100 * (answers == labels)[:, kept].mean():.1f}"
         row["majority" + name] = f"{100 * (answers == majority)[:, kept].mean():.1f}"
         row["ahead" + name] = with_interval(ahead[kept])

@@ -127,7 +127,7 @@ def turns(points):
             ls=":",
             label="epoch kept",
         )
-        axes.set_title(title)
+        axes.set_title(title.replace("-", " "))
         axes.set_ylim(0, 0.7)
         axes.set_xlabel("epoch")
         axes.grid(color="0.92")

@@ -10,13 +10,13 @@ from ..plumbing.files import LabError, relative
 from ..taught import blank, copied, groups, unit
 
 FER_PLUS = (
-    "neutral",
-    "happiness",
-    "surprise",
-    "sadness",
     "anger",
     "disgust",
     "fear",
+    "happiness",
+    "sadness",
+    "surprise",
+    "neutral",
     "contempt",
     "unknown",
     "NF",

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from .backend import keras, out_of_memory
+from .definitions import INSTALLED
 from .files import LabError
-from .source import INSTALLED
 
 OWN_STEPS = ("train_step", "test_step", "compute_loss", "fit")  # that the engine has
 

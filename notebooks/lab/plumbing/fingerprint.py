@@ -11,9 +11,9 @@ import numpy as np
 
 from .backend import apart, keras
 from .building import built, functional
+from .definitions import reached, text
 from .files import sha256
 from .records import hashed
-from .source import reached, text
 
 PROTOCOL = 1  # raised only when the same recipe would give other weights
 
