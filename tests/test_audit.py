@@ -85,10 +85,11 @@ def test_near_copies_are_found_though_brighter_or_noisy_and_exact_ones_left_out(
 
 def test_the_label_agrees_with_the_most_frequent_vote_also_where_two_share_it():
     votes = np.zeros((4, 10), int)
-    votes[0, [3, 4]] = 7, 3  # sadness, anger
-    votes[1, [3, 4]] = 5, 5
-    votes[2, [9, 3]] = 6, 4  # no face
-    votes[3, 4] = 6
+    sadness, anger, no_face = map(audit.FER_PLUS.index, ("sadness", "anger", "NF"))
+    votes[0, [sadness, anger]] = 7, 3
+    votes[1, [sadness, anger]] = 5, 5
+    votes[2, [no_face, sadness]] = 6, 4
+    votes[3, anger] = 6
     assert audit.agrees(votes, np.array([1, 0, 1, 1]), ("angry", "sad")).tolist() == [
         True,
         True,

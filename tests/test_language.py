@@ -116,7 +116,7 @@ def test_every_text_of_the_results_has_a_translation(name, monkeypatch):
         ("1e-05", "1e-05"),
         ("3.12.3", "3.12.3"),
         ("cannot tell, < 0.8", "indécidable, < 0,8"),
-        ("is: cat\nsaid: dog\nat 98%", "vrai\xa0: chat\ndit\xa0: chien\nà 98\xa0%"),
+        ("is: cat\nsaid: dog\nat 98%", "vrai\xa0: chat\nprédit\xa0: chien\nà 98\xa0%"),
         ("Fashion-MNIST: Ankle boot", "Fashion-MNIST\xa0: Bottine"),
         ("dropout 0.6", "dropout 0,6"),
         ("units: 10, use bias: no", "unités\xa0: 10, biais\xa0: non"),
@@ -176,7 +176,7 @@ def test_a_picture_has_a_translated_title_that_fits(french, started, digits):
     figure = figures.labelled([(image, "is: T-shirt/top\nsaid: Ankle boot")])
     started.save_figure(figure, "examples", "The recipe of both networks.")
     title = figure.axes[0].get_title()
-    assert title == "vrai\xa0: T-shirt\ndit\xa0: Bottine"
+    assert title == "vrai\xa0: T-shirt/haut\nprédit\xa0: Bottine"
     figure = figures.labelled([(image, "is: Trouser, Trouser, Dress")])
     started.save_figure(figure, "longer", "The recipe of both networks.")
     title = figure.axes[0].get_title()

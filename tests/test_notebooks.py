@@ -356,6 +356,45 @@ def test_a_notebook_with_merge_marks_is_one_sentence(tmp_path, monkeypatch):
         notebooks.gather.write()
 
 
+def test_one_notebook_is_run_and_an_unknown_number_is_one_sentence(monkeypatch):
+    ran = []
+    monkeypatch.setattr(notebooks, "run_one", lambda *given: ran.append(given[-1].stem))
+    notebooks.main(["run", "quick", "03"])
+    assert ran == ["03_two_conv_cnn"]
+    with pytest.raises(LabError, match="no notebook 09: take some of 01, 02, 03, 04, "):
+        notebooks.main(["run", "quick", "03", "09"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [("x = one(", "03_two_conv_cnn.ipynb fails .SyntaxError.*x = one"), ("x = y", "y")],
+)
+def test_a_mistake_in_a_tagged_cell_is_one_sentence(
+    tmp_path, monkeypatch, wrong, named
+):
+    path = tmp_path / "lab" / "models.py"
+    path.parent.mkdir()
+    path.write_text(f"# --- 03_two_conv_cnn.ipynb ---\n\n{wrong}\n")
+    monkeypatch.setattr(notebooks.gather, "FOLDER", tmp_path)
+    with pytest.raises((SyntaxError, NameError)) as found:
+        exec(compile(path.read_text(), str(path), "exec"), {})
+    assert re.search(named, notebooks.gather.place(found.value))
+    assert notebooks.gather.place(ValueError("elsewhere")) is None
+
+
+def test_the_cell_that_stopped_is_named_and_the_later_ones_are_not():
+    new = nbformat.v4.new_code_cell
+    error = nbformat.v4.new_output("error", ename="KeyError", evalue="", traceback=[])
+    cells = [new("1"), new("2", outputs=[error]), new("3", outputs=[error])]
+    book = nbformat.v4.new_notebook(cells=cells)
+    error.evalue = "several\nlines"
+    assert (
+        notebooks.where(book, error) == "in code cell 2 of 3: KeyError: several lines"
+    )
+    error.evalue = ""
+    assert notebooks.where(book, error) == "in code cell 2 of 3: KeyError"
+
+
 def test_a_missing_quotation_mark_or_file_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").write_text('[tool.coursework]\nauthor = "Ada\n')
     with monkeypatch.context() as patch:

@@ -5,11 +5,14 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from lab import audit, datasets, figures
+from conftest import ROOT
+from lab import LabError, audit, datasets, figures, tables
 from lab.drawing import output
+from lab.runs import Seeds, read
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,38 @@ def test_near_copies_stand_under_their_test_images(digits):
         axes[4].images[0].get_array(),
         digits.split("training")[0][found["training"][0], ..., 0],
     )
+
+
+def test_the_base_of_a_study_is_hollow_under_each_name():
+    folder = ROOT / "data" / "runs" / "cifar10" / "two_conv"
+    of = {n: Seeds([read(folder / n / "seed-0")]) for n in ("study-base", "epochs-5")}
+    study = {"rate": {"lr-1": of["study-base"]}, "epochs": {"epochs-5": of["epochs-5"]}}
+    drawn = figures.influence(study, 0.01, 4)
+    for axes in drawn.axes:
+        (mean,) = axes.containers[0][:1]
+        assert mean.get_markerfacecolor() == "white"
+    plt.close(drawn)
+
+
+def test_no_interval_of_a_group_is_drawn_backwards():
+    right = np.ones(50, bool)
+    frame = tables.by_group(right, {"all": right, "none": ~right})
+    assert frame.index.tolist() == ["all"]
+    plt.close(figures.bars(frame, "group"))
+
+
+def test_a_number_has_a_minus_sign_and_a_name_keeps_its_hyphen():
+    frame = pd.DataFrame({"x": ["-0.5 to +0.2", "-1.0 (-2.0 to +0.5)", "Boeing 7-47"]})
+    text = output.latex_table(frame)
+    assert "−0.5 to" in text and "−1.0 (−2.0 to" in text and "7-47" in text
+    macros = (ROOT / "report" / "macros.tex").read_text()
+    assert all(f"{{{ord(letter):X}}}" in macros for letter in "−≤≥→")
+
+
+def test_a_form_of_a_number_that_is_none_is_one_sentence(tmp_path):
+    made = output.Output("01_test", tmp_path)
+    with pytest.raises(LabError, match="no form 'percents': take one of count, "):
+        made.save_numbers("digits", {"share": 0.5}, "percents")
 
 
 def test_a_figure_that_looks_the_same_leaves_its_files_alone(tmp_path):

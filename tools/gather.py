@@ -4,6 +4,7 @@ It does not import lab, which may need what is written here.
 """
 
 import sys
+import traceback
 from pathlib import Path
 
 import nbformat
@@ -52,6 +53,25 @@ def modules(books):
         models += gathered(path, tagged(book, "model") + tagged(book, "recipe"))
         taught += gathered(path, tagged(book, "taught"))
     return {FOLDER / "lab" / "models.py": models, FOLDER / "lab" / "taught.py": taught}
+
+
+def place(error):
+    """Return a sentence on an error of a generated module: its notebook, the line and
+    what is wrong; None for an error of another place.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    files = [(frame.filename, frame.lineno) for frame in frames]
+    if isinstance(error, SyntaxError):
+        files.append((error.filename, error.lineno))
+    for file, number in reversed(files):
+        path = Path(file or "")
+        if path.parent == FOLDER / "lab" and path.name in ("models.py", "taught.py"):
+            lines = path.read_text().splitlines()
+            titles = [line for line in lines[:number] if line.startswith("# --- ")]
+            book = titles[-1].split()[2] if titles else path.name
+            said = f"{type(error).__name__}: {error}; line {lines[number - 1]!r}"
+            return f"A tagged cell of {book} fails ({said}): mend it and run make sync."
+    return None
 
 
 def gathered(path, cells):

@@ -28,11 +28,10 @@ if sys.argv[1:] == ["sync"]:
 
 try:
     import lab
-except (NameError, SyntaxError, TypeError, AttributeError) as error:
-    sys.exit(
-        f"The tagged cells cannot be imported ({type(error).__name__}: {error}):"
-        " correct the cell in its notebook and run make sync."
-    )
+except Exception as error:
+    if place := gather.place(error):
+        sys.exit(place)
+    raise
 from lab.plumbing import language
 from lab.plumbing.files import LabError, relative, sha256, write
 from lab.plumbing.storage import run_sha256
@@ -72,6 +71,7 @@ sys.path[:0] = [os.getcwd(), os.path.dirname(os.getcwd())]
 import lab
 
 print(lab.setup_line())"""
+SENTENCES = {"LabError"} | {kind.__name__ for kind in LabError.__subclasses__()}
 LINKS = re.compile(r"\n\n(Before|Next): \[.*\Z")  # the last line of a title cell
 
 
@@ -390,16 +390,16 @@ def execute(path, profile, datasets=None):
     except CellExecutionError as error:
         if error.ename == "KeyboardInterrupt":
             raise KeyboardInterrupt from None
-        raise LabError(f"{relative(path)} stopped {told(notebook, error)}") from None
+        raise LabError(f"{relative(path)} stopped {where(notebook, error)}") from None
     except DeadKernelError:
         raise LabError(
             f"{relative(path)} stopped: its kernel died, most often for want of memory;"
             f" {relative(log)} may say more."
         ) from None
     finally:
-        for path, content in changed.items():
-            if not path.exists():  # what was run wrote elsewhere, or stopped
-                write(path, content)
+        for file, content in changed.items():
+            if not file.exists():  # what was run wrote elsewhere, or stopped
+                write(file, content)
     if not trace.exists():
         raise LabError(
             f"{relative(path)} wrote nothing in the profile {profile}: its Parameters"
@@ -411,9 +411,9 @@ def execute(path, profile, datasets=None):
     return notebook, ROOT / trace["output"]
 
 
-def told(notebook, error):
-    """Return where a notebook stopped, and why: the sentence of a LabError, else the
-    kind of the error and the first line of what it says.
+def where(notebook, error):
+    """Return in which cell a notebook stopped, and why: the sentence of a LabError,
+    else the kind of the error and the beginning of what it says, in one line.
     """
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     stopped = [
@@ -421,11 +421,11 @@ def told(notebook, error):
         for i, cell in enumerate(code, 1)
         if any(output.output_type == "error" for output in cell.outputs)
     ]
-    said = error.evalue or str(error)
-    if error.ename != "LabError":
-        said = f"{error.ename}: {said.partition(chr(10))[0]}"
-    place = f"code cell {stopped[-1]} of {len(code)}" if stopped else "its kernel"
-    return f"in {place}: {said}"
+    said = error.evalue
+    if error.ename not in SENTENCES:
+        words = re.sub(r"\x1b\[[\d;]*m", "", said).split()
+        said = error.ename + (words and ": " or "") + " ".join(words)[:300]
+    return f"in code cell {stopped[0]} of {len(code)}: {said}"
 
 
 def to_html(path, folder):
@@ -459,11 +459,10 @@ def run(profile, datasets=None, numbers=()):
     if profile == "quick":
         os.environ["LAB_PROFILE"] = "quick"
     chosen = [path for path in paths() if not numbers or path.name[:2] in numbers]
-    if len(chosen) < len(set(numbers)) or not chosen:
-        known = ", ".join(path.name[:2] for path in paths())
-        raise LabError(
-            f"There is no notebook {' '.join(numbers)}: take some of {known}."
-        )
+    known = [path.name[:2] for path in paths()]
+    if unknown := sorted(set(numbers) - set(known)):
+        unknown, known = ", ".join(unknown), ", ".join(known)
+        raise LabError(f"There is no notebook {unknown}: take some of {known}.")
     *first, last = chosen
     with ThreadPoolExecutor(2) as pool:
         try:
@@ -506,8 +505,8 @@ def parser():
     text = "write what they share: Setup cells, links, lab/models.py and lab/taught.py"
     commands.add_parser("sync", help=text, description=text)
     text = (
-        "run all five: quick on the digits, into build/quick; full on the real data, in"
-        " place"
+        "run all five, or some: quick on the digits, into build/quick; full on the real"
+        " data, in place"
     )
     running = commands.add_parser("run", help=text, description=text)
     text = "run all five on one data set or folder of photos, into build/"

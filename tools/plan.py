@@ -162,11 +162,18 @@ def show(patterns):
             )
         print(line, flush=True)
     print(
-        f"{len(jobs)} jobs; what is missing would take about {total / 60:,.0f} minutes"
-        f" here, and {on_t4 / 60:,.0f} on a T4 (an estimate from published rates)"
+        f"{len(jobs)} jobs; what is missing would take about {lasting(total)} here, and"
+        f" {lasting(on_t4)} on a T4 (an estimate from published rates)"
         if total
         else f"{len(jobs)} jobs, all finished"
     )
+
+
+def lasting(seconds):
+    """Return a time as text, in hours or minutes."""
+    if seconds >= 7200:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 60:.1f} minutes"
 
 
 def batch(patterns):

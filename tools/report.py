@@ -258,7 +258,7 @@ def result_row(seeds):
         "Views": seeds.percent(*views) if seeds.has(*views) else "",
         "Macro-F1": f"{100 * seeds.mean('test', 'macro_f1'):.1f}",
         "Parameters": f"{record['parameters']:,}",
-        "PFLOP": f"{record['pflop']:.3g}",
+        "PFLOP": f"{record['pflop']:.2g}",
         "Minutes": minutes(seeds),
     }
 

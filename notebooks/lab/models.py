@@ -161,14 +161,14 @@ published_recipe = Recipe(
     model_arguments={"filters": (32, 64), "units": 256, "dropout": 0.5},
 )
 small = {"units": 128, "dropout": 0.2}
-first_recipe = replace(
+first_dense_recipe = replace(
     published_recipe, epochs=10, keep="last_epoch", model_arguments=small
 )
 small = small | {"filters": 32, "pooling": False}
-second_recipe = replace(first_recipe, model_arguments=small)
+first_conv_recipe = replace(first_dense_recipe, model_arguments=small)
 published = {
-    "published-dense": (build_dense, first_recipe, 3),
-    "published-conv-32": (build_one_conv, second_recipe, 3),
+    "published-dense": (build_dense, first_dense_recipe, 3),
+    "published-conv-32": (build_one_conv, first_conv_recipe, 3),
     "published-two-conv": (build_two_conv, published_recipe, 5),
 }
 published_jobs = {}
@@ -191,7 +191,7 @@ for name, change in turns.items():
 for rate in (1e-1, 1e-2, 1e-4):
     recipe = replace(published_recipe, learning_rate=rate)
     start = "fashion_mnist", f"published-two-conv-lr-{rate}", build_two_conv
-    rate_jobs[f"lr-{rate}"] = jobs_for(*start, recipe)
+    rate_jobs[f"learning rate {rate}"] = jobs_for(*start, recipe)
 
 
 middle = {"filters": (32, 64), "dropout": 0.4}

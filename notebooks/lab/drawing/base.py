@@ -150,26 +150,29 @@ def picture(axes, image, title=None):
 def titled(axes, title):
     """Write the title of a picture, larger where the axes are wide."""
     axes.title.set_label(title)  # the whole of it, for a translation
-    axes.title.set_fontsize(7 if room(axes) < 1.5 else 9)
+    axes.title.set_fontsize(7 if width_above(axes) < 1.5 else 9)
     axes.title.set_text(fitted(axes, title))
 
 
-def room(axes):
-    """Return the width of a figure that belongs to some axes, in inches."""
+def width_above(axes):
+    """Return the width that the title of axes in a grid of equal columns may have, in
+    inches.
+    """
     share = len(axes.get_subplotspec().colspan) / axes.get_gridspec().ncols
     return share * axes.figure.get_figwidth()
 
 
 def fitted(axes, title):
     """Return the title of a picture, cut where it would run into the next one."""
-    size = room(axes), axes.title.get_fontsize()
-    return "\n".join(cut(line, *size) for line in plain(title).split("\n"))
+    width, points = width_above(axes), axes.title.get_fontsize()
+    return "\n".join(cut(line, width, points) for line in plain(title).split("\n"))
 
 
-def cut(text, room, size):
-    """Return text, without its end where `size` points make it wider than `room`."""
+def cut(text, inches, points):
+    """Return text, without its end where letters of `points` make it too wide."""
     while (
-        len(text) > 1 and TextPath((0, 0), text, size).get_extents().width > 70 * room
+        len(text) > 1
+        and TextPath((0, 0), text, points).get_extents().width > 70 * inches
     ):
         text = text[:-2].rstrip() + "…"
     return text

@@ -66,8 +66,8 @@ def influence(study, deviation, freedom):
         notebook 03.
     """
     figure, grid = panels(len(study), 1.6)
-    every = [seeds[0].record for points in study.values() for seeds in points.values()]
-    base = [record["recipe"] for record in every if record["variant"] == BASE]
+    runs = [seeds[0] for points in study.values() for seeds in points.values()]
+    base = [run.recipe for run in runs if run.record["variant"] == BASE]
     for axes, (factor, points) in zip(grid, study.items()):
         means = np.full(len(points), np.nan)
         for x, seeds in enumerate(points.values()):
@@ -76,7 +76,7 @@ def influence(study, deviation, freedom):
                 _below(axes, x, values.mean())
                 continue
             axes.plot([x] * len(values), values, ".", ms=4, color="0.6")
-            hollow = {"mfc": "white"} if seeds[0].record["recipe"] in base else {}
+            hollow = {"mfc": "white"} if seeds[0].recipe in base else {}
             half = _half(seeds, deviation, freedom)
             _mark(axes, x, values.mean(), ms=5, yerr=half, **hollow)
             means[x] = values.mean()
@@ -235,8 +235,8 @@ def bars(frame, groups):
     """
     figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 1.9))
     value = 100 * frame["value"]
-    below, above = value - 100 * frame["low"], 100 * frame["high"] - value
-    _mark(axes, range(len(frame)), value, ms=5, yerr=[below, above])
+    ends = np.array([value - 100 * frame["low"], 100 * frame["high"] - value])
+    _mark(axes, range(len(frame)), value, ms=5, yerr=ends.clip(min=0))
     names = [f"{name}\n(n = {n:,})" for name, n in frame["images"].items()]
     axes.set_xticks(range(len(frame)), names, fontsize=8)
     axes.set_xlabel(groups)

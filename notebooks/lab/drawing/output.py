@@ -25,6 +25,8 @@ PLAIN_PDF = {"CreationDate": None, "Creator": None, "Producer": None}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a formula begins with
 ALIKE = 0.1  # of white: a difference of two pixels that nobody sees
 ROWS = 45  # of a table on a page of the report
+NUMBER = r"[-+]?[\d.,]+( %)?"
+NUMBERS = rf"{NUMBER}( ± {NUMBER}| to {NUMBER}| \({NUMBER} to {NUMBER}\))?"
 WIDE = 34  # letters in a cell of a table from which on its column is a paragraph
 
 
@@ -171,10 +173,7 @@ def _ticks(labels, values):
 
 
 def shown(text):
-    """Return a cell's text as LaTeX can set it: long words are cut, and a number has a
-    minus sign and not a hyphen.
-    """
-    text = re.sub(r"(?<![\w.])-(?=\d)", "−", text)
+    """Return a cell's text as LaTeX can set it: long words are cut."""
     cut = re.sub(rf"\S{{{WIDE + 1},}}", lambda word: word[0][: WIDE - 1] + "…", text)
     return in_fonts(cut)
 
@@ -211,6 +210,9 @@ def latex_table(cells):
         last = [f"and {more} more rows", *[""] * (cells.shape[1] - 1)]
         english = pd.concat([english, pd.DataFrame([last], columns=cells.columns)])
     cells = english.map(lambda text: shown(translated(text)))
+    numbers = english.map(lambda text: bool(re.fullmatch(NUMBERS, text)))
+    signed = cells.map(lambda text: re.sub(r"(?<![\w.])-(?=\d)", "−", text))
+    cells = cells.where(~numbers, signed)
     kinds = "".join(
         _kind(english.iloc[:, i].str, cells.iloc[:, i].str)
         for i in range(cells.shape[1])
@@ -229,8 +231,7 @@ def _text(value):
 
 def _kind(english, texts):
     """Return how LaTeX sets a column: numbers to the right, long texts in lines."""
-    number = r"[-+]?[\d.,]+( %)?"
-    if english.fullmatch(rf"(({number})(( ± | to )({number}))?)?").all():
+    if english.fullmatch(rf"({NUMBER}(( ± | to ){NUMBER})?)?").all():
         return "r"
     long = texts.len().max() > WIDE
     return r">{\raggedright\arraybackslash}p{0.28\textwidth}" if long else "l"

@@ -318,13 +318,15 @@ def surest(named, split="test"):
 
 
 def by_group(right, groups):
-    """Return a table of the accuracy in groups of images, one row a group: value, low
-    and high of its 95 % interval, images.
+    """Return a table of the accuracy in groups of images, one row a group that has any:
+    value, low and high of its 95 % interval, images.
 
     right: (n,) bool; groups: {name: (n,) bool}.
     """
     rows = {}
     for name, mine in groups.items():
+        if not mine.any():
+            continue
         share, n = right[mine].mean(), int(mine.sum())
         low, high = wilson(share, n)
         rows[name] = {"value": share, "low": low, "high": high, "images": n}

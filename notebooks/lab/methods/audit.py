@@ -31,7 +31,7 @@ SAME = {
     "surprise": "surprise",
     "neutral": "neutral",
 }
-FER_PLUS_RECIPE = (
+FER_PLUS_ADVICE = (
     "The FER+ votes are not here: download"
     " https://github.com/microsoft/FERPlus/blob/master/fer2013new.csv (MIT licence, 1.6"
     " MB) into data/raw/."
@@ -135,7 +135,7 @@ def fer_plus():
                 " 35,887 images: download it anew, see data/README.md."
             )
         return votes
-    print(FER_PLUS_RECIPE)
+    print(FER_PLUS_ADVICE)
     return None
 
 
