@@ -25,11 +25,24 @@ def ready():
 
 
 def hook(kind, error, trace, shown=sys.excepthook):
-    """Show a traceback, and one line for Ctrl-C."""
+    """Show a traceback; one line for Ctrl-C, and for a mistake in a tagged cell, which
+    stops every tool when it imports lab.
+    """
     if issubclass(kind, KeyboardInterrupt):
         print(STOPPED, file=sys.stderr)
+    elif said := mistake(error):
+        print(said, file=sys.stderr)
     else:
         shown(kind, error, trace)
+
+
+def mistake(error):
+    """Return what `gather.place` says of an error, None before that is installed."""
+    try:
+        import gather
+    except ImportError:
+        return None
+    return gather.place(error)
 
 
 if os.path.dirname(os.path.abspath(sys.argv[0])) == os.path.dirname(

@@ -26,12 +26,7 @@ from gather import tagged
 if sys.argv[1:] == ["sync"]:
     gather.write()  # before lab is imported, which may need what is written
 
-try:
-    import lab
-except Exception as error:
-    if place := gather.place(error):
-        sys.exit(place)
-    raise
+import lab
 from lab.plumbing import language
 from lab.plumbing.files import LabError, relative, sha256, write
 from lab.plumbing.storage import run_sha256
