@@ -38,6 +38,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL_CARD = ROOT / "data" / "MODEL_CARD.md"
 PAGE = ROOT / "data" / "page.json"  # the speed of the page, by tools/screenshot.py
 PICTURE = ROOT / "docs" / "page.jpg"
+# For TeX: the same input gives the same file, and a message stands in one line.
+FIXED = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1", "max_print_line": "1000"}
 # Numbers that no stored run gives, with their source.
 FACTS = {
     # Goodfellow and others (2013): the challenge's winner on PrivateTest.
@@ -468,6 +470,7 @@ def latex(source, pdf, work, mark=None):
         "-pdf",
         "-interaction=nonstopmode",
         "-halt-on-error",
+        "-file-line-error",
         f"-outdir={work}",
         source.name,
     ]
@@ -479,7 +482,7 @@ def latex(source, pdf, work, mark=None):
         capture_output=True,
         text=True,
         errors="replace",
-        env=os.environ | {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1"},
+        env=os.environ | FIXED,
     )
     log = (
         (work / f"{source.stem}.log").read_text(errors="replace")
@@ -487,7 +490,9 @@ def latex(source, pdf, work, mark=None):
         else done.stdout
     )
     faults = re.findall(
-        r"^(?:!|.*[Uu]ndefined (?:reference|citation|control)).*$", log, flags=re.M
+        r"^(?:!|\S+\.tex:\d+: |.*[Uu]ndefined (?:reference|citation|control)).*$",
+        log,
+        flags=re.M,
     )
     wide = [
         line
