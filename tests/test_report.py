@@ -32,7 +32,7 @@ def test_no_number_is_typed(path):
     assert not re.search(measured, text), "\\given is for what we chose"
     for commands in (
         r"(?:gain|setlength|renewcommand|labpair(?:\[[\d.]+\])?\{[\d.]+\})\{[^}]*\}",
-        r"(?:result|given|ref|cite|label|labfigure|labtable|lablayers|input"
+        r"(?:result|given|chosen|ref|cite|label|labfigure|labtable|lablayers|input"
         r"|documentclass)(?:\[[^]]*\])?",
     ):
         text = re.sub(rf"\\{commands}\{{[^}}]*\}}", "", text)

@@ -41,9 +41,9 @@ def _mark(axes, x, y, fmt="o", ms=4, colour=COLOURS[0], **options):
     axes.errorbar(x, y, fmt=fmt, ms=ms, capsize=3, color=colour, **options)
 
 
-def _above(axes, text, x, y, size):
+def _above(axes, text, x, y, size, points=5):
     place = {"textcoords": "offset points", "ha": "center", "fontsize": size}
-    axes.annotate(text, (x, y), (0, 5), **place)
+    axes.annotate(text, (x, y), (0, points), **place)
 
 
 def _half(seeds, deviation, freedom):
@@ -134,11 +134,12 @@ def steps(tables, matched=()):
 def shares(lines):
     """Validation accuracy against the share of the training images, a line each.
 
-    lines: {label: {variant: Seeds}}; small dots are seeds, numbers are means.
+    lines: {label: {variant: Seeds}}, the lowest first; small dots are seeds, numbers
+        are means.
         Introduced in notebook 03.
     """
     figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
-    ticks = set()
+    ticks, lowest = set(), next(iter(lines)) if len(lines) > 1 else None
     for marker, colour, (label, points) in zip("os^", COLOURS, lines.items()):
         values = {
             seeds[0].record["recipe"]["subset"] or 1: 100
@@ -150,7 +151,8 @@ def shares(lines):
         axes.plot(ordered, means, f"-{marker}", ms=4, color=colour, label=label)
         for share, value in values.items():
             axes.plot([share] * len(value), value, ".", ms=3, color=colour, alpha=0.5)
-            _above(axes, f"{value.mean():.1f}", share, value.max(), 7)
+            place = (value.min(), -11) if label == lowest else (value.max(), 5)
+            _above(axes, f"{value.mean():.1f}", share, place[0], 7, place[1])
         ticks |= set(values)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(ticks), [f"{100 * share:.3g}" for share in sorted(ticks)])
@@ -233,7 +235,7 @@ def bars(frame, groups):
 
     groups: what the horizontal axis shows.
     """
-    figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 1.9))
+    figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 2.1))
     value = 100 * frame["value"]
     ends = np.array([value - 100 * frame["low"], 100 * frame["high"] - value])
     _mark(axes, range(len(frame)), value, ms=5, yerr=ends.clip(min=0))

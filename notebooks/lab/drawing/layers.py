@@ -38,13 +38,16 @@ def colour_filters(kernels, columns=12):
     notebook 04.
     """
     limit = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
-    return labelled(
+    figure = labelled(
         [
             ((127.5 + 127.5 * kernel).astype(np.uint8), f"{i}")
             for i, kernel in enumerate(kernels / limit, start=1)
         ],
         columns,
     )
+    for axes in figure.axes:
+        axes.title.set_fontsize(12)
+    return figure
 
 
 def window(image, kernel, result, row, column):

@@ -182,7 +182,7 @@ def in_fonts(text):
     """Return text in which letters that LaTeX's fonts lack are numbers of Unicode."""
     return "".join(
         letter
-        if ord(letter) < 0x180 or letter in "–—‘’“”…×±−≤≥→"
+        if ord(letter) < 0x180 or letter in "–—‘’“”…×±−≤≥→\u202f"
         else f"U+{ord(letter):X} "
         for letter in text
     )

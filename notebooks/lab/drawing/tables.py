@@ -261,8 +261,8 @@ def _pair(before, after):
     verdict = "second better" if difference > 0 else "first better"
     return {
         "pair": f"{before.title}, {after.title}",
-        "only first": str(b),
-        "only second": str(c),
+        "only first": f"{b:,}",
+        "only second": f"{c:,}",
         "g": f"{c / (b + c) - 0.5:+.2f}" if b + c else "",
         "p": p,
         "difference": f"{difference:+.1f}",
@@ -283,7 +283,7 @@ def confusions(seeds_by_model, classes):
     for true, answer, _ in largest_confusions(first, classes, 6):
         place = list(classes).index(true), list(classes).index(answer)
         rows[f"{true} taken for {answer}"] = {
-            title: str(matrix[place]) for title, matrix in counts.items()
+            title: f"{matrix[place]:,}" for title, matrix in counts.items()
         }
     return pd.DataFrame(rows).T
 
@@ -509,6 +509,6 @@ def _words(value):
         # An initialiser without arguments is its name.
         return " × ".join(str(part) for part in value if part != {})
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}".replace("-", "−", value < 0)
     words = {"None": "none", "True": "yes", "False": "no"}
     return words.get(str(value), str(value).replace("_", " "))

@@ -83,7 +83,7 @@ def class_intervals(probabilities, labels, classes):
             if of:
                 row[measure] = _between(right / of, *wilson(right / of, of))
         row["F1"] = _between(scores[i], low[i], high[i])
-        row["support"] = str(support)
+        row["support"] = f"{support:,}"
     return pd.DataFrame(rows).T
 
 
