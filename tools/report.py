@@ -141,7 +141,7 @@ def preamble():
     return (
         f"\\usepackage[{header.get('X-Babel', name)}]{{babel}}\n"
         f"\\sisetup{{{header.get('X-Siunitx', '')}}}\n"
-        f"\\AtBeginDocument{{{header.get('X-Latex', '')}}}\n"
+        f"{header.get('X-Latex', '')}\n"
     ) + "".join(
         f"\\renewcommand{{\\{macro}}}{{{escape(translated(word))}}}\n"
         for macro, word in words.items()
