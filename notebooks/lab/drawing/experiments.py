@@ -156,6 +156,7 @@ def shares(lines):
         ticks |= set(values)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(ticks), [f"{100 * share:.3g}" for share in sorted(ticks)])
+    axes.margins(y=0.15)
     axes.set_xlabel("share of the training images (%)")
     axes.set_ylabel("validation accuracy (%)")
     axes.grid(color="0.92")
