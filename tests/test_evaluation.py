@@ -224,6 +224,15 @@ def test_a_study_tells_better_worse_and_noise():
     assert tables.against_base(even)["difference"].tolist() == ["", "+0.0"]
 
 
+def test_without_a_base_the_first_point_of_a_study_is_the_base():
+    longer = point("epochs-16", 0.7, 0.702)
+    muon = point("longer-Muon", 0.72, 0.722)
+    study = {"all": {"epochs-16": longer}, "with": {"longer-Muon": muon}}
+    table = tables.against_base(study)
+    assert table.index.tolist() == ["base", "with Muon"]
+    assert table["difference"].tolist() == ["", "+2.0"]
+
+
 def test_trainings_that_failed_say_nothing_about_the_spread():
     base, failed = point("study-base", 0.750, 0.754), point("lr-1", 0.10, 0.14)
     study = {"learning rate": {"lr-0.1": base, "lr-1": failed}}

@@ -397,21 +397,23 @@ clothes_recipe = replace(
     label_smoothing=0.1,
     model_arguments={"widths": (32, 64, 128)},
 )
-cutout_8 = {"augmentation": clothes_recipe.augmentation | {"cutout": 8}}
+cutout = {"augmentation": clothes_recipe.augmentation | {"cutout": 8}}
+erasing = {"augmentation": clothes_recipe.augmentation | {"erasing": (6, 12)}}
+unmirrored = {"augmentation": {"shift": 2}, "views": "three"}
+muon, longer = {"optimizer": "Muon"}, {"epochs": 16}
 wider = {"model_arguments": {"widths": (48, 96, 192)}}
 smoothing = {
     f"smoothing-{value}": {"label_smoothing": value} for value in (0.0, 0.1, 0.2)
 }
 clothes = {
     "smoothing": smoothing,
-    "augmentation": {
-        "change-shift-2": {},
-        "change-none": {"augmentation": None},
-        "change-cutout-8": cutout_8,
-    },
-    "epochs": {"epochs-8": {}, "epochs-16": {"epochs": 16}},
+    "augmentation": {"change-none": {"augmentation": None}, "change-cutout-8": cutout},
+    "epochs": {"epochs-8": {}, "epochs-16": longer},
     "widths": {"widths-32-64-128": {}, "widths-48-96-192": wider},
 }
+changes = {"Muon": muon, "erasing": erasing, "unmirrored": unmirrored}
+changes = {f"longer-{name}": longer | change for name, change in changes.items()}
+clothes_longer = {"all": {"epochs-16": longer}, "with": changes}
 
 
 faces_recipe = replace(
@@ -425,19 +427,20 @@ faces_recipe = replace(
 drop = {"model_arguments": faces_recipe.model_arguments | {"dropout": 0.3}}
 cut = {"augmentation": faces_recipe.augmentation | {"cutout": 16}}
 balanced = {"class_weight": "balanced"}
+hard = muon | {"augmentation": faces_recipe.augmentation | harder}
 faces = {
     "smoothing": {"smoothing-0.0": {"label_smoothing": 0.0}, "smoothing-0.1": {}},
     "class weights": {"weights-none": {}, "weights-balanced": balanced},
     "regularisation": {"add-none": {}, "add-dropout-0.3": drop, "add-cutout-16": cut},
+    "with": {"with-Muon": muon, "with-harder": hard},
 }
-base = ("study-base",)
-clothes_jobs = study_jobs(
-    "fashion_mnist", "improved", build_improved, clothes_recipe, clothes, weights=base
-)
-faces_jobs = study_jobs(
-    "fer2013", "improved", build_improved, faces_recipe, faces, weights=base
-)
-choice_jobs = {"fashion_mnist": clothes_jobs, "fer2013": faces_jobs}
+start = "fashion_mnist", "improved", build_improved, clothes_recipe
+choice_jobs = {
+    "fashion_mnist": study_jobs(*start, clothes, weights=("study-base",)),
+    "longer": study_jobs(*start, clothes_longer),
+}
+start = "fer2013", "improved", build_improved, faces_recipe
+choice_jobs["fer2013"] = study_jobs(*start, faces, weights=("study-base",))
 
 
 wide_clothes = {"widths": (64, 128, 256)}

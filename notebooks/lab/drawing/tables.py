@@ -141,11 +141,12 @@ def against_base(study, macro_f1=False):
     """Return a table of a study, one row a point: validation accuracy, its difference
     to the base, and what it says.
 
-    study: {factor: {variant: Seeds}}. Accuracies in percent (mean ± standard deviation
-        over seeds), differences in points. p is of the t-test with the `pooled`
-        standard deviation, corrected by `holm`; below 0.05 the point is better or
-        worse. Else the verdict tells below how many points the difference lies, either
-        way: the further end of its 95 % interval.
+    study: {factor: {variant: Seeds}}; the base is the variant "study-base", or else the
+        first. Accuracies in percent (mean ± standard deviation over seeds), differences
+        in points. p is of the t-test with the `pooled` standard deviation, corrected by
+        `holm`; below 0.05 the point is better or worse. Else the verdict tells below
+        how many points the difference lies, either way: the further end of its 95 %
+        interval.
     macro_f1: show the macro-F1, too, which counts rare classes as much as frequent
         ones.
     """
@@ -154,9 +155,8 @@ def against_base(study, macro_f1=False):
         for factor, points in study.items()
         for name, seeds in points.items()
     }
-    base = next(
-        seeds for seeds in points.values() if seeds[0].record["variant"] == BASE
-    )
+    bases = [seeds for seeds in points.values() if seeds[0].record["variant"] == BASE]
+    base = bases[0] if bases else next(iter(points.values()))
     others = {name: seeds for name, seeds in points.items() if seeds is not base}
     references = [base] * len(others)
     return _compared({"base": base} | others, references, study, macro_f1)
