@@ -294,7 +294,11 @@ def test_a_table_of_steps_names_what_each_network_is_compared_with():
     history = pd.DataFrame({"validation_accuracy": [0.7, 0.8, 0.75]})
     points = {
         name: Seeds([replace(made_run(n), history=history) for n in right])
-        for name, right in {"dense": (200, 204), "+ convolution": (240, 244)}.items()
+        for name, right in {
+            "dense": (200, 204),
+            "+ convolution": (240, 244),
+            "wide": (220, 224),
+        }.items()
     }
     for run in [run for runs in points.values() for run in runs]:
         run.record |= {"pflop": 0.01234, "best_epoch": 3}
@@ -303,15 +307,25 @@ def test_a_table_of_steps_names_what_each_network_is_compared_with():
             "validation_probabilities": np.eye(3),
             "validation_labels": np.arange(3),
         }
-    table = tables.steps(
-        points, {"+ convolution": "dense", "+ pooling": "+ convolution"}
-    )
-    assert table["worth"].tolist() == ["", "+10.0"] and table[
-        "compared with"
-    ].tolist() == ["", "dense"]
-    assert table["TFLOP"].tolist() == ["12.3", "12.3"]
-    assert table["last epoch"].tolist() == ["75.0", "75.0"]
-    assert table["validation"].tolist() == ["80.0 ± 0.0", "80.0 ± 0.0"]
+    ends = [*points["+ convolution"], *points["wide"]]
+    for run, accuracy in zip(ends, (0.77, 0.79, 0.74, 0.76)):
+        run.history = history.replace(0.75, accuracy)
+    before = {"+ convolution": ["dense"], "wide": ["missing", "+ convolution", "dense"]}
+    table = tables.steps(points, before)
+    assert table.index.tolist() == ["dense", "+ convolution", "wide", ""]
+    others = ["", "dense", "+ convolution", "dense"]
+    assert table["compared with"].tolist() == others
+    value, low, high = statistics.worth(points["dense"], points["+ convolution"])
+    worth = f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    assert table["worth"].iloc[1] == worth and worth.startswith("+10.0 (")
+    assert table["worth"].str[:5].tolist() == ["", "+10.0", "-5.0 ", "+5.0 "]
+    half = stats.t.ppf(0.975, 1)  # 77 and 79 against 75 and 75: standard error 1 point
+    last = f"+3.0 ({3 - half:+.1f} to {3 + half:+.1f})"
+    assert table["worth, last"].tolist()[1] == last
+    assert table["worth, last"].iloc[3] == f"+0.0 ({-half:+.1f} to {half:+.1f})"
+    assert table["TFLOP"].tolist() == ["12.3", "12.3", "12.3", ""]
+    assert table["last epoch"].tolist() == ["75.0", "78.0", "75.0", ""]
+    assert table["validation"].tolist()[:2] == ["80.0 ± 0.0", "80.0 ± 0.0"]
 
 
 def test_training_beside_test_shows_the_gap():

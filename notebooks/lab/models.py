@@ -222,11 +222,9 @@ five = ("study-base", "lr-0.01", "optimiser-SGD", "batch-32", "dropout-0.0")
 more = dict.fromkeys(five, 5) | {f"subset-{part}": 3 for part in portions}
 start = "two_conv", build_two_conv, study_recipe
 rates = {"learning rate": study["learning rate"]}
-studies = {
-    "cifar10": study_jobs("cifar10", *start, study, more=more),
-    "fashion_mnist": study_jobs("fashion_mnist", *start, rates),
-}
-epochs_jobs, pair_jobs, equal_steps_jobs = {}, {}, {}
+studies = {"cifar10": study_jobs("cifar10", *start, study, more=more)}
+studies["fashion_mnist"] = study_jobs("fashion_mnist", *start, rates)
+epochs_jobs, pair_jobs, equal_steps_jobs, long_jobs = {}, {}, {}, {}
 for n in (2, 5, 15, 40):
     recipe, name = replace(study_recipe, epochs=n), f"epochs-{n}"
     epochs_jobs[name] = jobs_for("cifar10", name, build_two_conv, recipe)
@@ -240,6 +238,10 @@ for part in portions:
     recipe = replace(study_recipe, subset=part, epochs=round(5 / part))
     name = f"subset-{part}-equal-steps"
     equal_steps_jobs[name] = jobs_for("cifar10", name, build_two_conv, recipe)
+pair, unit = {"learning_rate": 3e-3, "batch_size": 32}, study["dropout"]["dropout-0.0"]
+for name, change in {"pair": pair, "no-dropout": unit, "SGD": sgd}.items():
+    recipe, name = replace(study_recipe, epochs=15, **change), f"long-{name}"
+    long_jobs[name] = jobs_for("cifar10", name, build_two_conv, recipe)
 
 
 # --- 04_improved_cnn.ipynb ---
@@ -375,8 +377,10 @@ others = {
     "try-widths-32-128-128": {"model_arguments": network | {"widths": (32, 128, 128)}},
     "robust-muon": {"optimizer": "Muon"},
 }
-changed = ablation_recipe.augmentation | harder
-others["robust-mixture"] = others["robust-muon"] | {"augmentation": changed}
+mild = {"noise": 12, "blur": 0.8}
+for name, kinds in {"robust-mixture": harder, "robust-mild": mild}.items():
+    changed = ablation_recipe.augmentation | kinds
+    others[name] = others["robust-muon"] | {"augmentation": changed}
 one_by_one = dict(reversed(fewer.items()))
 ablation = {"all": {"all-ideas": {}}, "before": one_by_one}
 ablation |= {"without": without, "with": others}
@@ -387,7 +391,7 @@ ablation_jobs = study_jobs(
     *start,
     ablation,
     more=dict.fromkeys(five, 5),
-    weights=("study-base", "no-whitening", "robust-muon", "robust-mixture"),
+    weights=("study-base", "no-whitening", *list(others)[-3:]),
 )
 
 

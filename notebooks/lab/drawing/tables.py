@@ -14,6 +14,7 @@ from ..plumbing.records import GONE, setting
 from ..taught import (
     confusion,
     coverage,
+    half_interval,
     holm,
     largest_confusions,
     mcnemar,
@@ -84,36 +85,55 @@ def by_title(finished, datasets):
 
 def steps(points, before):
     """Return a table of networks that were trained alike, one row each, and what each
-    step is worth on the test images.
+    step is worth.
 
-    points: {name: Seeds}; before: {name: the name of the network that it is compared
-        with}. Accuracy in percent: of the kept epoch on validation and test images, and
-        of the last epoch on validation images; worth in points with the interval of
-        `worth`; TFLOP are 1e12 operations, for one training.
+    points: {name: Seeds}; before: {name: names of the networks that it is compared
+        with}; a second one gets a row without a name. Accuracy in percent: of the kept
+        epoch on validation and test images, and of the last epoch on validation images.
+        *Worth* is of the kept weights on test images, in points with the interval of
+        `worth`; *worth, last* is of the last epoch on validation images, and its 95 %
+        interval counts seeds alone, as in `half_interval`. TFLOP are 1e12 operations,
+        for one training.
     """
-    rows = {}
+    names, rows = [], []
     for name, seeds in points.items():
-        record = seeds[0].record
-        last = [run.history["validation_accuracy"].iloc[-1] for run in seeds]
-        rows[name] = {
+        record, last = seeds[0].record, _last(seeds)
+        row = {
             "epoch kept": f"{np.mean([run.record['best_epoch'] for run in seeds]):.1f}",
             "last epoch": f"{100 * np.mean(last):.1f}",
             "validation": seeds.percent("validation"),
             "test": seeds.percent(),
-            "compared with": "",
-            "worth": "",
-            "interval": "",
             "parameters": f"{record['parameters']:,}",
             "TFLOP": f"{1000 * record['pflop']:.3g}",
+            "compared with": "",
+            "worth": "",
+            "worth, last": "",
         }
-        if before.get(name) in points:
-            fractions = worth(points[before[name]], seeds)
-            value, low, high = (100 * number for number in fractions)
-            rows[name]["compared with"] = before[name]
-            rows[name]["worth"] = f"{value:+.1f}"
-            if np.isfinite(low):
-                rows[name]["interval"] = f"{low:+.1f} to {high:+.1f}"
-    return pd.DataFrame(rows).T
+        for other in [other for other in before.get(name, ()) if other in points]:
+            difference, half = last.mean() - _last(points[other]).mean(), np.nan
+            if min(len(seeds), len(points[other])) > 1:
+                half = half_interval(0, _last(points[other]), last)
+            row["compared with"] = other
+            row["worth"] = _points(*worth(points[other], seeds))
+            row["worth, last"] = _points(
+                difference, difference - half, difference + half
+            )
+            names, rows = [*names, name], [*rows, row]
+            name, row = "", dict.fromkeys(row, "")
+        if name:
+            names, rows = [*names, name], [*rows, row]
+    return pd.DataFrame(rows, index=names)
+
+
+def _last(seeds):
+    """Return the validation accuracy of the last epoch of each seed, (n,)."""
+    return np.array([run.history["validation_accuracy"].iloc[-1] for run in seeds])
+
+
+def _points(value, low, high):
+    """Return a difference in points as text, with its interval where there is one."""
+    interval = f" ({100 * low:+.1f} to {100 * high:+.1f})" if np.isfinite(low) else ""
+    return f"{100 * value:+.1f}{interval}"
 
 
 def three_splits(named):
