@@ -470,3 +470,21 @@ improved_jobs = [
     for name, recipe in improved_recipes.items()
     for seed in range(3)
 ]
+
+
+clothes_trial = replace(improved_recipes["fashion_mnist"], epochs=59, views="three")
+objects, faces_trial = replace(improved_recipe, epochs=28), improved_recipes["fer2013"]
+upright = {"flip": False, "erasing": (6, 12)}
+trials = {
+    ("cifar10", "trial-mixture-erasing"): (objects, {"erasing": (4, 10)}),
+    ("cifar10", "trial-strong"): (objects, {"erasing": (8, 16), "shift": 4}),
+    ("cifar10", "trial-cutout"): (objects, {"cutout": 12, "shift": 3}),
+    ("fashion_mnist", "trial-mixture"): (clothes_trial, upright),
+    ("fer2013", "trial-mixture-erasing"): (faces_trial, {"erasing": (6, 16)}),
+}
+trial_jobs = {}
+for (name, variant), (recipe, change) in trials.items():
+    changed = recipe.augmentation | harder | change
+    recipe = replace(recipe, optimizer="Muon", augmentation=changed)
+    job = Job(name, "improved", variant, 0, recipe, build_improved)
+    trial_jobs.setdefault(name, {})[variant] = [job]
