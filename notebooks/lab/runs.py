@@ -95,11 +95,11 @@ class Seeds(tuple):
         mean, spread = 100 * self.mean(split, metric), self.deviation(split, metric)
         return f"{mean:.1f}" + (f" ± {100 * spread:.1f}" if len(self) > 1 else "")
 
-    def interval(self) -> tuple[float, float]:
-        """Return the 95 % interval of the mean test accuracy, due to the number of test
-        images; see `taught.wilson`.
+    def interval(self, metric: str = "accuracy") -> tuple[float, float]:
+        """Return the 95 % interval of the mean of an accuracy on test images, due to
+        their number; see `taught.wilson`.
         """
-        return wilson(self.mean(), len(self[0].predictions["test_labels"]))
+        return wilson(self.mean("test", metric), len(self[0].test()[1]))
 
     def right(self) -> np.ndarray:
         """Return (n,) for each test image the share of the runs that are right."""

@@ -57,9 +57,10 @@ def numbers_of(seeds):
             if metric == "accuracy" and len(seeds) > 1:
                 spread = Number(float(np.std(each, ddof=1)), form)
                 values[f"{split}.accuracy_std"] = spread
-    if seeds.has("test", "accuracy"):
-        low, high = seeds.interval()
-        values["test.accuracy_low"] = Number(low, "percent")
-        values["test.accuracy_high"] = Number(high, "percent")
+    for metric in ("accuracy", "accuracy_tta"):
+        if seeds.has("test", metric):
+            low, high = seeds.interval(metric)
+            values[f"test.{metric}_low"] = Number(low, "percent")
+            values[f"test.{metric}_high"] = Number(high, "percent")
     name = f"{first['dataset']}.{seeds[0].label.replace(' ', '.')}"
     return {f"{name}.{key}": value for key, value in values.items()}
