@@ -430,13 +430,13 @@ faces_recipe = replace(
 )
 drop = {"model_arguments": faces_recipe.model_arguments | {"dropout": 0.3}}
 cut = {"augmentation": faces_recipe.augmentation | {"cutout": 16}}
-balanced = {"class_weight": "balanced"}
+balanced, lower = {"class_weight": "balanced"}, {"learning_rate": 0.3}
 hard = muon | {"augmentation": faces_recipe.augmentation | harder}
 faces = {
     "smoothing": {"smoothing-0.0": {"label_smoothing": 0.0}, "smoothing-0.1": {}},
     "class weights": {"weights-none": {}, "weights-balanced": balanced},
     "regularisation": {"add-none": {}, "add-dropout-0.3": drop, "add-cutout-16": cut},
-    "with": {"with-Muon": muon, "with-harder": hard},
+    "with": {"with-Muon": muon, "with-harder": hard, "with-harder-0.3": hard | lower},
 }
 start = "fashion_mnist", "improved", build_improved, clothes_recipe
 choice_jobs = {
