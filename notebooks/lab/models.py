@@ -382,16 +382,14 @@ for name, kinds in {"robust-mixture": harder, "robust-mild": mild}.items():
     changed = ablation_recipe.augmentation | kinds
     others[name] = others["robust-muon"] | {"augmentation": changed}
 one_by_one = dict(reversed(fewer.items()))
-ablation = {"all": {"all-ideas": {}}, "before": one_by_one}
-ablation |= {"without": without, "with": others}
+ablation = {"all": {"all-ideas": {}}, "before": one_by_one, "without": without}
+ablation["with"] = others
 five = ["study-base", "try-ReLU", "try-SiLU", "try-cutout-8", "no-smoothing"]
 five += ["no-whitening", "no-identity", "no-augmentation"]
+weights = ("study-base", "no-whitening", *list(others)[-3:])
 start = "cifar10", "improved", build_improved, ablation_recipe
 ablation_jobs = study_jobs(
-    *start,
-    ablation,
-    more=dict.fromkeys(five, 5),
-    weights=("study-base", "no-whitening", *list(others)[-3:]),
+    *start, ablation, more=dict.fromkeys(five, 5), weights=weights
 )
 
 

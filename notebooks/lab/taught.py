@@ -237,10 +237,8 @@ def shifted(images, down, right):
 def six_views(images):
     """Return [(weight, images)]: unmoved and moved by a pixel, each mirrored, too."""
     moved = [images, shifted(images, 1, 1), shifted(images, -1, -1)]
-    views = []
-    for weight, batch in zip((1 / 4, 1 / 8, 1 / 8), moved):
-        views += [(weight, batch), (weight, batch[:, :, ::-1])]
-    return views
+    weighted = zip((1 / 4, 1 / 8, 1 / 8), moved)
+    return [(w, view) for w, batch in weighted for view in (batch, batch[:, :, ::-1])]
 
 
 # --- 05_analysis.ipynb ---

@@ -157,6 +157,26 @@ def three_splits(named):
     return table.assign(gap=table["training"] - table["test"]).map("{:.1f}".format)
 
 
+def trials(chosen, tried):
+    """Return a table of trainings at full length, the chosen recipe of each data set
+    before its trials: validation accuracy in percent, with several views, too.
+
+    chosen: {title: Seeds}; tried: {title: {variant: Seeds}}.
+    """
+    rows = {}
+    for title, variants in tried.items():
+        for name, seeds in ({"as chosen": chosen[title]} | variants).items():
+            record = seeds[0].record
+            rows[f"{title}, {name.removeprefix('trial-')}"] = {
+                "validation": seeds.percent("validation"),
+                "views": seeds.percent("validation", "accuracy_tta"),
+                "seeds": str(len(seeds)),
+                "epochs": str(record["epochs_run"]),
+                "PFLOP": f"{record['pflop']:.2f}",
+            }
+    return pd.DataFrame(rows).T
+
+
 def against_base(study, macro_f1=False):
     """Return a table of a study, one row a point: validation accuracy, its difference
     to the base, and what it says.
