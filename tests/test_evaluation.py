@@ -224,6 +224,21 @@ def test_a_study_tells_better_worse_and_noise():
     assert tables.against_base(even)["difference"].tolist() == ["", "+0.0"]
 
 
+def test_trials_stand_below_the_recipe_that_was_chosen():
+    chosen, trial = point("main", 0.9, 0.92), point("trial-strong", 0.91)
+    for run in [*chosen, *trial]:
+        run.record["epochs_run"] = 28
+        measured = run.record["metrics"]["validation"]
+        measured["accuracy_tta"] = measured["accuracy"] + 0.01
+    others = {"One": chosen, "Two": chosen}
+    table = tables.trials(others, {"Two": {"trial-strong": trial}})
+    assert table.index.tolist() == ["Two, as chosen", "Two, strong"]
+    assert table["validation"].tolist() == ["91.0 ± 1.4", "91.0"]
+    assert table["views"].tolist() == ["92.0 ± 1.4", "92.0"]
+    assert table["seeds"].tolist() == ["2", "1"]
+    assert table["epochs"].tolist() == ["28", "28"]
+
+
 def test_without_a_base_the_first_point_of_a_study_is_the_base():
     longer = point("epochs-16", 0.7, 0.702)
     muon = point("longer-Muon", 0.72, 0.722)
