@@ -79,8 +79,8 @@ def test_the_table_of_recipes_has_a_column_a_recipe_and_what_each_run_used():
     }
     assert set(table.loc["batch size"]) == {str(size) for size in sizes}
     assert ("One convolution", "Two convolutions") in table.columns
-    assert table.loc["shift", ("Improved CNN", "FER2013")] == "4"
-    assert table.loc["shift", ("Dense", "")] == "–"
+    assert table.loc["shift (pixels)", ("Improved CNN", "FER2013")] == "4"
+    assert table.loc["shift (pixels)", ("Dense", "")] == "–"
 
 
 def test_the_table_of_baselines_says_how_they_are_trained():

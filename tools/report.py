@@ -60,6 +60,8 @@ BASELINE_RECIPES = {
     "CNN of the TensorFlow tutorial": {
         "network": "convolutions of 32, 64 and 64 filters of 3 × 3 with ReLU, without"
         " padding; max pooling 2 × 2 after the first two; dense layer of 64 units",
+        "input": "scaled to 0 to 1",
+        "first weights": "Glorot, uniform",
         "optimizer": "Adam",
         "batch size": "32",
         "learning rate": "0.001, constant",
@@ -68,7 +70,11 @@ BASELINE_RECIPES = {
     },
     "ResNet-20 of the Keras examples": {
         "network": "convolution of 16 filters; 3 groups of 3 residual blocks with 16,"
-        " 32 and 64 filters of 3 × 3, batch normalisation and ReLU; average pooling",
+        " 32 and 64 filters of 3 × 3, batch normalisation and ReLU; stride 2, and a"
+        " 1 × 1 convolution of the input, at the start of groups 2 and 3; average"
+        " pooling",
+        "input": "scaled to 0 to 1, minus the mean training image",
+        "first weights": "He, normal",
         "optimizer": "Adam",
         "batch size": "32",
         "learning rate": "0.001; after 40, 60, 80 and 90 % of the time 1e-4, 1e-5,"
@@ -79,6 +85,8 @@ BASELINE_RECIPES = {
     "airbench94 in PyTorch": {
         "network": "the layers of our improved network, with 64, 256 and 256 filters;"
         " the frozen first layer is computed from 5,000 images",
+        "input": "minus the mean of each channel, divided by its deviation",
+        "first weights": "Dirac where there is an input map, else PyTorch's default",
         "optimizer": "SGD, Nesterov momentum 0.85; Lookahead every 5 steps",
         "batch size": "1024",
         "learning rate": "11.5 / 1024 images, divided by 1 + 1 / (1 − momentum); 64"
@@ -298,7 +306,7 @@ def baseline_rows(baselines, ours):
 def recipes(groups):
     """Return the hyper-parameters of the headline networks, {(dataset, model): Seeds},
     as a table: a column for each recipe, a row for each hyper-parameter that one of
-    them uses. What is the same everywhere stands in the first column alone.
+    them uses.
     """
     users, columns = {}, {}
     for (dataset, model), seeds in groups.items():
@@ -319,9 +327,11 @@ def recipes(groups):
         columns[", ".join(head[:1]), ", ".join(head[1:])] = values
     table = pd.DataFrame(columns).fillna("none")
     table = table[(table != "none").any(axis=1)]
-    same = table.eq(table.iloc[:, 0], axis=0).all(axis=1)
-    table.loc[same, table.columns[1:]] = ""
-    table = table.replace({"none": "–"}).replace(" × ", "-", regex=True)
+    table = table.replace({"none": "–", "categorical crossentropy": "cross-entropy"})
+    table = table.replace(" × ", "-", regex=True)
+    units = dict.fromkeys(("shift", "blur"), "pixels")
+    units |= dict.fromkeys(("brightness", "noise"), "of 255")
+    table = table.rename({name: f"{name} ({unit})" for name, unit in units.items()})
     return table.rename_axis("hyper-parameter").reset_index()
 
 

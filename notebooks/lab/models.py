@@ -367,7 +367,8 @@ fewer["before-augmentation"] = fewer["before-smoothing"] | without["no-augmentat
 fewer["before-SGD"] = fewer["before-augmentation"] | without["no-SGD"]
 
 
-harder = {"noise": 12, "contrast": 0.5, "brightness": 30, "blur": 0.8}
+light, mild = {"contrast": 0.5, "brightness": 30}, {"noise": 12, "blur": 0.8}
+harder = light | mild
 others = {
     "try-ReLU": {"model_arguments": network | {"activation": "relu"}},
     "try-SiLU": {"model_arguments": network | {"activation": "silu"}},
@@ -377,16 +378,16 @@ others = {
     "try-widths-32-128-128": {"model_arguments": network | {"widths": (32, 128, 128)}},
     "robust-muon": {"optimizer": "Muon"},
 }
-mild = {"noise": 12, "blur": 0.8}
-for name, kinds in {"robust-mixture": harder, "robust-mild": mild}.items():
-    changed = ablation_recipe.augmentation | kinds
-    others[name] = others["robust-muon"] | {"augmentation": changed}
-one_by_one = dict(reversed(fewer.items()))
-ablation = {"all": {"all-ideas": {}}, "before": one_by_one, "without": without}
-ablation["with"] = others
+kinds, with_muon = {"mixture": harder, "mild": mild, "light": light}, {}
+kinds |= {"light-noise": light | {"noise": 6}, "light-blur": light | {"blur": 0.8}}
+for name, change in kinds.items():
+    changed = ablation_recipe.augmentation | change
+    with_muon[f"robust-{name}"] = {"optimizer": "Muon", "augmentation": changed}
+ablation = {"all": {"all-ideas": {}}, "before": dict(reversed(fewer.items()))}
+ablation |= {"without": without, "with": others, "with Muon,": with_muon}
 five = ["study-base", "try-ReLU", "try-SiLU", "try-cutout-8", "no-smoothing"]
 five += ["no-whitening", "no-identity", "no-augmentation"]
-weights = ("study-base", "no-whitening", *list(others)[-3:])
+weights = ("study-base", "no-whitening", "robust-muon", *with_muon)
 start = "cifar10", "improved", build_improved, ablation_recipe
 ablation_jobs = study_jobs(
     *start, ablation, more=dict.fromkeys(five, 5), weights=weights

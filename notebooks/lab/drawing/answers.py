@@ -33,7 +33,7 @@ def confusion(matrix, classes, title):
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     right = np.eye(len(matrix), dtype=bool)
     errors = np.where(right, np.nan, shares)
-    size = min(WIDTH, 2 + 0.24 * len(classes))
+    size = min(WIDTH, 1.6 + 0.2 * len(classes))
     figure, axes = plt.subplots(figsize=(size, 0.8 * size))
     colours = plt.get_cmap("OrRd").with_extremes(bad="0.88")
     top = max(1, np.nanmax(errors))
@@ -55,7 +55,7 @@ def confusion(matrix, classes, title):
             fontweight=weight,
         )
     bar = figure.colorbar(shown, ax=axes, shrink=0.8)
-    bar.set_label("errors: share of the true class (%)")
+    bar.set_label("errors (% of the true class)")
     bar.outline.set_visible(False)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")

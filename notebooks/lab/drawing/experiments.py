@@ -65,7 +65,7 @@ def influence(study, deviation, freedom):
     deviation, freedom: of the seeds, as `statistics.pooled` returns them. Introduced in
         notebook 03.
     """
-    figure, grid = panels(len(study), 1.6)
+    figure, grid = panels(len(study), 1.35)
     runs = [seeds[0] for points in study.values() for seeds in points.values()]
     base = [run.recipe for run in runs if run.record["variant"] == BASE]
     for axes, (factor, points) in zip(grid, study.items()):

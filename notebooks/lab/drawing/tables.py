@@ -1,6 +1,7 @@
 """What notebooks and report print as tables."""
 
 from dataclasses import asdict
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -186,7 +187,7 @@ def against_base(study, macro_f1=False):
         in points. p is of the t-test with the `pooled` standard deviation, corrected by
         `holm`; below 0.05 the point is better or worse. Else the verdict tells below
         how many points the difference lies, either way: the further end of its 95 %
-        interval.
+        interval. *Last epoch*: the mean accuracy after it, where another may be kept.
     macro_f1: show the macro-F1, too, which counts rare classes as much as frequent
         ones.
     """
@@ -236,7 +237,9 @@ def _compared(points, references, study, macro_f1=False):
             "verdict": verdict,
         }
     table = pd.DataFrame(rows).T.fillna("")
-    last = ["parameters", "PFLOP"]
+    if "" in set(table.get("last epoch", ())):  # networks whose last epoch is kept
+        del table["last epoch"]
+    last = [name for name in table if name in ("last epoch", "parameters", "PFLOP")]
     return table[[name for name in table if name not in last] + last]
 
 
@@ -249,6 +252,8 @@ def _point(seeds, macro_f1):
         for name, metric in wanted.items()
         if seeds.has("validation", metric)
     }
+    if seeds[0].record["recipe"]["keep"] != "last_epoch":
+        cells["last epoch"] = f"{100 * _last(seeds).mean():.1f}"
     cells["parameters"] = f"{seeds[0].record['parameters']:,}"
     return cells | {"PFLOP": f"{seeds[0].record['pflop']:.2g}"}
 
@@ -533,7 +538,7 @@ def layer_table(model):
             {
                 "layer": kind,
                 "settings": _words(settings),
-                "output": " × ".join(map(str, layer.output.shape[1:])),
+                "output": " × ".join(f"{n:,}" for n in layer.output.shape[1:]),
                 "parameters": f"{sum(map(np.prod, shapes)):,}",
             }
         )
@@ -548,7 +553,12 @@ def _words(value):
     if isinstance(value, (list, tuple)):
         # An initialiser without arguments is its name.
         return " × ".join(str(part) for part in value if part != {})
+    if isinstance(value, int) and value < 0:
+        return f"−{-value}"
     if isinstance(value, float):
-        return f"{value:.4g}".replace("-", "−", value < 0)
+        text, share = f"{value:.4g}", Fraction(value).limit_denominator(255)
+        if float(text) != value and np.isclose(float(share), value, rtol=1e-9):
+            text = str(share)
+        return text.replace("-", "−", value < 0)
     words = {"None": "none", "True": "yes", "False": "no"}
     return words.get(str(value), str(value).replace("_", " "))
