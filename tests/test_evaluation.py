@@ -2,6 +2,7 @@ import csv
 import io
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -137,7 +138,7 @@ def test_holm_by_hand():
     assert taught.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
 
 
-def point(variant, *accuracies, views=0.0):
+def point(variant, *accuracies, views=0.0, last=None):
     measured = [
         {"accuracy": value, "macro_f1": value - 0.1}
         | ({"accuracy_tta": value + views} if views else {})
@@ -156,12 +157,23 @@ def point(variant, *accuracies, views=0.0):
                 "parameters": 1234,
                 "seconds": {"train": 61.7},
                 "pflop": 0.0625,
+                "recipe": {"keep": "lowest_validation_loss" if last else "last_epoch"},
             },
-            None,
+            pd.DataFrame({"validation_accuracy": [0.5, last]}),
             predictions,
         )
         for one in measured
     )
+
+
+def test_a_study_shows_the_last_epoch_where_another_may_be_kept():
+    base = point("study-base", 0.750, 0.754, last=0.74)
+    other = point("rate-1", 0.760, 0.764, last=0.77)
+    table = tables.against_base({"rate": {"rate-0": base, "rate-1": other}})
+    assert table["last epoch"].tolist() == ["74.0", "77.0"]
+    kept = point("rate-1", 0.760, 0.764)
+    table = tables.against_base({"rate": {"rate-0": base, "rate-1": kept}})
+    assert "last epoch" not in table
 
 
 def test_a_study_tells_better_worse_and_noise():
@@ -426,3 +438,11 @@ def test_unleaked_leaves_out_what_stands_in_training():
     assert np.array_equal(left[0], probabilities[~leaked])
     assert np.array_equal(left[1], labels[~leaked])
     assert statistics.percent(np.zeros(0, bool)) == "none"
+
+
+def test_the_table_of_layers_writes_numbers_as_a_reader_does():
+    image = keras.Input((32, 32, 3))
+    scaled = keras.layers.Rescaling(4 / 255, offset=-2)(image)
+    table = tables.layer_table(keras.Model(image, keras.layers.Flatten()(scaled)))
+    assert table.loc["Rescaling", "settings"] == "scale: 4/255, offset: −2"
+    assert table.loc["Flatten", "output"] == "3,072"

@@ -84,8 +84,8 @@ BASELINE_RECIPES = {
     },
     "airbench94 in PyTorch": {
         "network": "the layers of our improved network, with 64, 256 and 256 filters;"
-        " the filters of the first layer are computed from 5,000 images, its offsets are"
-        " learnt for 3 epochs",
+        " the filters of the first layer are computed from 5,000 images, its offsets"
+        " are learnt for 3 epochs",
         "input": "minus the mean of each channel, divided by its deviation",
         "first weights": "Dirac, as in our network; the others PyTorch's default",
         "optimizer": "SGD, Nesterov momentum 0.85; Lookahead every 5 steps",
