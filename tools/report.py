@@ -19,7 +19,7 @@ import own
 from lab import models
 from lab.datasets import KNOWN
 from lab.drawing.output import latex_table
-from lab.drawing.tables import hyper_parameters, minutes
+from lab.drawing.tables import hyper_parameters, layer_table, minutes
 from lab.lesson import DATASETS, EXPECTED
 from lab.metrics import by_class
 from lab.plumbing import language
@@ -207,6 +207,8 @@ def generated(folder, runs_folder):
         ),
         "runs.csv": runs_csv(runs_folder, names),
         "recipes.tex": recipes_table(groups) if groups else "",
+        "layers.tex": layers_table(groups, [*MODEL_TITLES][:-1]),
+        "layers_improved.tex": layers_table(groups, [*MODEL_TITLES][-1:]),
         "environment.tex": latex_table(pd.DataFrame(environment_rows(runs))),
     } | (
         {
@@ -340,6 +342,71 @@ def recipes_table(groups):
     """Return `recipes` in LaTeX, with the network's name above each of its columns."""
     with pd.option_context("styler.sparse.columns", False):
         return latex_table(recipes(groups))
+
+
+def layers_table(groups, names):
+    """Return `layers` of several networks in LaTeX, the name of each above its rows."""
+    found = {model: layers(groups, model) for model in names}
+    found = {model: table for model, table in found.items() if not table.empty}
+    if not found:
+        return ""
+    latex = latex_table(pd.concat(found.values()))
+    if len(found) > 1:
+        lines, at = latex.splitlines(keepends=True), 5
+        for model, table in found.items():
+            name = escape(translated(MODEL_TITLES[model]))
+            lines.insert(
+                at,
+                f"\\multicolumn{{{table.shape[1]}}}{{l}}{{\\textbf{{{name}}}}} \\\\\n",
+            )
+            at += 1 + len(table)
+        latex = "".join(lines)
+    wider = latex.replace("0.28", "0.35", 1)
+    return wider.replace("rl", r"r@{\hspace{9pt}}l", 2)
+
+
+def layers(groups, model):
+    """Return the layers of one network on all its known data sets as a table: what we
+    set, but for the numbers of filters and units, with which an output ends; and for
+    each set outputs and parameters, empty where its network lacks the layer.
+    """
+    tables = {}
+    for (dataset, name), seeds in groups.items():
+        if name == model and (known := KNOWN.get(dataset)):
+            build = getattr(models, f"build_{model}")
+            arguments = seeds[0].recipe.model_arguments
+            network = build(known.shape, len(known.classes), **arguments)
+            tables[known.title] = layer_table(network).reset_index()
+    if not tables:
+        return pd.DataFrame()
+    most = max(tables, key=lambda name: len(tables[name]))
+    kinds = tables[most]["layer"]
+    for name, table in tables.items():
+        other = [a != b for a, b in zip(table["layer"], kinds)]
+        same = other.index(True) if True in other else len(table)
+        rows = [*range(same), *range(len(kinds) - len(table) + same, len(kinds))]
+        tables[name] = table.set_axis(rows).reindex(range(len(kinds)), fill_value="")
+    columns, before = {("", "layer"): kinds, ("", "settings"): []}, {}
+    for row, kind in enumerate(kinds):
+        parts = {name: table["settings"][row] for name, table in tables.items()}
+        parts = {name: text.split(", ") for name, text in parts.items() if text}
+        text = []
+        for place, part in enumerate(parts[most]):
+            others = {name: part[place] for name, part in parts.items()}
+            differ = [
+                f"{name}: {value.split(': ')[-1]}"
+                for name, value in others.items()
+                if value != part
+            ]
+            if part.split(": ")[0] not in ("shape", "filters", "units"):
+                text.append(part + f" ({', '.join(differ)})" * bool(differ))
+        text = ", ".join(text) or "none"
+        again = text == before.get(kind) and len(text) > len("activation: softmax")
+        columns["", "settings"].append("as above" if again else text)
+        before[kind] = text
+    for name, table in tables.items():
+        columns |= {(name, column): table[column] for column in table.columns[2:]}
+    return pd.DataFrame(columns)
 
 
 def defaults(model):

@@ -25,7 +25,7 @@ RUBRICS = ROOT / "report" / "rubrics"
 KINDS = ("part", "heading", "text", "code", "output", "figure", "table")
 SHOWN = 3  # places of one answer
 FLOAT = re.compile(
-    r"\\lab(figure|table|layers)(?:\[[^]]*\])?\{(\w+)\}"
+    r"\\lab(figure|table)(?:\[[^]]*\])?\{(\w+)\}"
     r"|\\labpair(?:\[[^]]*\])?\{[^}]*\}\{(\w+)\}\{(\w+)\}"
     r"|\\caption\{(.*?)\}\\label\{(fig|tab):(\w+)\}",
     flags=re.S,
@@ -100,8 +100,7 @@ def in_report(path):
             places.append(Place(kind, section, section, page))
         for command, name, *pair, caption, label, other in FLOAT.findall(paragraph):
             for key in filter(None, (name, *pair, other)):
-                table = {command, label} & {"table", "layers", "tab"}
-                kind = "table" if table else "figure"
+                kind = "table" if {command, label} & {"table", "tab"} else "figure"
                 words = f"{key}: {caption or english(captions.get(key, ''))}"
                 number = pages.get(f"{kind[:3]}:{key}", "?")
                 places.append(Place(kind, words, section, number))

@@ -244,7 +244,7 @@ def heat(dataset, run, positions, maps, columns=3):
     to 1) laid over: yellow where it is high.
     """
     (images, labels), rows = dataset.split("test"), -(-len(positions) // columns)
-    answers = run.test()[0].argmax(axis=1)
+    probabilities, _ = run.test()
     size = WIDTH, rows * (WIDTH / (2 * columns) + 0.4)
     figure, grid = plt.subplots(rows, 2 * columns, figsize=size, squeeze=False)
     for axes in grid.ravel():
@@ -254,7 +254,8 @@ def heat(dataset, run, positions, maps, columns=3):
         both = slice(2 * column, 2 * column + 2)
         above = figure.add_subplot(grid[0, 0].get_gridspec()[row, both])
         above.axis("off")
-        titled(above, _is_and_said(dataset, labels[i], answers[i]))
+        said = _is_and_said(dataset, labels[i], probabilities[i].argmax())
+        titled(above, f"{said} at {float(probabilities[i].max()):.0%}")
         left, right = grid[row, both]
         picture(left, images[i])
         picture(right, images[i])

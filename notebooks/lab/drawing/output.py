@@ -220,7 +220,7 @@ def latex_table(cells):
     cells = cells.rename(columns=lambda name: translated(str(name)))
     styler = cells.style.hide(axis="index").format(escape="latex")
     styler = styler.format_index(escape="latex", axis=1)
-    return styler.to_latex(hrules=True, column_format=kinds)
+    return styler.to_latex(hrules=True, column_format=kinds, multicol_align="l")
 
 
 def _text(value):

@@ -448,14 +448,16 @@ def every_seed(seeds, classes, contradicted):
 
 def yardsticks(seeds_by_model, majority):
     """Return a table of how often networks agree with the label and with the
-    annotators' majority of FER2013's test images, in percent.
+    annotators' majority of FER2013's test images, in percent; first the label itself.
 
     majority: (n,) classes, -1 for none, as `audit.majority` returns them; images
         without one are left out, and in the columns "not leaked" also those that are in
         training. "ahead" is by how many points the network agrees with the majority
         more often than the label itself does; see `with_interval`.
     """
-    rows = {}
+    run, rows = next(iter(seeds_by_model.values()))[0], {}
+    rows["Label"] = _yardstick(run.test()[1][None], majority, run)
+    rows["Label"] |= {"ahead": "", "ahead, not leaked": ""}
     for seeds in seeds_by_model.values():
         kinds = {"": "test_probabilities", ", views": "test_probabilities_tta"}
         for kind, key in kinds.items():
