@@ -166,8 +166,8 @@ def test_runs_of_another_environment_have_a_row_of_their_own():
     assert [row["Runs"] for row in report.environment_rows(same)] == ["all"]
     other = [run(f"a/improved/main/seed-{i}", "card") for i in range(2)]
     rows = report.environment_rows([*other, *same])
-    assert [row["Runs"] for row in rows] == ["all others", "a/improved"]
-    assert [row["Device, CPU threads"] for row in rows] == ["one, 2", "card, 2"]
+    assert [row["Runs"] for row in rows] == ["a/improved", "all others"]
+    assert [row["Device, CPU threads"] for row in rows] == ["card, 2", "one, 2"]
 
 
 def test_the_written_report_is_built_whatever_the_notebooks_ran_on_last(

@@ -314,7 +314,7 @@ def recipes(groups):
     users, columns = {}, {}
     for (dataset, model), seeds in groups.items():
         values = single(hyper_parameters(seeds[0])["value"])
-        if values["test time augmentation"] == "yes" and "views" not in values:
+        if values.pop("test time augmentation") == "yes" and "views" not in values:
             values["views"] = "six"
         users.setdefault(tuple(values.items()), []).append((dataset, model))
     asked = {name for values in users for name, _ in values}
@@ -476,7 +476,7 @@ def cell(value):
 
 def environment_rows(runs):
     """Return the rows of the table of environments: one for each environment, the one
-    with the most runs first.
+    with the most runs last.
     """
     groups = {}
     for run in runs:
@@ -492,11 +492,11 @@ def environment_rows(runs):
         }
         groups.setdefault(tuple(row.items()), []).append(run.name)
     most, *rest = sorted(groups.items(), key=lambda group: -len(group[1]))
-    rows = [{"Runs": "all others" if rest else "all", **dict(most[0])}]
+    rows = []
     for row, names in rest:
         networks = dict.fromkeys("/".join(name.split("/")[:2]) for name in names)
         rows.append({"Runs": ", ".join(networks), **dict(row)})
-    return rows
+    return [*rows, {"Runs": "all others" if rest else "all", **dict(most[0])}]
 
 
 def has_latex():

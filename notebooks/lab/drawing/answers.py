@@ -87,7 +87,9 @@ def confusion_caption(matrix, classes, title):
 
 
 def examples(dataset, run, positions, columns=6):
-    """Test images with the true class and what the model says, with its probability."""
+    """Test images with the true class and what the model says, with its probability;
+    7 or fewer are one row.
+    """
     images, labels = dataset.split("test")
     probabilities, _ = run.test()
     return labelled(
@@ -99,7 +101,7 @@ def examples(dataset, run, positions, columns=6):
             )
             for i in positions
         ],
-        columns,
+        max(columns, len(positions)) if len(positions) < 8 else columns,
     )
 
 

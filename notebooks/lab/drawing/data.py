@@ -44,16 +44,22 @@ def sample_grid(dataset, columns=12):
 
 
 def class_balance(datasets):
-    """The number of images of each class in each split, a panel a data set. Introduced
-    in notebook 01.
+    """The number of images of each class in each split, a panel a data set, with that
+    of the training images as text. Introduced in notebook 01.
     """
     figure, grid = panels(len(datasets), 2.6, datasets, 0.17)
     for axes, dataset in zip(grid, datasets):
         bottom = 0
         for name, split in dataset.splits.items():
             counts = np.bincount(dataset.labels[split], minlength=len(dataset.classes))
-            axes.barh(np.arange(len(counts)), counts, left=bottom, label=name)
+            bars = axes.barh(np.arange(len(counts)), counts, left=bottom, label=name)
             bottom = bottom + counts
+        learnt = np.bincount(
+            dataset.labels[dataset.splits["training"]], minlength=len(dataset.classes)
+        )
+        texts = [f"{count:,}" for count in learnt]
+        axes.bar_label(bars, texts, padding=2, fontsize=7)
+        axes.margins(x=0.24)
         inches = 0.7 * figure.get_figheight() / (-(-len(datasets) // 3))
         name_classes(axes.yaxis, dataset.classes, inches)
         axes.invert_yaxis()

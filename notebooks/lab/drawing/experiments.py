@@ -96,7 +96,7 @@ def _below(axes, x, accuracy):
     """Mark a point that lies below the panel."""
     bottom = axes.get_xaxis_transform()
     axes.plot(x, 0.05, "v", ms=6, color=COLOURS[3], transform=bottom, clip_on=False)
-    text = f"{accuracy:.0f} %\nfailed"
+    text = f"failed\n({accuracy:.0f} %)"
     place = {"ha": "center", "va": "bottom", "fontsize": 7, "transform": bottom}
     axes.text(x, 0.12, text, color=COLOURS[3], **place)
 

@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from ..methods.statistics import gain, p_text, percent, pooled, with_interval, worth
+from ..methods.statistics import (
+    class_intervals,
+    gain,
+    p_text,
+    percent,
+    pooled,
+    unleaked,
+    with_interval,
+    worth,
+)
 from ..plumbing.building import functional
 from ..plumbing.fingerprint import architecture
 from ..plumbing.names import BASE
@@ -156,6 +165,37 @@ def three_splits(named):
     if not rows:
         return table
     return table.assign(gap=table["training"] - table["test"]).map("{:.1f}".format)
+
+
+def by_class(run, classes):
+    """Return `class_intervals` of a Run's test images; where copies of training images
+    are among them, F1 also without these.
+    """
+    table, (p, labels) = class_intervals(*run.test(), classes), unleaked(run, "test")
+    if len(labels) < len(run.test()[1]):
+        scores = precision_recall_f1(confusion(p, labels))[2]
+        table["F1, not leaked"] = [f"{100 * score:.1f}" for score in scores]
+    return table
+
+
+def on_copies(named):
+    """Return a table of accuracy in percent, a row for each of {name: Seeds}: on the
+    leaked test images, on the others, and on the others if their classes were as
+    frequent as among the leaked ones; the difference is that of the first two.
+    """
+    rows = {}
+    for name, seeds in named.items():
+        leaked, labels = seeds[0].predictions["test_leaked"], seeds[0].test()[1]
+        counts = [np.bincount(labels[part]) for part in (leaked, ~leaked)]
+        weights = (counts[0] / counts[1])[labels[~leaked]]
+        right, other = seeds.right()[leaked].mean(), seeds.right()[~leaked]
+        rows[name] = {
+            "leaked": right,
+            "others": other.mean(),
+            "difference": right - other.mean(),
+            "others, same classes": np.average(other, weights=weights),
+        }
+    return (100 * pd.DataFrame(rows).T).map("{:.1f}".format)
 
 
 def trials(chosen, tried):
