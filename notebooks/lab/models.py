@@ -475,6 +475,7 @@ clothes_trial = replace(improved_recipes["fashion_mnist"], epochs=59, views="thr
 objects, faces_trial = replace(improved_recipe, epochs=28), improved_recipes["fer2013"]
 upright = {"flip": False, "erasing": (6, 12)}
 trials = {
+    ("cifar10", "trial-half-noise"): (objects, {"noise": 6}),
     ("cifar10", "trial-mixture-erasing"): (objects, {"erasing": (4, 10)}),
     ("cifar10", "trial-strong"): (objects, {"erasing": (8, 16), "shift": 4}),
     ("cifar10", "trial-cutout"): (objects, {"cutout": 12, "shift": 3}),
@@ -485,5 +486,6 @@ trial_jobs = {}
 for (name, variant), (recipe, change) in trials.items():
     changed = recipe.augmentation | harder | change
     recipe = replace(recipe, optimizer="Muon", augmentation=changed)
-    job = Job(name, "improved", variant, 0, recipe, build_improved)
+    kept = variant == "trial-half-noise"  # notebook 05 needs its weights
+    job = Job(name, "improved", variant, 0, recipe, build_improved, weights=kept)
     trial_jobs.setdefault(name, {})[variant] = [job]
