@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import stats
 from sklearn import calibration
+from sklearn.metrics import f1_score
 from sklearn.neighbors import NearestNeighbors
 from statsmodels.stats.contingency_tables import mcnemar as other_mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -248,18 +249,40 @@ def test_what_networks_lose_is_compared_image_by_image():
 
     images = np.full((4, 2, 2, 1), 50, np.uint8)
     images[3] = 90
-    table = tables.tried(
+    asked = (
         Bright(),
         images,
         np.zeros(4, int),
         {"brightness": (taught.brightness, (20, 60))},
         lambda images, function, amount: function(images.astype(float), amount, None),
     )
+    table = tables.tried(*asked)
+    row = {"untouched": 100.0, "brightness": 37.5, "lost": 62.5}
+    assert tables.by_corruption(*asked) == row
     assert table["brightness", 0].all() and not table["brightness", 2].any()
     assert table["brightness", 1].tolist() == [True, True, True, False]
     lost = tables.withstood({"one": table, "same": table}, "T", ("brightness",))
     assert lost.loc["T: one", ["lost", "lost, unseen"]].tolist() == ["62.5"] * 2
     assert lost.loc["T: same", "lost more"] == "+0.0 (+0.0 to +0.0)"
+
+
+def test_copies_are_compared_with_others_of_the_same_classes_and_left_out_of_f1():
+    right = np.array([1, 1, 1, 0, 1, 0, 1, 1, 1, 0], bool)
+    leaked = np.isin(np.arange(10), [1, 3, 5, 4])  # classes 1, 1, 1 and 0
+    run = run_that_is_right(right)
+    run.predictions["test_leaked"] = leaked
+    labels = run.test()[1]
+    row = tables.on_copies({"one": Seeds([run])}).loc["one"]
+    zeros, ones = (right[~leaked & (labels == k)].mean() for k in (0, 1))
+    assert row["leaked"] == f"{100 * right[leaked].mean():.1f}"
+    assert row["others"] == f"{100 * right[~leaked].mean():.1f}"
+    assert row["others, same classes"] == f"{100 * (zeros + 3 * ones) / 4:.1f}"
+    table = tables.class_scores(run, "ab")
+    said = run.test()[0].argmax(axis=1)
+    expected = 100 * f1_score(labels[~leaked], said[~leaked], average=None)
+    assert table["F1, not leaked"].tolist() == [f"{score:.1f}" for score in expected]
+    run.predictions["test_leaked"] = np.zeros(10, bool)
+    assert "F1, not leaked" not in tables.class_scores(run, "ab")
 
 
 def test_grad_cam_looks_where_the_class_is_decided():

@@ -100,6 +100,20 @@ def test_the_tables_of_layers_count_the_parameters_of_the_networks_that_were_tra
     assert set(improved["FER2013"]["output"][empty]) == {"5 × 5 × 384", "2 × 2 × 384"}
 
 
+def test_a_table_of_layers_says_what_differs_and_refuses_what_it_cannot_show():
+    def group(**arguments):
+        return [SimpleNamespace(recipe=SimpleNamespace(model_arguments=arguments))]
+
+    dropped = {("fashion_mnist", "improved"): group(), ("cifar10", "improved"): group()}
+    dropped["cifar10", "improved"] = group(identity=False)
+    settings = " ".join(report.layers(dropped, "improved")[""]["settings"])
+    assert "kernel initializer: PartialIdentity (CIFAR-10: none)" in settings
+    dropped["cifar10", "improved"] = group(dropout=0.3)
+    dropped["fashion_mnist", "improved"] = group(widths=(8, 8, 8, 8))
+    with pytest.raises(LabError, match="Improved CNN has layers on CIFAR-10 that"):
+        report.layers(dropped, "improved")
+
+
 def test_the_table_of_baselines_says_how_they_are_trained():
     for name, (_, changes, falls) in baselines.BASELINES.items():
         said = report.BASELINE_RECIPES[name]

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
@@ -361,8 +362,9 @@ def layers_table(groups, names):
             )
             at += 1 + len(table)
         latex = "".join(lines)
-    wider = latex.replace("0.28", "0.35", 1)
-    return wider.replace("rl", r"r@{\hspace{9pt}}l", 2)
+    first, rest = latex.split("\n", 1)
+    first = first.replace("0.28", "0.35").replace("rl", r"r@{\hspace{9pt}}l")
+    return f"{first}\n{rest}"
 
 
 def layers(groups, model):
@@ -380,33 +382,47 @@ def layers(groups, model):
     if not tables:
         return pd.DataFrame()
     most = max(tables, key=lambda name: len(tables[name]))
-    kinds = tables[most]["layer"]
+    kinds, cells = list(tables[most]["layer"]), {}
     for name, table in tables.items():
-        other = [a != b for a, b in zip(table["layer"], kinds)]
-        same = other.index(True) if True in other else len(table)
-        rows = [*range(same), *range(len(kinds) - len(table) + same, len(kinds))]
-        tables[name] = table.set_axis(rows).reindex(range(len(kinds)), fill_value="")
+        mine, more = list(table["layer"]), len(kinds) - len(table)
+        same = len(commonprefix([kinds, mine]))
+        rows = [row if row < same else row + more for row in range(len(mine))]
+        if [kinds[row] for row in rows] != mine:
+            raise LabError(
+                f"{MODEL_TITLES[model]} has layers on {name} that it lacks on {most}:"
+                " one table cannot show both, so give them a variant of their own."
+            )
+        cells[name] = table.set_axis(rows)
     columns, before = {("", "layer"): kinds, ("", "settings"): []}, {}
     for row, kind in enumerate(kinds):
-        parts = {name: table["settings"][row] for name, table in tables.items()}
-        parts = {name: text.split(", ") for name, text in parts.items() if text}
-        text = []
-        for place, part in enumerate(parts[most]):
-            others = {name: part[place] for name, part in parts.items()}
-            differ = [
-                f"{name}: {value.split(': ')[-1]}"
-                for name, value in others.items()
-                if value != part
-            ]
-            if part.split(": ")[0] not in ("shape", "filters", "units"):
-                text.append(part + f" ({', '.join(differ)})" * bool(differ))
-        text = ", ".join(text) or "none"
+        text = _settings({n: t["settings"].get(row) for n, t in cells.items()}, most)
         again = text == before.get(kind) and len(text) > len("activation: softmax")
         columns["", "settings"].append("as above" if again else text)
         before[kind] = text
-    for name, table in tables.items():
+    for name, table in cells.items():
+        table = table.reindex(range(len(kinds)), fill_value="")
         columns |= {(name, column): table[column] for column in table.columns[2:]}
     return pd.DataFrame(columns)
+
+
+def _settings(texts, most):
+    """Return what is set for a layer: that of the data set `most`, and in brackets what
+    differs; texts: {data set: text}, None where its network lacks the layer.
+    """
+    values = {
+        name: dict(part.split(": ", 1) for part in text.split(", ") if ": " in part)
+        for name, text in texts.items()
+        if text
+    }
+    parts = []
+    for key in dict.fromkeys(key for each in values.values() for key in each):
+        said = {name: each.get(key, "none") for name, each in values.items()}
+        differ = [f"{n}: {value}" for n, value in said.items() if value != said[most]]
+        if key not in ("shape", "filters", "units"):
+            parts.append(
+                f"{key}: {said[most]}" + f" ({', '.join(differ)})" * bool(differ)
+            )
+    return ", ".join(parts) or "none"
 
 
 def defaults(model):

@@ -489,3 +489,7 @@ for (name, variant), (recipe, change) in trials.items():
     kept = variant == "trial-half-noise"  # notebook 05 needs its weights
     job = Job(name, "improved", variant, 0, recipe, build_improved, weights=kept)
     trial_jobs.setdefault(name, {})[variant] = [job]
+full_length_jobs = {
+    "full length": [job for job in improved_jobs if job.dataset == "cifar10"],
+    "full length, half-noise": trial_jobs["cifar10"]["trial-half-noise"],
+}

@@ -87,9 +87,7 @@ def confusion_caption(matrix, classes, title):
 
 
 def examples(dataset, run, positions, columns=6):
-    """Test images with the true class and what the model says, with its probability;
-    7 or fewer are one row.
-    """
+    """Test images with the true class and what the model says, with its probability."""
     images, labels = dataset.split("test")
     probabilities, _ = run.test()
     return labelled(
@@ -101,7 +99,7 @@ def examples(dataset, run, positions, columns=6):
             )
             for i in positions
         ],
-        max(columns, len(positions)) if len(positions) < 8 else columns,
+        columns,
     )
 
 

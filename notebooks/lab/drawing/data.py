@@ -49,16 +49,13 @@ def class_balance(datasets):
     """
     figure, grid = panels(len(datasets), 2.6, datasets, 0.17)
     for axes, dataset in zip(grid, datasets):
-        bottom = 0
+        bottom, learnt = 0, []
         for name, split in dataset.splits.items():
             counts = np.bincount(dataset.labels[split], minlength=len(dataset.classes))
             bars = axes.barh(np.arange(len(counts)), counts, left=bottom, label=name)
             bottom = bottom + counts
-        learnt = np.bincount(
-            dataset.labels[dataset.splits["training"]], minlength=len(dataset.classes)
-        )
-        texts = [f"{count:,}" for count in learnt]
-        axes.bar_label(bars, texts, padding=2, fontsize=7)
+            learnt = counts if name == "training" else learnt
+        axes.bar_label(bars, [f"{n:,}" for n in learnt], padding=2, fontsize=7)
         axes.margins(x=0.24)
         inches = 0.7 * figure.get_figheight() / (-(-len(datasets) // 3))
         name_classes(axes.yaxis, dataset.classes, inches)

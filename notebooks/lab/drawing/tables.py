@@ -167,7 +167,7 @@ def three_splits(named):
     return table.assign(gap=table["training"] - table["test"]).map("{:.1f}".format)
 
 
-def by_class(run, classes):
+def class_scores(run, classes):
     """Return `class_intervals` of a Run's test images; where copies of training images
     are among them, F1 also without these.
     """
@@ -186,14 +186,16 @@ def on_copies(named):
     rows = {}
     for name, seeds in named.items():
         leaked, labels = seeds[0].predictions["test_leaked"], seeds[0].test()[1]
-        counts = [np.bincount(labels[part]) for part in (leaked, ~leaked)]
-        weights = (counts[0] / counts[1])[labels[~leaked]]
+        here, there = (
+            np.bincount(labels[part], minlength=labels.max() + 1)[labels[~leaked]]
+            for part in (leaked, ~leaked)
+        )
         right, other = seeds.right()[leaked].mean(), seeds.right()[~leaked]
         rows[name] = {
             "leaked": right,
             "others": other.mean(),
             "difference": right - other.mean(),
-            "others, same classes": np.average(other, weights=weights),
+            "others, same classes": np.average(other, weights=here / there),
         }
     return (100 * pd.DataFrame(rows).T).map("{:.1f}".format)
 
