@@ -93,9 +93,7 @@ def test_the_tables_of_layers_count_the_parameters_of_the_networks_that_were_tra
     settings = " ".join(improved[""]["settings"])
     assert "kernel size: 3 × 3 (CIFAR-10: 2 × 2)" in settings
     empty = improved["CIFAR-10"]["output"] == ""
-    assert (
-        empty.sum() == 7
-    )  # the fourth block of FER2013, and then the same last layers
+    assert empty.sum() == 7  # the fourth block of FER2013
     assert list(improved[""]["layer"][~empty])[-4:] == list(improved[""]["layer"])[-4:]
     assert set(improved["FER2013"]["output"][empty]) == {"5 × 5 × 384", "2 × 2 × 384"}
 
