@@ -55,7 +55,7 @@ mutate: $(VENV)/installed ## damage a copy in some 200 ways, print which of them
 bench: $(VENV)/installed ## measure the speed of training beside plain model.fit and beside the machine's limit (seven minutes)
 	@$(RUN) tools/bench.py
 
-baselines: $(VENV)/installed ## train two well-known networks as long as our improved one took, or MINUTES=20 each
+baselines: $(VENV)/installed ## train two well-known networks as long as our earlier improved one took, or MINUTES=20 each
 	@$(RUN) tools/baselines.py $(MINUTES)
 
 demo: $(VENV)/installed ## open a page on this machine that names faces' expressions; INPUT= a photo, video, folder or "--camera 0"

@@ -72,7 +72,7 @@ def test_the_lowest_loss_with_label_smoothing():
 
 
 def test_steps_and_rates_of_the_triangle():
-    recipe = models.improved_recipe
+    recipe = models.improved_recipes["cifar10"]
     images = 50_000 - 5_000
     epoch = math.ceil(images / recipe.batch_size)
     steps = epoch * recipe.epochs

@@ -104,7 +104,7 @@ def test_a_data_set_takes_its_own_jobs_and_one_without_takes_the_first_ones(
     ]
     assert own[0].recipe == own[1].recipe == models.improved_recipes["fer2013"]
     assert (
-        lent[0].recipe.epochs == models.improved_recipe.epochs
+        lent[0].recipe.epochs == models.improved_recipes["cifar10"].epochs
         and lent[0].recipe.batch_size < own[0].recipe.batch_size
     )
     assert [job.weights for job in own + lent] == [True, False, True, False] and all(
@@ -320,7 +320,7 @@ def test_few_images_get_small_batches_and_sgd_a_smaller_rate(digits):
         return lesson.adapted(job, dataset, epochs=3).recipe
 
     improved, two_conv, dense = (
-        models.improved_jobs[0],
+        models.trial_jobs["cifar10"]["earlier"][0],
         models.two_conv_jobs[0],
         models.dense_jobs[0],
     )
@@ -335,7 +335,8 @@ def test_few_images_get_small_batches_and_sgd_a_smaller_rate(digits):
         64,
         improved.recipe.learning_rate / 8,
     )
-    assert adapted(two_conv, digits).learning_rate == two_conv.recipe.learning_rate
+    for job in (two_conv, models.improved_jobs[0]):  # Adam and Muon
+        assert adapted(job, digits).learning_rate == job.recipe.learning_rate
     assert adapted(dense, digits.subset(["1", "7"])).batch_size == 16
     for job in models.improved_jobs:  # images need not be here
         assert lesson.adapted(job, lesson.datasets.KNOWN[job.dataset]) == job

@@ -206,6 +206,15 @@ def test_the_written_report_is_built_whatever_the_notebooks_ran_on_last(
     assert "are left as they are" in capsys.readouterr().out
 
 
+def test_the_table_of_baselines_ends_with_our_network_before_and_after():
+    found = json.loads((ROOT / "data" / "baselines.json").read_text())
+    ours = report.runs_in(RUNS)["cifar10", "improved"]
+    both = report.baseline_rows(found, ours, ours)
+    names = [*found["networks"], "Improved CNN, earlier", "Improved CNN"]
+    assert [row["Network"] for row in both] == names
+    assert report.baseline_rows(found, Seeds(), ours) == [*both[:-2], both[-1]]
+
+
 def test_the_readme_says_of_a_graphics_card_what_the_runs_say(monkeypatch):
     text = (ROOT / "README.md").read_text()
     shared = "GPU: the graphics card also did other trainings at the same time. "
@@ -223,7 +232,9 @@ def test_the_readme_says_of_a_graphics_card_what_the_runs_say(monkeypatch):
         monkeypatch.setattr(report, "runs_in", lambda folder: kept)
         return report.readme(text)
 
-    assert shared + "To train one seed of each other network takes" in said(True)
+    both = said(True)
+    assert shared + "The processor also did other work during: Dense (" in both
+    assert "To train one seed of each other network takes" in both
     alone = said(True, alone=True)
     assert shared not in alone and "To train one seed of each other network" in alone
     without = said(False)

@@ -1,4 +1,4 @@
-"""Train two well-known networks on CIFAR-10, as long as our improved network took.
+"""Train two well-known networks on CIFAR-10, as long as our earlier recipe took.
 
 They are what a student would otherwise pick. Both are rebuilt from their published
 descriptions, and trained on our training split with plain `model.fit`, one seed each;
@@ -215,7 +215,7 @@ def parser():
 def main(minutes=None):
     """Train the baselines, print and write what they reached."""
     dataset = datasets.load("cifar10")
-    folder = ROOT / "data" / "runs" / "cifar10" / "improved" / "main"
+    folder = ROOT / "data" / "runs" / "cifar10" / "improved" / "earlier"
     records = [run.record for run in map(read, sorted(folder.glob("seed-*"))) if run]
     seconds = (
         60 * minutes

@@ -68,7 +68,7 @@ def timed(function, *arguments, **options):
 
 
 def throughput(dataset, precision, steps):
-    """Return the images a second of the improved network's training, the fastest of
+    """Return the images a second of a training with `improved_recipe`, the fastest of
     three times `steps` steps, and the operations that an image costs.
     """
     recipe, (images, labels) = (

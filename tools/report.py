@@ -216,7 +216,9 @@ def generated(folder, runs_folder):
             "baselines.tex": latex_table(
                 pd.DataFrame(
                     baseline_rows(
-                        json.loads(others.read_text()), groups["cifar10", "improved"]
+                        json.loads(others.read_text()),
+                        headline(runs_folder / "cifar10" / "improved" / "earlier")[0],
+                        groups["cifar10", "improved"],
                     )
                 )
             ),
@@ -278,9 +280,9 @@ def result_row(seeds):
     }
 
 
-def baseline_rows(baselines, ours):
+def baseline_rows(baselines, earlier, ours):
     """Return the rows of the table of baselines: what tools/baselines.py found, then
-    the Seeds of our network.
+    the Seeds of our network, with the earlier recipe (empty: none) and today's.
     """
     operations, tta = "MFLOP", "test_accuracy_tta"
 
@@ -302,9 +304,15 @@ def baseline_rows(baselines, ours):
         }
         for name, facts in baselines["networks"].items()
     ]
-    row = result_row(ours) | {operations: f"{baselines['operations'] / 1e6:,.0f}"}
-    row |= {"Epochs": str(ours[0].record["epochs_run"])}
-    return [*rows, {name: row[name] for name in rows[0]}]
+    for suffix, seeds in ((", earlier", earlier), ("", ours)):
+        if seeds:
+            row = result_row(seeds) | {
+                "Network": seeds.title + suffix,
+                operations: f"{baselines['operations'] / 1e6:,.0f}",
+                "Epochs": str(seeds[0].record["epochs_run"]),
+            }
+            rows.append({name: row[name] for name in rows[0]})
+    return rows
 
 
 def recipes(groups):
@@ -707,6 +715,11 @@ def readme(text):
     slow = [seeds for seeds in groups if "GPU" not in minutes(seeds)]
     shared = any(run.record["shared_machine"] for seeds in fast for run in seeds)
     hours = sum(seeds[0].record["seconds"]["train"] for seeds in slow) / 3600
+    busy = ", ".join(
+        f"{seeds.title} ({title(seeds[0].record['dataset'])})"
+        for seeds in slow
+        if any(run.record.get("shared_machine") for run in seeds)
+    )
     rows += [
         "",
         (
@@ -717,8 +730,8 @@ def readme(text):
             " operations; the column counts one training. *Minutes* are those of one"
             f" training on {'; '.join(sorted(devices))}."
         ),
-        "GPU: the graphics card also did other trainings at the same time. "
-        * shared
+        "GPU: the graphics card also did other trainings at the same time. " * shared
+        + f"The processor also did other work during: {busy}. " * bool(busy)
         + f"To train one seed of each {'other ' * bool(fast)}network takes"
         f" {hours:.1f} hours in total.",
     ]

@@ -450,8 +450,9 @@ wide_clothes = {"widths": (64, 128, 256)}
 wide_faces = {"widths": (48, 96, 192, 384)}
 noisy = {"optimizer": "Muon", "augmentation": faces_recipe.augmentation | harder}
 noisy |= {"epochs": 45, "subset": None, "views": "fourteen"}
+half = improved_recipe.augmentation | harder | {"noise": 6}
 improved_recipes = {
-    "cifar10": improved_recipe,
+    "cifar10": replace(improved_recipe, epochs=28, augmentation=half, **muon),
     "fashion_mnist": replace(clothes_recipe, epochs=24, model_arguments=wide_clothes),
     "fer2013": replace(faces_recipe, model_arguments=wide_faces, **noisy),
 }
@@ -472,24 +473,21 @@ improved_jobs = [
 
 
 clothes_trial = replace(improved_recipes["fashion_mnist"], epochs=59, views="three")
-objects, faces_trial = replace(improved_recipe, epochs=28), improved_recipes["fer2013"]
+objects, faces_trial = improved_recipes["cifar10"], improved_recipes["fer2013"]
 upright = {"flip": False, "erasing": (6, 12)}
 trials = {
-    ("cifar10", "trial-half-noise"): (objects, {"noise": 6}),
     ("cifar10", "trial-mixture-erasing"): (objects, {"erasing": (4, 10)}),
     ("cifar10", "trial-strong"): (objects, {"erasing": (8, 16), "shift": 4}),
     ("cifar10", "trial-cutout"): (objects, {"cutout": 12, "shift": 3}),
     ("fashion_mnist", "trial-mixture"): (clothes_trial, upright),
     ("fer2013", "trial-mixture-erasing"): (faces_trial, {"erasing": (6, 16)}),
 }
-trial_jobs = {}
+chosen = [job for job in improved_jobs if job.dataset == "cifar10"]
+earlier = [replace(job, variant="earlier", recipe=improved_recipe) for job in chosen]
+trial_jobs = {"cifar10": {"earlier": earlier}}
 for (name, variant), (recipe, change) in trials.items():
     changed = recipe.augmentation | harder | change
     recipe = replace(recipe, optimizer="Muon", augmentation=changed)
-    kept = variant == "trial-half-noise"  # notebook 05 needs its weights
-    job = Job(name, "improved", variant, 0, recipe, build_improved, weights=kept)
+    job = Job(name, "improved", variant, 0, recipe, build_improved)
     trial_jobs.setdefault(name, {})[variant] = [job]
-full_length_jobs = {
-    "full length": [job for job in improved_jobs if job.dataset == "cifar10"],
-    "full length, half-noise": trial_jobs["cifar10"]["trial-half-noise"],
-}
+full_length_jobs = {"Improved CNN, earlier": earlier, "Improved CNN": chosen}

@@ -37,7 +37,8 @@ class Recipe(Checked):
     class_weight: "balanced" weights each image's loss by `class_weights`, so that all
         classes count alike.
     fit_on: "training_and_validation" trains on both splits, when every choice has been
-        made; None on training alone.
+        made (not on validation images with the pixels of a test image); None on
+        training alone.
     leave_out: "audit" leaves out the images that `methods.audit.condemned` names; None
         trains on all.
     views: a name in `methods.augmentation.VIEWS`; None takes six.

@@ -206,16 +206,19 @@ def shifts(curves):
     return figure
 
 
-def robustness(tables, title):
+def robustness(right, title):
     """Accuracy against the strength of each corruption, a line a network: {label: a
-    table of accuracies, one row a corruption, one column a strength}.
+    table of `tables.tried`}.
     """
+    tables = {label: table.mean().unstack() for label, table in right.items()}
     kinds, strengths = next(iter(tables.values())).axes
     figure, grid = plt.subplots(2, 4, figsize=(WIDTH, 3.4), sharex=True, sharey=True)
     for axes, kind in zip(grid.ravel(), kinds):
-        for marker, (label, table) in zip(cycle(MARKERS), tables.items()):
+        # A third line may cover another: it is dotted.
+        styles = zip(cycle(MARKERS), cycle(("-", "-", ":")))
+        for (marker, line), (label, table) in zip(styles, tables.items()):
             values = 100 * table.loc[kind]
-            axes.plot(strengths, values, f"-{marker}", ms=3, label=label)
+            axes.plot(strengths, values, line + marker, ms=3, label=label)
         axes.set_title(kind)
         axes.set_ylim(0, 100)
         axes.set_xticks(strengths)

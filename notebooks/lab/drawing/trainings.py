@@ -194,8 +194,8 @@ def budget(runs_by_model, title):
         axes.plot(*place, "x", ms=4, color="0.3")
         line = {"arrowstyle": "-", "color": "0.6", "lw": 0.6, "shrinkA": 0}
         box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "0.3", "lw": 0.6}
-        below = (-9, -14) if i % 2 else (3, -15)  # neighbours are told apart
-        far = {"xytext": below, "textcoords": "offset points", "bbox": box}
+        above = (-7, 10) if i % 2 else (5, 11)  # neighbours are told apart
+        far = {"xytext": above, "textcoords": "offset points", "bbox": box}
         axes.annotate(str(i), place, **far, fontsize=7, ha="center", arrowprops=line)
         label = f"{what}: {accuracy:.1f} %, {pflop:g} PFLOP"
         digit = {"marker": f"${i}$", "ls": "", "color": "0.3", "mew": 0}
@@ -205,7 +205,7 @@ def budget(runs_by_model, title):
         places |= {"handles": numbered, "loc": "upper right", "title": "published"}
         axes.legend(**places, bbox_to_anchor=(1, -0.15), fontsize=7)
         axes.add_artist(own)
-    axes.set_ylim(1.15 * max(errors), 0.8 * min(errors))
+    axes.set_ylim(1.15 * max(errors), 0.65 * min(errors))
     axes.set_xlabel("operations of one training (PFLOP)")
     axes.set_ylabel(f"test accuracy on {title} (%)")
     axes.grid(color="0.92")

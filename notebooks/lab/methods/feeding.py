@@ -18,7 +18,9 @@ def training_images(dataset, recipe, seed):
     """
     positions = dataset.splits["training"]
     if recipe.fit_on:
-        positions = np.concatenate([positions, dataset.splits["validation"]])
+        copies = audit.leaked(dataset, "validation", ["test"])
+        added = dataset.splits["validation"][~copies]
+        positions = np.concatenate([positions, added])
     if recipe.leave_out:
         positions = positions[~audit.condemned(dataset, positions)]
     if recipe.subset is not None:
@@ -97,7 +99,6 @@ def predict(network, training, dataset, job):
 
     (images, labels), recipe = training, job.recipe
     arrays = {"training_right": ask(images).argmax(axis=1) == labels}
-    seen = ["training"] + ["validation"] * bool(recipe.fit_on)
     for split in ["validation"] * (not recipe.fit_on) + ["test"] * job.test:
         images, labels = dataset.split(split)
         arrays[f"{split}_probabilities"] = ask(images).astype(np.float16)
@@ -106,7 +107,7 @@ def predict(network, training, dataset, job):
             mean = sum(weight * ask(view) for weight, view in weighted)
             arrays[f"{split}_probabilities_tta"] = mean.astype(np.float16)
         arrays[f"{split}_labels"] = labels.astype(np.int16)
-        copied = audit.leaked(dataset, split, seen)
+        copied = audit.leaked(dataset, split)
         if copied.any():
             arrays[f"{split}_leaked"] = copied
     analysed = job.test and job.variant in ("main", "refit")

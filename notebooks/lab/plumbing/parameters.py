@@ -54,7 +54,7 @@ def adapted(job, dataset, epochs=None, precision=None):
     batches for few images, and a `precision` of its own.
 
     Batches are halved until an epoch has 16 of them, down to 16 images; the learning
-    rate of SGD with them.
+    rate of SGD with them. (Muon keeps its rate.)
     """
     recipe, batch = job.recipe, job.recipe.batch_size
     images = len(dataset.splits["training"]) if dataset.available else np.inf
