@@ -233,7 +233,7 @@ def test_the_readme_says_of_a_graphics_card_what_the_runs_say(monkeypatch):
         return report.readme(text)
 
     both = said(True)
-    assert shared + "The processor also did other work during: Dense (" in both
+    assert shared + "While the processor trained Dense (" in both
     assert "To train one seed of each other network takes" in both
     alone = said(True, alone=True)
     assert shared not in alone and "To train one seed of each other network" in alone

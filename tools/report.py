@@ -731,7 +731,7 @@ def readme(text):
             f" training on {'; '.join(sorted(devices))}."
         ),
         "GPU: the graphics card also did other trainings at the same time. " * shared
-        + f"The processor also did other work during: {busy}. " * bool(busy)
+        + f"While the processor trained {busy}, it also did other work. " * bool(busy)
         + f"To train one seed of each {'other ' * bool(fast)}network takes"
         f" {hours:.1f} hours in total.",
     ]
