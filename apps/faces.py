@@ -34,8 +34,8 @@ WHOLE = 256  # a square picture up to this size without a found face is taken as
 SIDES = (0.9, 1.0, 1.1)
 UNSURE = "not sure"
 MEANING = (
-    "What is shown is the label that annotators would probably give to the expression,"
-    " not what a person feels. Nothing leaves this machine."
+    "What is shown is the label that a face would probably have in the network's data"
+    " set, not what a person feels. Nothing leaves this machine."
 )
 
 
