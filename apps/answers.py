@@ -20,6 +20,7 @@ from lab.runs import read
 
 SESSIONS = 8  # cameras that are watched at the same time, at most
 REMEMBERED = 1.0  # seconds after which a face that comes back is a new one
+COPIES = 4  # annotated videos that can be saved: those of the last ones
 PREVIEW, EVERY = 640, 0.4  # pixels and seconds of the pictures that go with a video
 
 lock = threading.Lock()  # the networks answer one question after the other
@@ -210,9 +211,11 @@ def film(title, confidence, path, folder):
                     answer["picture"] = shown(np.asarray(small))
                     last = time.monotonic()
                 yield answer
-        for older in folder.glob("copy-*.mp4"):
-            if older != target:
-                older.unlink(missing_ok=True)
+        with lock:
+            finished = folder.glob("copy-*.mp4")
+            newest = sorted(finished, key=lambda path: -path.stat().st_mtime_ns)
+            for older in newest[COPIES:]:
+                older.unlink()
         yield {"copy": target.name}
     except photos.Unreadable as reason:
         raise LabError(f"The file cannot be shown: {reason}.") from None

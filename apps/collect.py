@@ -231,7 +231,8 @@ class Page:
 
             with self.lock:
                 self.labels = Labels(self.collection)  # files of others, brought here
-                yield {"result": do(name, self.collection, self.labels)}
+                result = do(name, self.collection, self.labels)
+            yield {"result": result}
 
     def _trained(self):
         from apps import curve

@@ -19,8 +19,6 @@ from lab.plumbing.files import LabError, relative, writing
 from lab.plumbing.screen import Line, clock
 from lab.prediction import Predictor
 
-LONGEST = 2048  # pixels of an annotated photo's longer side
-
 
 @dataclass
 class Frame:
@@ -35,13 +33,13 @@ class Frame:
 
 
 def photo(path):
-    """Return a photo as uint8 (height, width, 3), upright, its longer side `LONGEST`
-    pixels at most.
+    """Return a photo as uint8 (height, width, 3), upright, its longer side
+    `faces.PHOTO` pixels at most.
 
     path: of a file, or a file that is open. Raises photos.Unreadable with the reason.
     """
-    picture = photos.open_picture(path, LONGEST, grey=False)
-    picture.thumbnail((LONGEST, LONGEST))
+    picture = photos.open_picture(path, faces.PHOTO, grey=False)
+    picture.thumbnail((faces.PHOTO, faces.PHOTO))
     return np.asarray(picture)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import t
 
-from lab.plumbing.files import ROOT, LabError, write
+from lab.plumbing.files import ROOT, LabError, relative, write
 from lab.taught import wilson
 
 from . import splits
@@ -26,6 +26,12 @@ def trained(collection, tell=print, epochs=None):
     epochs: at most so many. Runs are kept in build/, and found there again.
     Raises LabError before the collection is divided, and for too few images.
     """
+    division = splits.mark(collection)
+    if division is None:
+        raise LabError(
+            f"{relative(collection.folder)} is not divided yet: first do step 4 of the"
+            " page, or STEP=split."
+        )
     from lab import datasets, engine, models
     from lab.lesson import adapted
 
@@ -62,7 +68,7 @@ def trained(collection, tell=print, epochs=None):
             " again."
         )
     result = {
-        "division": splits.mark(collection),
+        "division": division,
         "validation": len(dataset.splits["validation"]),
         "points": points,
         "network": "one convolution",

@@ -126,7 +126,7 @@ def known(collection, labels):
         "Motivation": [f"- The classes are {listed(collection.classes)}."],
         "Composition": _composition(pictures, rows),
         "Collection": _collection(collection, pictures),
-        "Labels": _labels(collection, labels, agreed),
+        "Labels": _labels(labels, agreed),
         "Splits": _splits(collection, pictures, rows),
         "Size": _size(curve.stored(collection), agreed),
         "Uses and limits": [],
@@ -203,7 +203,7 @@ def _collection(collection, pictures):
     return lines
 
 
-def _labels(collection, labels, agreed):
+def _labels(labels, agreed):
     lines = [
         f"- {name} labelled {some(counts['pictures'], 'picture')}, and could not tell"
         f" for {counts['unsure']:,}."

@@ -23,6 +23,7 @@ from lab.prediction import Predictor
 # licence, see LICENSE-yunet.txt.
 YUNET = Path(__file__).with_name("face_detection_yunet_2023mar.onnx")
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+PHOTO = 2048  # pixels of the longer side of a photo that is shown, at most
 LONGEST = 640  # pixels of the longer side of the copy in which faces are looked for
 CERTAIN = 0.7  # the detector's score from which on something is a face
 # FER2013's frame around a face that YuNet finds, the median of 600 validation images:
@@ -32,6 +33,7 @@ WHOLE = 256  # a square picture up to this size without a found face is taken as
 # The sides of a photo's face, in the same unit: no detector frames it exactly as
 # FER2013 does, so the answers are averaged.
 SIDES = (0.9, 1.0, 1.1)
+SMOOTHING = 0.7  # share of a face's earlier probabilities, in each frame of a video
 UNSURE = "not sure"
 MEANING = (
     "What is shown is the label that a face would probably have in the network's data"
@@ -123,14 +125,12 @@ class Watcher:
 
     predict: a `lab.prediction.Predictor` of a network trained on FER2013.
     confidence: below this probability the label is "not sure".
-    smoothing: the share of the earlier probabilities of the same face that is kept in
-        each frame of a video.
     faces: those of the last frame; empty before a video.
     """
 
-    def __init__(self, predict, confidence=0.5, smoothing=0.7):
+    def __init__(self, predict, confidence=0.5):
         self.predict, self.detect = predict, detector()
-        self.confidence, self.smoothing, self.faces = confidence, smoothing, []
+        self.confidence, self.faces = confidence, []
 
     def picture(self, image):
         """Return the faces of a picture by itself: uint8 (height, width, 3)."""
@@ -185,8 +185,7 @@ class Watcher:
                 and overlap(square, (before.left, before.top, before.side)) > 0.3
             ):
                 probabilities = (
-                    self.smoothing * before.probabilities
-                    + (1 - self.smoothing) * probabilities
+                    SMOOTHING * before.probabilities + (1 - SMOOTHING) * probabilities
                 )
             best = int(probabilities.argmax())
             label = (
@@ -260,7 +259,7 @@ def annotated(image, faces):
     return np.asarray(picture)
 
 
-def look(source, longest=2048):
+def look(source):
     """Return a table of the faces in a photo, the largest first, and draw them: label
     and calibrated probabilities.
 
@@ -283,10 +282,10 @@ def look(source, longest=2048):
         if path.is_dir():
             raise LabError(f"{relative(path)} is a folder: give the path of a photo.")
     try:
-        picture = photos.open_picture(path, longest, grey=False)
+        picture = photos.open_picture(path, PHOTO, grey=False)
     except photos.Unreadable as reason:
         raise LabError(f"The photo cannot be read ({reason}): give another.") from None
-    picture.thumbnail((longest, longest))
+    picture.thumbnail((PHOTO, PHOTO))
     image, watcher = np.asarray(picture), Watcher(Predictor("fer2013"))
     faces = watcher.picture(image)
     figures.show(figures.photo(annotated(image, faces)))

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from lab.plumbing import photos
-from lab.plumbing.files import LabError, relative, sha256, write, writing
+from lab.plumbing.files import LabError, alone, relative, sha256, write, writing
 from lab.taught import unit
 
 from .collection import INSIDE
@@ -50,7 +50,7 @@ def small_images(collection, pictures):
     return np.array(images, np.uint8).reshape(-1, SIDE, SIDE, 3)
 
 
-def near_pairs(images, groups, least=NEAR):
+def near_pairs(images, groups):
     """Return [(i, j, correlation)] of the images of different groups that are near
     copies, the nearest first. The resemblance is that of `lab.methods.audit`.
 
@@ -59,7 +59,7 @@ def near_pairs(images, groups, least=NEAR):
     vectors, pairs = unit(images), []
     for begin in range(0, len(vectors), 500):
         scores = vectors[begin : begin + 500] @ vectors[begin:].T
-        i, j = np.nonzero(scores >= least)
+        i, j = np.nonzero(scores >= NEAR)
         later = (j > i) & (groups[begin + i] != groups[begin + j])
         for row, column in zip(i[later], j[later]):
             score = float(scores[row, column])
@@ -207,7 +207,6 @@ def divide(collection, labels):
         ]
         for picture, where, group in zip(pictures, split, groups)
     ]
-    write_dataset(collection, rows)
     counts = {
         name: {
             where: int(((split == where) & (targets == label)).sum())
@@ -216,7 +215,6 @@ def divide(collection, labels):
         for label, name in enumerate(classes)
     }
     summary = {
-        "division": mark(collection),
         "pictures": len(pictures),
         "left_out": len(collection.pictures) - len(pictures),
         "classes": counts,
@@ -230,7 +228,10 @@ def divide(collection, labels):
         "pairs": len(pairs),
         "leak": leak(images, targets, groups, split),
     }
-    write(collection.inside / "splits.json", json.dumps(summary, indent=1) + "\n")
+    with _alone(collection):
+        write_dataset(collection, rows)
+        summary["division"] = mark(collection)
+        write(collection.inside / "splits.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
 
@@ -267,14 +268,20 @@ def mark(collection):
     return sha256(path) if path.exists() else None
 
 
+def _alone(collection):
+    """Let one program at a time change the folders: the page, or a terminal."""
+    folder = str(collection.folder.resolve())
+    return alone(f"dividing {folder}", f"dividing {collection.name}")
+
+
 def write_dataset(collection, rows):
     """Write the class folders of the three splits, and splits.csv.
 
     rows: as COLUMNS. All files are made in a hidden folder first, then moved: when this
-    is interrupted, `repair` ends it, or the old ones stay.
+    is interrupted, `repair` ends it, or the old ones stay. For one program at a time.
     Raises LabError where the folders hold files that were not written here.
     """
-    repair(collection)
+    _end(collection)
     folder = collection.folder
     known = {(row["split"], row["label"], row["picture"]) for row in stored(collection)}
     known |= {(*place[:2], place[2].rsplit(".", 1)[0] + ".png") for place in known}
@@ -300,11 +307,17 @@ def write_dataset(collection, rows):
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
     write(new / "splits.csv", text.getvalue())
     new.rename(folder / ".ready")
-    repair(collection)
+    _end(collection)
 
 
 def repair(collection):
     """End a division that was interrupted when all its files were made."""
+    if (collection.folder / ".ready").exists():
+        with _alone(collection):
+            _end(collection)
+
+
+def _end(collection):
     folder, ready = collection.folder, collection.folder / ".ready"
     if not ready.exists():
         return

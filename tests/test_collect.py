@@ -10,7 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -574,6 +577,38 @@ def test_a_division_that_is_interrupted_ends_at_the_next_start(
     assert folders == {(row["split"], row["label"], row["picture"]) for row in rows}
 
 
+@pytest.mark.parametrize("owner, name", [(shutil, "copyfile"), (Path, "replace")])
+def test_the_page_and_a_terminal_divide_one_after_the_other(
+    example, tmp_path, monkeypatch, capsys, owner, name
+):
+    collection, labels = copy_of(example, tmp_path)
+    plain, halfway, further, said = getattr(owner, name), Event(), Event(), ""
+
+    def stopped(*given):
+        if not halfway.is_set():
+            halfway.set()
+            further.wait(60)
+        return plain(*given)
+
+    monkeypatch.setattr(owner, name, stopped)
+    with ThreadPoolExecutor(2) as pool:
+        page = pool.submit(collect.do, "split", collection, labels)
+        assert halfway.wait(60)
+        again = Collection(collection.folder)
+        terminal = pool.submit(collect.do, "split", again, Labels(again))
+        while not terminal.done() and "waiting for it" not in said:
+            said += capsys.readouterr().out
+            time.sleep(0.01)
+        further.set()
+    assert page.result() == terminal.result() == splits.told(collection)
+    assert "dividing own: process" in said
+    rows = splits.stored(collection)
+    for row in rows:
+        path = collection.folder / row["split"] / row["label"] / row["picture"]
+        assert path.exists()
+    assert {row["picture"]: row["label"] for row in rows} == labels.final()
+
+
 def test_files_of_others_are_never_deleted(example, tmp_path):
     collection, labels = copy_of(example, tmp_path)
     mine = collection.folder / "train" / "circle" / "mine.jpg"
@@ -608,6 +643,12 @@ def test_a_power_law_is_found_again_and_the_cautious_estimate_is_below_it():
     assert curve.fitted(flat, 2000)["gain"] == pytest.approx((0, 0), abs=1e-9)
     perfect = [point | {"wrong": 0} for point in points]
     assert curve.fitted(perfect, 2000)["now"] == 1
+
+
+def test_a_curve_before_the_division_is_one_sentence(tmp_path, originals):
+    collection, _ = collected(tmp_path / "shapes", originals)
+    with pytest.raises(LabError, match="not divided yet: first do .* STEP=split"):
+        collect.main(["curve", str(collection.folder)])
 
 
 @pytest.mark.long
@@ -678,6 +719,15 @@ def test_the_page_asks_for_source_and_consent(page, tmp_path):
 def test_the_page_does_the_steps(page):
     [last] = page("POST", "/step", step="agree")
     assert last["result"]["pairs"] and json.dumps(last, allow_nan=False)
+
+
+def test_a_browser_that_does_not_take_a_result_keeps_nobody_waiting(page):
+    step, states = page("POST", "/step", step="agree"), []
+    next(step)
+    other = Thread(target=lambda: states.append(page("GET", "/state")), daemon=True)
+    other.start()
+    other.join(10)
+    assert states
 
 
 def test_a_folder_of_others_is_one_sentence_on_the_page(tmp_path):

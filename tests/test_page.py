@@ -230,6 +230,15 @@ def test_a_video_that_is_left_stops_and_leaves_nothing(address, tmp_path):
     assert set(address[1].iterdir()) == before
 
 
+def test_the_copies_of_the_last_four_videos_can_be_saved(address, tmp_path):
+    body, names = film(tmp_path / "film.mp4", [data.astronaut()] * 2), []
+    for _ in range(5):
+        said = ask(address, "film", body, network=FER, confidence=0.5, name="film.mp4")
+        names.append(json.loads(said[1].splitlines()[-1])["copy"])
+    found = [ask(address, "copy", name=name)[0] for name in names]
+    assert found == [404, 200, 200, 200, 200]
+
+
 PROGRAM = """
 import sys
 from apps import program, serving
