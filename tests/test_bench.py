@@ -13,7 +13,7 @@ import baselines
 import bench
 import report
 from conftest import ROOT
-from lab import models
+from lab import LabError, models
 from lab.plumbing.backend import keras
 from lab.plumbing.screen import Line
 
@@ -68,6 +68,13 @@ def test_a_baseline_stops_when_its_time_is_over(name):
     )
     assert epochs == 1 and seconds > 0
     assert np.isfinite(model.predict(np.zeros((1, 32, 32, 3)), verbose=0)).all()
+
+
+def test_baselines_without_our_runs_ask_for_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(baselines, "ROOT", tmp_path)
+    monkeypatch.setattr(baselines.datasets, "load", lambda name: None)
+    with pytest.raises(LabError, match="improved/earlier holds no runs.* MINUTES=20"):
+        baselines.main()
 
 
 PEER = """

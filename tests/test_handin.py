@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from copy import deepcopy
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -16,7 +17,7 @@ import handin
 import notebooks
 import rubric
 from conftest import copy_repository
-from lab import LabError
+from lab import LabError, lesson
 
 SETS = {
     "fashion_mnist": "Fashion-MNIST",
@@ -128,6 +129,10 @@ def test_a_section_that_shows_nothing_is_left_out_and_figures_are_numbered():
         ("```cell\n02 def no_such(\n```\n", "no cells have these words"),
         ("```cell\n02 keras\n```\n", "cells have these words"),
         ("```table\n02 No such\n```\n", "has no table"),
+        ("```table\n03 Layer (sheet\n```\n", "has no table"),
+        ("```table\n09 Layer sheet\n```\n", "write the number of a notebook"),
+        ("```table\n03\n```\n", "such as 03, and the heading of its table"),
+        ("```table\n```\n", "write the number of a notebook"),
         ("```cell\n09 keras\n```\n", "write the number of a notebook"),
         ("```cell\n02\n```\n", "write the number of a notebook"),
     ],
@@ -173,6 +178,22 @@ def test_a_folder_on_which_the_notebooks_have_not_run_is_refused(
             image.save(tmp_path / "pets" / name / f"{i}.png")
     with pytest.raises(LabError, match='have not run .*make photos FOLDER=".*pets"'):
         handin.loaded(str(tmp_path / "pets"), books)
+
+
+def test_a_folder_with_a_long_name_is_looked_for_where_the_notebooks_write(
+    monkeypatch, tmp_path, books
+):
+    long = SimpleNamespace(name="x" * 121, title="pets", classes=(), available=True)
+    monkeypatch.setattr(handin, "ROOT", tmp_path)
+    monkeypatch.setattr(lesson, "ROOT", tmp_path)
+    output = lesson.Lesson("03", "full", [long], [0], False).output
+    (output / "notebooks").mkdir(parents=True)
+    (output / "notebooks" / "03_small.ipynb").touch()
+    looked = []
+    monkeypatch.setattr(handin.datasets, "load", lambda *_: long)
+    monkeypatch.setattr(handin, "current", lambda ran, *_: looked.append(ran))
+    assert handin.loaded("pets/", books) == long
+    assert looked == [[output / "notebooks" / "03_small.ipynb"]]
 
 
 def test_its_parameters_may_take_several_lines_and_are_read_where_they_are_plain(

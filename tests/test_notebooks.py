@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
 import notebooks
 from conftest import ROOT
@@ -303,10 +304,9 @@ trace.write_text(json.dumps({"output": "build/pets", "runs": {}, "files": {}}))
 """
 
 
-@pytest.mark.parametrize("datasets", [["pets/"], None], ids=["photos", "reproduce"])
-def test_a_run_that_writes_into_build_leaves_a_changed_figure_alone(
-    datasets, tmp_path, monkeypatch
-):
+@pytest.fixture
+def figure(tmp_path, monkeypatch):
+    """A figure that differs from the stamp of a small notebook."""
     figure = tmp_path / "figures" / "01_mine.png"
     for folder in ("figures", "notebooks", "build"):
         (tmp_path / folder).mkdir()
@@ -322,11 +322,45 @@ def test_a_run_that_writes_into_build_leaves_a_changed_figure_alone(
     monkeypatch.setattr(notebooks, "ROOT", tmp_path)
     monkeypatch.setattr(notebooks, "FOLDER", tmp_path / "notebooks")
     monkeypatch.setattr(notebooks, "lab_sha256", lambda: "")
+    return figure
+
+
+@pytest.mark.parametrize("datasets", [["pets/"], None], ids=["photos", "reproduce"])
+def test_a_run_that_writes_into_build_leaves_a_changed_figure_alone(
+    datasets, figure, tmp_path
+):
     path = tmp_path / "notebooks" / "01_small.ipynb"
     ran, output = notebooks.execute(path, "full", datasets)
     assert output == tmp_path / "build" / "pets" and figure.read_text() == "mine"
     if datasets:
         assert ran.cells[0].source == "DATASETS = ['pets/']\nSEEDS = [0]"
+
+
+def test_control_c_puts_a_changed_figure_back_before_it_leaves(
+    figure, tmp_path, monkeypatch
+):
+    for name in ("00_stopped", "02_last"):
+        path = tmp_path / "notebooks" / f"{name}.ipynb"
+        notebooks.save(path, nbformat.v4.new_notebook())
+    running, left, kept = threading.Event(), threading.Event(), []
+
+    def execute(client, **options):
+        if not client.nb.cells:
+            assert running.wait(20) and not figure.exists()
+            raise KeyboardInterrupt
+        running.set()
+        left.wait(20)
+
+    def leave():
+        kept.append(figure.exists())
+        left.set()
+        raise SystemExit(130)
+
+    monkeypatch.setattr(NotebookClient, "execute", execute)
+    monkeypatch.setattr(notebooks.interrupt, "leave", leave)
+    with pytest.raises(SystemExit, match="130"):
+        notebooks.run("full")
+    assert kept == [True] and figure.read_text() == "mine"
 
 
 def test_control_c_waits_for_no_running_notebook(monkeypatch):

@@ -182,6 +182,14 @@ def test_runs_of_another_environment_have_a_row_of_their_own():
     assert [row["Device, CPU threads"] for row in rows] == ["card, 2", "one, 2"]
 
 
+def test_a_report_before_the_notebooks_have_run_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    for command in ("last", "quick"):
+        with pytest.raises(LabError, match="build/.*: run the notebooks first"):
+            report.main([command])
+    assert not [*tmp_path.iterdir()]
+
+
 def test_the_written_report_is_built_whatever_the_notebooks_ran_on_last(
     tmp_path, monkeypatch, capsys
 ):

@@ -136,8 +136,27 @@ def test_a_part_may_have_too_many_or_too_few_pages(pages, met, tmp_path, monkeyp
     assert (fault is None) == met and (met or "about 4 pages" in fault)
 
 
-def test_a_notebook_may_have_too_many_cells():
+@pytest.mark.parametrize(
+    "pages, met", [([7, 8], True), ([9, 10], True), ([10, 11], False), ([5, 7], False)]
+)
+def test_the_last_part_ends_on_the_last_known_page(pages, met, tmp_path, monkeypatch):
+    monkeypatch.setattr(rubric, "ROOT", tmp_path)
+    places = rubric.in_report(report_in(tmp_path, REPORT.values()))
+    _, fault = rubric.answer({"part": "part I:", "pages": pages}, places)
+    assert (fault is None) == met and (met or "about 8 pages" in fault)
+
+
+def test_the_pages_of_a_part_that_is_not_there_are_not_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(rubric, "ROOT", tmp_path)
+    places = rubric.in_report(report_in(tmp_path, REPORT.values()))
+    item = {"part": "part III", "text": "Ada", "pages": [5, 7]}
+    assert rubric.answer(item, places)[1] == "no part has 'part III'"
+
+
+def test_a_notebook_may_have_too_many_cells_and_has_no_pages():
     places = rubric.in_notebook(new_notebook(cells=list(NOTEBOOK.values())))
+    item = {"part": "data", "pages": [1, 9]}
+    assert rubric.answer(item, places)[1] == "it is a notebook, so it has no pages"
     assert rubric.answer({"cells": 6}, places)[1] is None
     assert rubric.answer({"cells": 5}, places)[1] == "it has 6 cells"
 

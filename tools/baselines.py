@@ -36,7 +36,7 @@ from lab import datasets, models, training
 from lab.methods.augmentation import augment
 from lab.plumbing import backend
 from lab.plumbing.backend import batches, environment, keras
-from lab.plumbing.files import LabError, write
+from lab.plumbing.files import LabError, relative, write
 from lab.plumbing.fingerprint import operations
 from lab.plumbing.screen import Line, clock
 from lab.runs import read
@@ -217,6 +217,11 @@ def main(minutes=None):
     dataset = datasets.load("cifar10")
     folder = ROOT / "data" / "runs" / "cifar10" / "improved" / "earlier"
     records = [run.record for run in map(read, sorted(folder.glob("seed-*"))) if run]
+    if not (minutes or records):
+        raise LabError(
+            f"{relative(folder)} holds no runs, so how long ours took is not known:"
+            " give a time, such as make baselines MINUTES=20."
+        )
     seconds = (
         60 * minutes
         if minutes

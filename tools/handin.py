@@ -59,17 +59,23 @@ def chosen(text, name):
     )
 
 
+def named(line, books, what):
+    """Return the number of a notebook and the words after it, which are `what`."""
+    number, _, words = line.partition(" ")
+    if number not in books or not words:
+        raise LabError(
+            f"{relative(TEXT)} has a block with {line!r}: write the number of a"
+            f" notebook, such as 03, and {what}."
+        )
+    return number, words
+
+
 def quoted(line, books):
     """Return the source of the code cell of a notebook that alone holds some words.
 
     line: the number of the notebook and the words.
     """
-    number, _, words = line.partition(" ")
-    if number not in books or not words:
-        raise LabError(
-            f"{relative(TEXT)} has a block with {line!r}: write the number of a"
-            " notebook, such as 03, and words of its cell."
-        )
+    number, words = named(line, books, "words of its cell")
     sources = [
         cell.source
         for cell in books[number].cells
@@ -83,14 +89,17 @@ def quoted(line, books):
     return sources[0]
 
 
-def table(number, heading, books):
+def table(line, books):
     """Return the table under a heading of a notebook, without what points to other
     notebooks.
+
+    line: the number of the notebook and the heading.
     """
+    number, heading = named(line, books, "the heading of its table")
     text = "\n\n".join(
         cell.source for cell in books[number].cells if cell.cell_type == "markdown"
     )
-    below = re.split(rf"^## {heading}$", text, flags=re.M)[-1]
+    below = re.split(rf"^## {re.escape(heading)}$", text, flags=re.M)[-1]
     rows = re.search(r"^\|.*\|$(?:\n\|.*\|$)+", below, flags=re.M)
     if below == text or not rows:
         raise LabError(f"{relative(TEXT)}: notebook {number} has no table {heading!r}.")
@@ -148,7 +157,7 @@ def written(text, name, title, books):
         ["", *parts[::3]], ["", *parts[1::3]], [first, *parts[2::3]]
     ):
         if kind == "table":
-            prose = table(*code.strip().split(" ", 1), books) + "\n\n" + prose
+            prose = table(code.strip(), books) + "\n\n" + prose
         elif kind:
             cells.append(code_cell(kind, code, name, books))
         for word, value in about.items():
@@ -268,7 +277,7 @@ def loaded(name, books):
         raise LabError(f"{dataset.title} is not here, so its hand-in cannot be built.")
     if name not in DATA_SETS:
         quick = name == "digits"
-        built = ROOT / "build" / ("quick" if quick else dataset.name)
+        built = ROOT / "build" / ("quick" if quick else dataset.name[:100])
         ran = sorted((built / "notebooks").glob("[0-9][0-9]_*.ipynb"))
         remedy = "make quick" if quick else f'make photos FOLDER="{name}"'
         current(ran, built / "runs" if quick else runs, remedy)

@@ -349,6 +349,18 @@ def clean(notebook):
     } | {key: value for key, value in notebook.metadata.items() if key == "lab"}
 
 
+ASIDE = {}  # {notebook: {file: content}}: what is away while the notebook runs
+
+
+def put_back(files):
+    """Write the files, {path: content}, that are not there: what was run wrote
+    elsewhere, or stopped.
+    """
+    for file, content in list(files.items()):
+        if not file.exists():
+            write(file, content)
+
+
 def execute(path, profile, datasets=None):
     """Return a notebook, run from top to bottom on a fresh kernel and stamped, and its
     trace.
@@ -373,7 +385,7 @@ def execute(path, profile, datasets=None):
     log.parent.mkdir(exist_ok=True)
     trace = ROOT / "build" / "trace" / profile / f"{path.stem}.json"
     trace.unlink(missing_ok=True)
-    changed = {}  # files: a figure that looks the same would be kept
+    changed = ASIDE[path] = {}  # a figure that looks the same would be kept
     if profile == "full" and not datasets:
         for name, digest in notebook.metadata.get("lab", {}).get("files", {}).items():
             if (ROOT / name).exists() and sha256(ROOT / name) != digest:
@@ -392,9 +404,8 @@ def execute(path, profile, datasets=None):
             f" {relative(log)} may say more."
         ) from None
     finally:
-        for file, content in changed.items():
-            if not file.exists():  # what was run wrote elsewhere, or stopped
-                write(file, content)
+        put_back(changed)
+        del ASIDE[path]
     if not trace.exists():
         raise LabError(
             f"{relative(path)} wrote nothing in the profile {profile}: its Parameters"
@@ -464,6 +475,8 @@ def run(profile, datasets=None, numbers=()):
             for line in pool.map(partial(run_one, profile, datasets), first):
                 print(line, flush=True)
         except KeyboardInterrupt:  # no kernel hears it: all end with this process
+            for changed in list(ASIDE.values()):
+                put_back(changed)
             interrupt.leave()
         except BaseException:
             pool.shutdown(cancel_futures=True)

@@ -14,6 +14,7 @@ import nbformat
 import check
 import handin
 import notebooks
+import report
 from lab.plumbing.files import LabError, relative, write, writing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,22 +131,15 @@ def part(number, book, varying, last):
 
 def report_files():
     """Return {name in the archive: path} of all that the report is built from."""
-    report = ROOT / "report"
-    sources = [
-        report / "report.tex",
-        report / "macros.tex",
-        report / "references.bib",
-        *sorted((report / "sections").glob("*.tex")),
-        *sorted((report / "generated").glob("*.tex")),
-    ]
-    macros = report / "macros.tex"  # whose comments name no figure
+    folder, sources = ROOT / "report", report.sources()
+    macros = folder / "macros.tex"  # whose comments name no figure
     text = "".join(path.read_text() for path in sources if path != macros)
     shown = re.findall(r"\\labfigure(?:\[[^]]*\])?\{(\w+)\}", text)
     for pair in re.findall(r"\\labpair(?:\[[^]]*\])?\{[^}]*\}\{(\w+)\}\{(\w+)\}", text):
         shown += pair
     figures = [ROOT / "figures" / f"{name}.pdf" for name in sorted(set(shown))]
     figures += [ROOT / "docs" / name for name in re.findall(r"\{(\w+\.jpg)\}", text)]
-    return {str(path.relative_to(report)): path for path in sources} | {
+    return {str(path.relative_to(folder)): path for path in sources} | {
         f"figures/{path.name}": path for path in figures
     }
 

@@ -616,14 +616,21 @@ def latex(source, pdf, work, mark=None):
         print("built", relative(pdf))
 
 
+def sources():
+    """Return the paths of the texts from which report/report.pdf is built."""
+    report = ROOT / "report"
+    return [
+        report / "report.tex",
+        report / "macros.tex",
+        report / "references.bib",
+        *sorted((report / "sections").glob("*.tex")),
+        *sorted((report / "generated").glob("*.tex")),
+    ]
+
+
 def inputs():
     """Return the SHA-256 of all that report/report.pdf is made of."""
-    report = ROOT / "report"
-    parts = [report / "report.tex", report / "macros.tex", report / "references.bib"]
-    parts += sorted((report / "sections").glob("*.tex")) + sorted(
-        (report / "generated").glob("*.tex")
-    )
-    parts += [*sorted((ROOT / "figures").glob("*.pdf")), PICTURE]
+    parts = [*sources(), *sorted((ROOT / "figures").glob("*.pdf")), PICTURE]
     return sha256(*(f"{relative(part)} {sha256(part)}\n" for part in parts))
 
 
@@ -661,7 +668,14 @@ def build(profile, base):
     )
     folder, asked = base / "report" / "generated", os.environ.get("LAB_LANGUAGE")
     language.chosen()  # must be known
-    written = take_language(notebooks_of(folder))
+    books = notebooks_of(folder)
+    names = {name for content in books.values() for name in content["datasets"]}
+    if not runs_in(runs, names):
+        raise LabError(
+            f"{relative(folder)} or {relative(runs)} holds no results for the report:"
+            " run the notebooks first, such as with make quick."
+        )
+    written = take_language(books)
     if asked not in (None, "", written):
         raise LabError(
             f"The figures and tables are in {written}: run the notebooks with"
@@ -672,7 +686,6 @@ def build(profile, base):
     if base == ROOT:
         source, pdf = base / "report" / "report.tex", base / "report" / "report.pdf"
     else:
-        books = notebooks_of(folder)
         mine = own.name_of(books)
         template = "own.tex" if mine else "short.tex"
         source, pdf = base / "report" / template, base / "report.pdf"
@@ -844,7 +857,12 @@ def main(arguments):
     elif command == "full":
         build("full", ROOT)
     else:
-        traces = (ROOT / "build" / "trace").glob("*/05_analysis.json")
+        traces = list((ROOT / "build" / "trace").glob("*/05_analysis.json"))
+        if not traces:
+            raise LabError(
+                "build/trace does not say on what notebook 05 ran last: run the"
+                " notebooks first, such as with make quick."
+            )
         trace = max(traces, key=lambda path: path.stat().st_mtime)
         build(trace.parent.name, ROOT / json.loads(trace.read_text())["output"])
 

@@ -166,12 +166,15 @@ def answer(item, places):
         fault = "it is no notebook, so it has no cells"
     elif "cells" in item and (cells := max(p.number for p in places)) > item["cells"]:
         fault = f"it has {cells} cells"
-    if "pages" in item and where and where[0].number != "?":
+    if "pages" in item and isinstance(places[0].number, int):
+        fault = "it is a notebook, so it has no pages"
+    elif "pages" in item and where and where[0].kind == "part":
         parts = [p for p in places if p.kind == "part"]
         after = parts[parts.index(where[0]) + 1 :]
         low, high = item["pages"]
-        ends = bool(after) and after[0].number != "?"
-        length = int(after[0].number) - int(where[0].number) if ends else low
+        last = max([int(p.number) for p in places if p.number != "?"], default=0)
+        start, end = where[0].number, after[0].number if after else last + 1
+        length = low if "?" in (start, end) else int(end) - int(start)
         if length + 1 < low or length > high:  # the last page may be shared
             fault = f"it has about {length} pages, of {low} to {high}"
     return where, fault
