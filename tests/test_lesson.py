@@ -28,9 +28,10 @@ def test_an_unknown_profile_is_one_sentence(monkeypatch):
 
 
 def test_no_data_set_or_class_is_one_sentence():
-    with pytest.raises(LabError, match="DATASETS is empty"):
-        lesson.start("02_dense_baseline", "quick", [])
-    with pytest.raises(LabError, match="CLASSES is empty"):
+    for wrong in ([], 5, ["digits", "digits"]):
+        with pytest.raises(LabError, match="DATASETS is .*: set it to .* different"):
+            lesson.start("02_dense_baseline", "quick", wrong)
+    with pytest.raises(LabError, match="CLASSES is None: set it to"):
         lesson.start("02_dense_baseline", "quick", classes=None)
 
 
@@ -265,6 +266,17 @@ def test_a_study_trains_each_point_once_and_leaves_out_what_is_missing(
     ]
     said = capsys.readouterr().out
     assert "4 runs" in said and "1 point left out" in said
+    trained, train, started.retrain = [], lesson.engine.train, True
+    with monkeypatch.context() as watched:
+        watched.setattr(
+            lesson.engine,
+            "train",
+            lambda jobs, *rest: trained.extend(jobs) or train(jobs, *rest),
+        )
+        for _ in range(2):
+            study({"rate": factors["rate"]}, train=True)
+    assert len(trained) == 4
+    started.retrain = False
     monkeypatch.setattr(
         lesson.engine, "train", lambda *_, **__: pytest.fail("trained again")
     )

@@ -384,7 +384,10 @@ BAD = [
     ({"augmentation": {"rotate": 10}}, "There is no augmentation 'rotate'"),
     ({"augmentation": {"shift": 1.5}}, "shift=1.5: write a whole number"),
     ({"augmentation": {"erasing": (9, 2)}}, r"erasing=\(9, 2\)"),
+    ({"augmentation": {"erasing": {}}}, "erasing={}: write the smallest"),
+    ({"augmentation": {"erasing": (2, 4, 6)}}, "write the smallest and the largest"),
     ({"augmentation": {"contrast": 7}}, "contrast=7: write a number from 0 to 1"),
+    ({"learning_rate": np.float32(0.1)}, "learning_rate=.*: write a number above 0"),
 ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lab import datasets
+from lab import datasets, lesson
 from lab.plumbing import photos, reading
 from lab.plumbing.files import LabError
 
@@ -62,6 +62,31 @@ def test_a_changed_folder_is_read_anew(tmp_path):
     )  # what the folder held before is gone
     datasets.load(str(folder), image_size=32)
     assert len(list(reading.CACHE.iterdir())) == 2  # another size does not delete it
+
+
+def test_a_folder_is_read_anew_when_more_of_it_can_be_read(tmp_path, monkeypatch):
+    folder = fill(tmp_path / "photos")
+    picture(77).save(folder / "cat" / "new.webp")
+    with monkeypatch.context() as without:
+        few = [name for name in photos.FORMATS if name != "WEBP"]
+        without.setattr(photos, "FORMATS", few)
+        assert len(datasets.load(str(folder)).images) == 12
+    assert len(datasets.load(str(folder)).images) == 13
+    picture(78).save(folder / "loose.png")
+    assert "loose.png" in set(datasets.load(str(folder)).left_out["file"])
+
+
+def test_two_folders_of_one_name_are_not_taken_for_one_another(tmp_path, capsys):
+    one, other = (
+        fill(tmp_path / "a" / "photos"),
+        fill(tmp_path / "b" / "photos", seed=1),
+    )
+    datasets.load(str(one))
+    assert "has the same name" not in capsys.readouterr().out
+    datasets.load(str(other))
+    assert f"{one} has the same name, photos: trainings" in capsys.readouterr().out
+    with pytest.raises(LabError, match="Two data sets are called photos: rename one"):
+        lesson.start("02_dense_baseline", "full", [str(one), str(other)])
 
 
 FORMS = [

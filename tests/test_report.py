@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from conftest import ROOT
 from lab.lesson import DATASETS
 from lab.plumbing.files import LabError
 from lab.plumbing.numbers import Number
-from lab.runs import Seeds
+from lab.runs import Seeds, headline
 
 NAMES = "CIFAR-10|FER2013|ResNet-20"  # names that hold digits, and are no results
 SOURCES = [
@@ -212,6 +213,17 @@ def test_the_written_report_is_built_whatever_the_notebooks_ran_on_last(
     trace.write_text(json.dumps({"output": without}))
     report.main(["readme"])
     assert "are left as they are" in capsys.readouterr().out
+
+
+def test_a_refit_has_a_column_once_all_its_seeds_are_finished(tmp_path):
+    shutil.copytree(RUNS / "fer2013" / "improved" / "main", tmp_path / "main")
+    seeds, _ = headline(tmp_path / "main")
+    assert "Refit" not in report.result_table([seeds])
+    shutil.copytree(tmp_path / "main", tmp_path / "refit")
+    table = report.result_table([report.runs_in(RUNS)["cifar10", "dense"], seeds])
+    assert list(table["Refit"]) == ["", table["Views"][1]]
+    shutil.rmtree(tmp_path / "refit" / "seed-2")
+    assert "Refit" not in report.result_table([seeds])
 
 
 def test_the_table_of_baselines_ends_with_our_network_before_and_after():

@@ -212,7 +212,6 @@ CHANGES = {
     "class_weight": "balanced",
     "leave_out": "audit",
     "views": "fourteen",
-    "whitening_constant": 5e-2,
 }
 
 

@@ -203,9 +203,7 @@ def generated(folder, runs_folder):
             f"\\defcaption{{{name}}}{{{stem}.ipynb}}{{{escape(caption)}}}\n"
             for name, (stem, caption) in sorted(figures.items())
         ),
-        "results.tex": latex_table(
-            pd.DataFrame(result_row(seeds) for seeds in groups.values())
-        ),
+        "results.tex": latex_table(result_table(groups.values())),
         "runs.csv": runs_csv(runs_folder, names),
         "recipes.tex": recipes_table(groups) if groups else "",
         "layers.tex": layers_table(groups, [*MODEL_TITLES][:-1]),
@@ -262,10 +260,29 @@ def contents(folder):
     return "\n".join(lines) + "\n"
 
 
+def refitted(seeds):
+    """Return the Seeds of a headline network that was trained again on training and
+    validation images together, None until as many seeds are finished.
+    """
+    again, _ = headline(seeds[0].path.parents[1] / "refit")
+    return again if len(again) >= len(seeds) else None
+
+
+def result_table(groups):
+    """Return the results table of the Seeds of networks; without a refit it has no
+    column for one.
+    """
+    table = pd.DataFrame(result_row(seeds) for seeds in groups)
+    return table.drop(columns=[name for name in table if not any(table[name])])
+
+
 def result_row(seeds):
-    """Return a row of the results table, {column: text}, of a network's Seeds."""
+    """Return a row of the results table, {column: text}, of a network's Seeds; that of
+    a refit has its views, too, where the network has some.
+    """
     record, (low, high) = seeds[0].record, seeds.interval()
-    views = "test", "accuracy_tta"
+    views, again = ("test", "accuracy_tta"), refitted(seeds)
+    judged = views if seeds.has(*views) else ("test",)
     return {
         "Data set": title(record["dataset"]),
         "Network": seeds.title,
@@ -273,6 +290,7 @@ def result_row(seeds):
         "Accuracy": seeds.percent(),
         "Interval": f"{100 * low:.1f} to {100 * high:.1f}",
         "Views": seeds.percent(*views) if seeds.has(*views) else "",
+        "Refit": again.percent(*judged) if again else "",
         "Macro-F1": f"{100 * seeds.mean('test', 'macro_f1'):.1f}",
         "Parameters": f"{record['parameters']:,}",
         "PFLOP": f"{record['pflop']:.2g}",
@@ -715,9 +733,9 @@ def readme(text):
         mark = f"<!-- {key} -->"
         text = re.sub(f"{mark}[^<]*", mark + in_words(number), text)
     groups = runs_in(ROOT / "data" / "runs").values()
-    table = [result_row(seeds) for seeds in groups]
-    rows = ["| " + " | ".join(table[0]) + " |", "|" + "---|" * len(table[0])]
-    rows += ["| " + " | ".join(row.values()) + " |" for row in table]
+    table = result_table(groups)
+    rows = ["| " + " | ".join(table) + " |", "|" + "---|" * len(table.columns)]
+    rows += ["| " + " | ".join(row) + " |" for row in table.to_numpy()]
     devices = {
         f"{run.record['environment']['device']}, {run.record['environment']['threads']}"
         " threads"

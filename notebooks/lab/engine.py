@@ -191,7 +191,8 @@ def trained(run: Run, dataset: Dataset) -> keras.Model:
     if fingerprint(job, content) != record["fingerprint"]:
         raise LabError(
             f"The network of {run.name} is not the one that lab/models.py builds now,"
-            " or it was trained on other images: run make sync, or train it again."
+            " or it was trained on other images (of another size, or grey): load the"
+            " images as they were, run make sync, or train it again."
         )
     network = training.build(job.build, dataset, job.recipe)
     return storage.load_weights(run.path, record, network, dataset.classes)

@@ -17,7 +17,7 @@ from .drawing.output import Output
 from .plan import plan
 from .plumbing import keeping, parameters, sources
 from .plumbing.backend import hand_back
-from .plumbing.files import ROOT, relative
+from .plumbing.files import ROOT, LabError, relative
 from .plumbing.names import BASE, DATA_SETS, MODEL_TITLES
 from .plumbing.numbers import numbers_of
 from .plumbing.parameters import adapted
@@ -63,6 +63,9 @@ def start(
     pd.set_option("display.max_colwidth", 120)
     kept = parameters.names(classes, None, "CLASSES")
     data_sets = [datasets.load(name, kept, image_size, grey) for name in names]
+    called = [dataset.name for dataset in data_sets]
+    if twice := {name for name in called if called.count(name) > 1}:
+        raise LabError(f"Two data sets are called {twice.pop()}: rename one folder.")
     lesson = Lesson(notebook, profile, data_sets, list(seeds), retrain, precision)
     keeping.begin(keep, lesson.runs_folder)
     titles = ", ".join(dataset.title for dataset in lesson.datasets)
@@ -80,6 +83,7 @@ class Lesson(Output):
         self.precision = precision
         quick = profile == "quick"
         self.seeds = seeds[:1] if quick else seeds
+        self.retrained = set()  # names of jobs of studies
         self.epochs = QUICK_EPOCHS if quick else None
         top = ROOT / "build" / "quick" if quick else ROOT
         self.runs_folder = top / "runs" if quick else top / "data" / "runs"
@@ -223,10 +227,13 @@ class Lesson(Output):
         quick = self.profile == "quick"
         jobs = jobs[:1] if quick else jobs
         jobs = [adapted(job, dataset, self.epochs, self.precision) for job in jobs]
-        again = bool(train) and dataset.available and self.retrain
+        names = {job.name for job in jobs}  # a point may stand in several studies
+        again = train and dataset.available and self.retrain
+        again = bool(again) and not names <= self.retrained
         runs = [] if again else list(map(self._stored(dataset), jobs))
         if again or not all(runs) and (train or quick):
             runs = engine.train(jobs, dataset, self.runs_folder, again)
+        self.retrained |= names if again else set()
         seeds = Seeds(run for run in runs if run)
         return seeds if len(seeds) >= min(2, len(jobs)) else Seeds()
 

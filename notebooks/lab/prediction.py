@@ -95,8 +95,8 @@ class Predictor:
         unlike = world.likeness(self._raw(images)) < world.limit(validation)
         print(
             f"Unlike the training images of {self.title}: {unlike.sum()} of"
-            f" {len(unlike)}, by an energy score that calls {world.FALSE_ALARMS:.0%} of"
-            f" {len(validation):,} validation images so, too."
+            f" {len(unlike)}, by an energy score that says so of"
+            f" {world.FALSE_ALARMS:.0%} of {len(validation):,} validation images, too."
         )
         return unlike
 

@@ -42,7 +42,6 @@ class Recipe(Checked):
     leave_out: "audit" leaves out the images that `methods.audit.condemned` names; None
         trains on all.
     views: a name in `methods.augmentation.VIEWS`; None takes six.
-    whitening_constant: see `methods.parts.whiten`; None takes 5e-4.
     Raises LabError for a word that stands for nothing; see `methods.checks`. Introduced
         in notebook 02.
     """
@@ -65,7 +64,6 @@ class Recipe(Checked):
     fit_on: str = None
     leave_out: str = None
     views: str = None
-    whitening_constant: float = None
 
     @classmethod
     def of(cls, record: dict) -> Recipe:

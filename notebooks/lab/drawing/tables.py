@@ -35,7 +35,7 @@ from ..taught import (
 )
 
 # Hyper-parameters that are shown where they are set.
-SELDOM = ("fit_on", "leave_out", "views", "whitening_constant")
+SELDOM = ("fit_on", "leave_out", "views")
 
 
 def row(seeds):

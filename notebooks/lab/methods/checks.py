@@ -30,13 +30,12 @@ RANGES = {  # of numbers: whether a value is one, and in words
     "label_smoothing": (lambda x: 0 <= x < 1, "a number from 0 to below 1"),
     "subset": (lambda x: x is None or 0 < x < 1, "a share between 0 and 1, or None"),
     "lookahead": (lambda x: x is None or type(x) is int and x > 0, f"{WHOLE}, or None"),
-    "whitening_constant": (lambda x: x is None or x > 0, "a number above 0, or None"),
 }
 CHANGES = {  # of augmentation
     "shift": (lambda x: type(x) is int and x >= 0, "a whole number of pixels"),
     "cutout": (lambda x: type(x) is int and x >= 0, "a whole number of pixels"),
     "erasing": (
-        lambda x: x is None or all(type(y) is int for y in x) and 0 < x[0] <= x[1],
+        lambda x: x is None or list(map(type, x)) == [int, int] and 0 < x[0] <= x[1],
         "the smallest and the largest side in pixels, such as (2, 8)",
     ),
     "contrast": (lambda x: 0 <= x <= 1, "a number from 0 to 1"),
@@ -115,8 +114,9 @@ def _written(name, value):
 def _fits(fits, value):
     """Return whether a value is in a range; what cannot be compared is not."""
     try:
-        return not isinstance(value, bool) and fits(value)
-    except (TypeError, IndexError):
+        written = value is None or isinstance(value, (int, float, list, tuple))
+        return written and not isinstance(value, bool) and fits(value)
+    except TypeError:
         return False
 
 

@@ -48,10 +48,7 @@ def whiten(network, images, dataset, recipe):
     few = 5000 * 64 * 64 // max(64 * 64, dataset.shape[0] * dataset.shape[1])
     changed = recipe.fit_on or recipe.leave_out
     seen = images if changed else dataset.split("training")[0]
-    constants = {}
-    if recipe.whitening_constant is not None:
-        constants = {"constant": recipe.whitening_constant}
-    parts.whiten(network, seen[:few], **constants)
+    parts.whiten(network, seen[:few])
 
 
 def one_epoch(images, recipe, seed, epoch):

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -37,16 +38,20 @@ def check_seeds(seeds):
 def names(asked, every, parameter="DATASETS"):
     """Return a list of names: every one for "all", one for a text.
 
-    Raises LabError for an empty list, in a sentence that names the parameter.
+    Raises LabError for what is no list of different names, in a sentence that names
+    the parameter.
     """
     if asked == "all":
         return every
-    if not asked:
+    if isinstance(asked, (str, Path)) and asked:
+        return [str(asked)]
+    listed = [str(name) for name in asked] if isinstance(asked, (list, tuple)) else []
+    if not listed or len(set(listed)) < len(listed):
         raise LabError(
-            f'{parameter} is empty: set it to "all" or to a list of names such as'
-            ' ["fashion_mnist"].'
+            f'{parameter} is {asked!r}: set it to "all" or to a list of different names'
+            ' such as ["fashion_mnist"].'
         )
-    return [asked] if isinstance(asked, str) else [str(name) for name in asked]
+    return listed
 
 
 def adapted(job, dataset, epochs=None, precision=None):

@@ -1,5 +1,6 @@
 """Images and splits of a data set: from the cache, from its files, or from a folder."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -122,14 +123,15 @@ def folder(name, size, grey, official, taken):
         )
     plain = JPEG if name == JPEG else photos.slug(title)
     plain = f"my-{plain}" if name != JPEG and plain in (*taken, JPEG) else plain
-    files, _ = photos.listing(path)
+    files, unused = photos.listing(path)
     facts = [
         (relative(file), file.stat().st_size, file.stat().st_mtime_ns)
         for file, _, _ in files
         if file.exists()
     ]
     kind = f"{plain}-{size}-{'grey' if grey else 'rgb'}"
-    key = json.dumps([facts, size, grey, official])
+    more = sorted(map(relative, unused)), photos.FORMATS
+    key = json.dumps([facts, size, grey, official, *more])
     cache = CACHE / f"{kind}-{sha256(Path(photos.__file__), key)[:12]}"
     try:
         about = json.loads((cache / "about.json").read_text())
@@ -140,11 +142,24 @@ def folder(name, size, grey, official, taken):
         arrays = None
     if arrays is None:
         arrays, about, splits = _read_folder(path, size, grey, official)
+        about["path"] = str(path.resolve())
         for old in CACHE.glob(f"{kind}-????????????"):  # of what the folder held before
             if old != cache:  # another process may be writing the same
+                _warn(old, about["path"], title)
                 shutil.rmtree(old, ignore_errors=True)
         _store(cache, *arrays, splits, about)
     return plain, title, (*arrays, splits), about
+
+
+def _warn(cache, path, title):
+    """Say so where what is kept was read from another folder, which is still there."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        other = Path(json.loads((cache / "about.json").read_text())["path"])
+        if other != Path(path) and other.is_dir():
+            print(
+                f"{relative(other)} has the same name, {title}: trainings on one of the"
+                " two folders replace those on the other. Rename one to keep both."
+            )
 
 
 def _read_folder(path, size, grey, classes):
