@@ -383,7 +383,7 @@ def test_a_diagram_shows_every_shape_of_the_network():
         "3136",
         "31×31×24",
         "3×3×256",
-        "convolve 2×2\ngelu",
+        "conv 2×2\ngelu",
         "dense\nscale\nsoftmax",
     } <= set(said)
     assert sum(len(axes.patches) for axes in figure.axes) == 8 + 13

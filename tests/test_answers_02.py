@@ -55,6 +55,7 @@ def test_softmax_cross_entropy_and_its_gradient():
     assert "(0.7, −0.8, 0.1)" in ANSWERS[4] and slopes == pytest.approx(
         [0.7, -0.8, 0.1]
     )
+    said(4, f"{slopes @ [1, 2, 0]:.1f}".replace("-", "−"), f"{2 * slopes[0]:.1f}")
 
 
 def test_steps_and_the_peak_of_the_triangle():

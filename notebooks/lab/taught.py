@@ -127,10 +127,8 @@ def wilson(accuracy, n, z=1.959964):
 
 def confusion(probabilities, labels):
     """Return the confusion matrix: one row a true class, one column an answer."""
-    classes = probabilities.shape[1]
-    matrix = np.zeros((classes, classes), dtype=int)
-    answers = probabilities.argmax(axis=1)
-    for label, answer in zip(labels, answers):
+    matrix = np.zeros(2 * [probabilities.shape[1]], dtype=int)
+    for label, answer in zip(labels, probabilities.argmax(axis=1)):
         matrix[label, answer] += 1
     return matrix
 

@@ -14,7 +14,7 @@ from .answers import (
     neighbours,
     reliability,
 )
-from .base import COLOURS, beside, labelled, pairs, photo, show
+from .base import labelled, pairs, photo, show
 from .data import (
     augmented,
     class_balance,

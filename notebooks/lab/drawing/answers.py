@@ -11,6 +11,7 @@ from .base import (
     COUNTED,
     HEIGHT,
     MARKERS,
+    NARROW,
     WIDTH,
     beside,
     key,
@@ -87,15 +88,15 @@ def confusion_caption(matrix, classes, title):
 
 
 def examples(dataset, run, positions, columns=6):
-    """Test images with the true class and what the model says, with its probability."""
+    """Test images: above each its label, the answer (→) and its probability."""
     images, labels = dataset.split("test")
     probabilities, _ = run.test()
     return labelled(
         [
             (
                 images[i],
-                _is_and_said(dataset, labels[i], probabilities[i].argmax())
-                + f"\nat {float(probabilities[i].max()):.0%}",
+                _both(dataset, labels[i], probabilities[i].argmax())
+                + f"\n{float(probabilities[i].max()):.0%}",
             )
             for i in positions
         ],
@@ -104,8 +105,8 @@ def examples(dataset, run, positions, columns=6):
 
 
 def mended(dataset, run, positions):
-    """Test images with the true class, what the network said to the image alone, and
-    the views' probability of the class.
+    """Test images: above each its label, the answer to the image alone (→), and the
+    probability that the views give to the label.
     """
     images, labels = dataset.split("test")
     alone, views = run.test()[0], run.predictions["test_probabilities_tta"]
@@ -113,11 +114,8 @@ def mended(dataset, run, positions):
         [
             (
                 images[i],
-                (
-                    f"is: {dataset.classes[labels[i]]}\nalone:"
-                    f" {dataset.classes[alone[i].argmax()]}\nviews:"
-                    f" {float(views[i, labels[i]]):.0%}"
-                ),
+                _both(dataset, labels[i], alone[i].argmax())
+                + f"\nviews: {float(views[i, labels[i]]):.0%}",
             )
             for i in positions
         ]
@@ -150,7 +148,7 @@ def reliability(tables):
     figure, grid = plt.subplots(
         2,
         len(tables),
-        figsize=(WIDTH if len(tables) > 1 else 0.6 * WIDTH, 3.4),
+        figsize=(NARROW if len(tables) > 1 else 0.6 * NARROW, 2.6),
         height_ratios=(2, 1),
         sharex=True,
         sharey="row",
@@ -172,7 +170,7 @@ def reliability(tables):
         counts.set_xlabel("confidence (%)")
         counts.grid(color="0.92")
     grid[0, 0].set_ylabel("accuracy (%)")
-    grid[1, 0].set_ylabel("images in the bin")
+    grid[1, 0].set_ylabel("images")
     grid[0, 0].legend(frameon=False)
     return figure
 
@@ -181,7 +179,7 @@ def coverage(lines):
     """Accuracy against the share of images answered, a panel a data set, a line a
     network: {title: {label: (share, accuracy)}}.
     """
-    figure, grid = panels(len(lines), 2.2)
+    figure, grid = panels(len(lines), 1.8, width=NARROW)
     for axes, (title, curves) in zip(grid, lines.items()):
         styles = cycle(("-", "--", "-.", ":"))
         for (label, (share, accuracy)), style in zip(curves.items(), styles):
@@ -192,14 +190,13 @@ def coverage(lines):
                 label=label,
             )
         axes.set_title(title)
-        axes.set_xlabel("images answered (%)")
         axes.grid(color="0.92")
-    grid[0].set_ylabel("accuracy on these (%)")
+    figure.supxlabel("images answered (%)", fontsize=9)
+    grid[0].set_ylabel("accuracy (%)")
     handles, labels = max(
         grid, key=lambda axes: len(axes.lines)
     ).get_legend_handles_labels()
-    columns = 4 if len(lines) > 1 else 2
-    place = {"ncols": columns, "loc": "outside upper center", "frameon": False}
+    place = {"ncols": 2, "loc": "outside upper center", "frameon": False}
     figure.legend(handles, labels, **place)
     return figure
 
@@ -211,7 +208,7 @@ def neighbours(dataset, run, positions, places):
     (images, labels), (training, classes) = map(dataset.split, ("test", "training"))
     answers, rows = run.test()[0].argmax(axis=1), []
     for i, near in zip(positions, places):
-        row = [(images[i], _is_and_said(dataset, labels[i], answers[i]))]
+        row = [(images[i], _both(dataset, labels[i], answers[i]))]
         row += [(training[j], dataset.classes[classes[j]]) for j in near]
         rows.append(row)
     return beside(rows, 1 + places.shape[1])
@@ -235,17 +232,17 @@ def doubted(dataset, run, places, others, count=6):
     return beside([rows], count), caption
 
 
-def _is_and_said(dataset, label, answer):
-    return f"is: {dataset.classes[label]}\nsaid: {dataset.classes[answer]}"
+def _both(dataset, label, answer):
+    return f"{dataset.classes[label]}\n→ {dataset.classes[answer]}"
 
 
 def heat(dataset, run, positions, maps, columns=3):
     """Test images, `columns` in a row, each beside itself with a map (height, width, 0
-    to 1) laid over: yellow where it is high.
+    to 1) laid over, yellow where it is high; above them label, answer (→), probability.
     """
     (images, labels), rows = dataset.split("test"), -(-len(positions) // columns)
     probabilities, _ = run.test()
-    size = WIDTH, rows * (WIDTH / (2 * columns) + 0.4)
+    size, titles = (NARROW, rows * (NARROW / (2 * columns) + 0.32)), []
     figure, grid = plt.subplots(rows, 2 * columns, figsize=size, squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
@@ -254,10 +251,11 @@ def heat(dataset, run, positions, maps, columns=3):
         both = slice(2 * column, 2 * column + 2)
         above = figure.add_subplot(grid[0, 0].get_gridspec()[row, both])
         above.axis("off")
-        said = _is_and_said(dataset, labels[i], probabilities[i].argmax())
-        titled(above, f"{said} at {float(probabilities[i].max()):.0%}")
+        said = _both(dataset, labels[i], probabilities[i].argmax())
+        titles.append((above, f"{said} {float(probabilities[i].max()):.0%}"))
         left, right = grid[row, both]
         picture(left, images[i])
         picture(right, images[i])
         right.imshow(values, cmap="cividis", alpha=0.6, vmin=0, vmax=1)
+    titled(titles)
     return figure

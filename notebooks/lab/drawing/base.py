@@ -16,6 +16,7 @@ from ..plumbing.names import MODEL_TITLES  # noqa: F401 (figures share it)
 from ..plumbing.screen import notebook_display
 
 WIDTH = 6.3  # inches: the width of the report's text
+NARROW = 5.0  # inches: of figures that the report prints smaller
 HEIGHT = 8.2  # inches: the most that a figure has, so that its caption fits below
 
 
@@ -144,14 +145,21 @@ def picture(axes, image, title=None):
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if title:
-        titled(axes, title)
+        titled([(axes, title)])
 
 
-def titled(axes, title):
-    """Write the title of a picture, larger where the axes are wide."""
-    axes.title.set_label(title)  # the whole of it, for a translation
-    axes.title.set_fontsize(7 if width_above(axes) < 1.5 else 9)
-    axes.title.set_text(fitted(axes, title))
+def titled(pictures):
+    """Write the titles of pictures, all in the largest size in which they fit.
+
+    pictures: [(axes, title)].
+    """
+    for points in (9, 8, 7):
+        for axes, title in pictures:
+            axes.title.set_label(title)  # the whole of it, for a translation
+            axes.title.set_fontsize(points)
+            axes.title.set_text(fitted(axes, title))
+        if all(axes.get_title() == plain(title) for axes, title in pictures):
+            return
 
 
 def width_above(axes):
@@ -187,9 +195,8 @@ def photo(image):
     return figure
 
 
-def panels(count, height, datasets=(), class_height=0):
-    """Return a figure as wide as the text and `count` axes side by side, fewer a row
-    where they are many.
+def panels(count, height, datasets=(), class_height=0, width=WIDTH):
+    """Return a figure and `count` axes side by side, fewer a row where they are many.
 
     height: inches of a row; `class_height` more for each class beyond ten that one of
         `datasets` has.
@@ -203,7 +210,7 @@ def panels(count, height, datasets=(), class_height=0):
     figure, grid = plt.subplots(
         rows,
         columns,
-        figsize=(WIDTH if count > 1 else 0.6 * WIDTH, rows * height),
+        figsize=(width if count > 1 else 0.6 * width, rows * height),
         squeeze=False,
     )
     for axes in grid.ravel()[count:]:
@@ -213,13 +220,16 @@ def panels(count, height, datasets=(), class_height=0):
 
 def beside(rows, columns):
     """Rows of images with a title each: `rows` holds lists of (image, title)."""
-    size = (WIDTH, 1.42 * WIDTH / 6 * len(rows))
+    size = (NARROW, 1.42 * NARROW / 6 * len(rows))
     figure, grid = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
+    titles = []
     for axes in grid.ravel():
         axes.axis("off")
     for line, row in zip(grid, rows):
-        for axes, cell in zip(line, row):
-            picture(axes, *cell)
+        for axes, (image, title) in zip(line, row):
+            picture(axes, image)
+            titles.append((axes, title))
+    titled(titles)
     return figure
 
 

@@ -5,7 +5,17 @@ import numpy as np
 import seaborn as sns
 from sklearn.decomposition import PCA
 
-from .base import COLOURS, COUNTED, WIDTH, name_classes, pairs, panels, picture
+from .base import (
+    COLOURS,
+    COUNTED,
+    NARROW,
+    WIDTH,
+    name_classes,
+    pairs,
+    panels,
+    picture,
+    titled,
+)
 from .base import labels as labels_of
 
 AVERAGED = 80  # classes whose mean image is drawn, at most
@@ -24,7 +34,7 @@ def sample_grid(dataset, columns=12):
     figure, grid = plt.subplots(
         rows,
         columns,
-        figsize=(min(WIDTH, 1.1 + 0.46 * columns), 0.46 * rows),
+        figsize=(min(NARROW, 1.1 + 0.36 * columns), 0.36 * rows),
         squeeze=False,
     )
     for label, line in enumerate(grid):
@@ -55,7 +65,7 @@ def class_balance(datasets):
             bars = axes.barh(np.arange(len(counts)), counts, left=bottom, label=name)
             bottom = bottom + counts
             learnt = counts if name == "training" else learnt
-        axes.bar_label(bars, [f"{n:,}" for n in learnt], padding=2, fontsize=7)
+        axes.bar_label(bars, [f"{n:,}" for n in learnt], padding=2, fontsize=7.5)
         axes.margins(x=0.24)
         inches = 0.7 * figure.get_figheight() / (-(-len(datasets) // 3))
         name_classes(axes.yaxis, dataset.classes, inches)
@@ -121,17 +131,17 @@ def mean_images(datasets):
     figure, grid = plt.subplots(
         len(lines), columns, figsize=(WIDTH, 0.86 * len(lines)), squeeze=False
     )
+    titles = []
     for line, (dataset, classes) in zip(grid, lines):
         images, labels = dataset.split("training")
         for axes in line[len(classes) :]:
             axes.axis("off")
         for label, axes in zip(classes, line):
-            picture(
-                axes,
-                images[labels == label].mean(axis=0).astype(np.uint8),
-                dataset.classes[label],
-            )
+            mean = images[labels == label].mean(axis=0).astype(np.uint8)
+            picture(axes, mean)
+            titles.append((axes, dataset.classes[label]))
         line[0].set_ylabel(dataset.title, fontsize=8)
+    titled(titles)
     return figure
 
 
@@ -141,7 +151,7 @@ def projection(datasets, count=2000):
 
     Source: scikit-learn's PCA on the pixels. Introduced in notebook 01.
     """
-    figure, grid = panels(len(datasets), 3.6, datasets, 0.08)
+    figure, grid = panels(len(datasets), 2.9, datasets, 0.08, width=NARROW)
     for axes, dataset in zip(grid, datasets):
         images, labels = dataset.split("training")
         positions = np.random.default_rng(0).permutation(len(images))[:count]
@@ -168,7 +178,7 @@ def projection(datasets, count=2000):
         axes.legend(
             ncols=2,
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.2),
+            bbox_to_anchor=(0.5, -0.22),
             fontsize=7,
             frameon=False,
             columnspacing=1,

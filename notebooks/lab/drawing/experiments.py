@@ -9,7 +9,7 @@ import seaborn as sns
 from scipy.stats import t
 
 from ..plumbing.names import BASE
-from .base import COLOURS, MARKERS, MODEL_TITLES, WIDTH, panels
+from .base import COLOURS, MARKERS, MODEL_TITLES, NARROW, WIDTH, panels
 
 
 def networks(finished, datasets):
@@ -65,7 +65,7 @@ def influence(study, deviation, freedom):
     deviation, freedom: of the seeds, as `statistics.pooled` returns them. Introduced in
         notebook 03.
     """
-    figure, grid = panels(len(study), 1.35)
+    figure, grid = panels(len(study), 1.1, width=NARROW)
     runs = [seeds[0] for points in study.values() for seeds in points.values()]
     base = [run.recipe for run in runs if run.record["variant"] == BASE]
     for axes, (factor, points) in zip(grid, study.items()):
@@ -83,10 +83,11 @@ def influence(study, deviation, freedom):
         values = [name.split("-", 1)[1].replace("-", ", ") for name in points]
         if values[0][0].isdigit():
             axes.plot(means, lw=1, color=COLOURS[0], zorder=1)
-        slanted = {"rotation": 40} if len(values) > 3 else {}
+        slanted = {"rotation": 40} if len("".join(values)) > 12 else {}
         axes.set_xticks(range(len(points)), values, **slanted)
         axes.set_xlim(-0.3, len(points) - 0.7)
         axes.set_xlabel(factor)
+        axes.tick_params(labelsize=7.5)
         axes.grid(axis="y", color="0.92")
     figure.supylabel("validation accuracy (%)", fontsize=9)
     return figure
@@ -138,7 +139,7 @@ def shares(lines):
         are means.
         Introduced in notebook 03.
     """
-    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
+    figure, axes = plt.subplots(figsize=(0.7 * NARROW, 2.0))
     ticks, lowest = set(), next(iter(lines)) if len(lines) > 1 else None
     for marker, colour, (label, points) in zip("os^", COLOURS, lines.items()):
         values = {
@@ -156,7 +157,7 @@ def shares(lines):
         ticks |= set(values)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(ticks), [f"{100 * share:.3g}" for share in sorted(ticks)])
-    axes.margins(y=0.15)
+    axes.margins(y=0.2)
     axes.set_xlabel("share of the training images (%)")
     axes.set_ylabel("validation accuracy (%)")
     axes.grid(color="0.92")
@@ -195,7 +196,7 @@ def shifts(curves):
     """Accuracy (0 to 1) against the pixels by which images were moved, a line a
     network.
     """
-    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
+    figure, axes = plt.subplots(figsize=(0.7 * NARROW, 2.0))
     for marker, (title, values) in zip(cycle(MARKERS), curves.items()):
         axes.plot(100 * np.array(values), f"-{marker}", ms=4, label=title)
     axes.set_xlabel("moved to the right (pixels)")
@@ -212,7 +213,7 @@ def robustness(right, title):
     """
     tables = {label: table.mean().unstack() for label, table in right.items()}
     kinds, strengths = next(iter(tables.values())).axes
-    figure, grid = plt.subplots(2, 4, figsize=(WIDTH, 3.4), sharex=True, sharey=True)
+    figure, grid = plt.subplots(2, 4, figsize=(NARROW, 2.7), sharex=True, sharey=True)
     for axes, kind in zip(grid.ravel(), kinds):
         # A third line may cover another: it is dotted.
         styles = zip(cycle(MARKERS), cycle(("-", "-", ":")))
@@ -239,14 +240,14 @@ def bars(frame, groups):
 
     groups: what the horizontal axis shows.
     """
-    figure, axes = plt.subplots(figsize=(0.6 * WIDTH, 2.1))
+    figure, axes = plt.subplots(figsize=(0.6 * NARROW, 1.7))
     value = 100 * frame["value"]
     ends = np.array([value - 100 * frame["low"], 100 * frame["high"] - value])
     _mark(axes, range(len(frame)), value, ms=5, yerr=ends.clip(min=0))
     names = [f"{name}\n(n = {n:,})" for name, n in frame["images"].items()]
     axes.set_xticks(range(len(frame)), names, fontsize=8)
     axes.set_xlabel(groups)
-    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylabel("accuracy (%)")
     axes.margins(x=0.15)
     axes.grid(axis="y", color="0.92")
     return figure

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..plumbing.building import functional
-from .base import COLOURS, MODEL_TITLES, WIDTH, labelled, picture
+from .base import COLOURS, MODEL_TITLES, NARROW, WIDTH, labelled, picture
 
 
 def weights(kernels, columns, name=None):
@@ -94,7 +94,7 @@ def filters_and_maps(image, kernels, maps):
         limit = np.abs(kernels[..., i]).max()
         colours = {"cmap": "RdBu", "vmin": -limit, "vmax": limit}
         grid[0, i + 1].imshow(kernels[..., i], interpolation="nearest", **colours)
-        grid[0, i + 1].set_title(f"filter {i + 1}", fontsize=7)
+        grid[0, i + 1].set_title(f"filter {i + 1}", fontsize=7.5)
         _map(grid[1, i + 1], maps[..., i], f"map {i + 1}")
     return figure
 
@@ -118,7 +118,7 @@ def feature_maps(image, blocks):
 
 def _map(axes, values, title):
     axes.imshow(values, cmap="viridis", interpolation="nearest")
-    axes.set_title(title, fontsize=7)
+    axes.set_title(title, fontsize=7.5)
     axes.axis("off")
 
 
@@ -152,9 +152,7 @@ def diagram(*networks):
         for network in map(functional, networks)
         for groups, first in _rows(_blocks(_steps(network)))
     ]
-    figure, grid = plt.subplots(
-        len(rows), figsize=(WIDTH, 1.3 * len(rows)), squeeze=False
-    )
+    figure, grid = plt.subplots(len(rows), figsize=(NARROW, len(rows)), squeeze=False)
     for axes, (network, groups, first) in zip(grid[:, 0], rows):
         side, place = network.inputs[0].shape[1], 0
         for block, steps in groups:
@@ -200,10 +198,10 @@ def _blocks(steps):
     groups, number = [], 0
     kinds = [step[0].split()[0] for step in steps] + [""]
     for step, kind, following in zip(steps, kinds, kinds[1:]):
-        if kind == "convolve" and following == "max":
+        if kind == "conv" and following == "max":
             number += 1
             groups.append((number, [step]))
-        elif groups and groups[-1][0] and kind in ("convolve", "max"):
+        elif groups and groups[-1][0] and kind in ("conv", "max"):
             groups[-1][1].append(step)
         else:
             groups.append((0, [step]))
@@ -241,7 +239,7 @@ def _steps(network):
                 if kind == "Conv2D"
                 else ""
             )
-            name = "convolve" + size if size else STEPS[kind][0]
+            name = "conv" + size if size else STEPS[kind][0]
             steps.append([name, STEPS[kind][1], shape, []])
         elif shape != steps[-1][2]:
             steps.append([kind, "0.9", shape, []])

@@ -5,7 +5,7 @@ from itertools import cycle
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .base import COLOURS, MARKERS, MODEL_TITLES, WIDTH, panels
+from .base import COLOURS, MARKERS, MODEL_TITLES, NARROW, WIDTH, panels
 
 
 def curves(runs, titles):
@@ -16,7 +16,7 @@ def curves(runs, titles):
         figure, grid = plt.subplots(1, 2 * len(runs), figsize=(WIDTH, 1.9))
         pairs = grid.reshape(-1, 2)
     else:
-        figure, grid = plt.subplots(2, len(runs), figsize=(WIDTH, 3.2), sharex="col")
+        figure, grid = plt.subplots(2, len(runs), figsize=(NARROW, 2.5), sharex="col")
         pairs = grid.T
     for pair, run, title in zip(pairs, runs, titles):
         for axes, quantity, factor in zip(pair, ("loss", "accuracy"), (1, 100)):
@@ -37,8 +37,8 @@ def curves(runs, titles):
             axes.xaxis.get_major_locator().set_params(integer=True)
         for axes in pair if len(runs) < 3 else pair[:1]:
             axes.set_title(title)
-        pair[0].set_ylabel("cross-entropy")
-        pair[1].set_ylabel("accuracy (%)")
+        pair[0].set_ylabel("cross-entropy", fontsize=8)
+        pair[1].set_ylabel("accuracy (%)", fontsize=8)
     parts = pairs[0][0].get_legend_handles_labels()
     figure.legend(*parts, loc="outside upper center", ncols=3, frameon=False)
     figure.supxlabel("epoch", fontsize=9)
@@ -162,7 +162,7 @@ def budget(runs_by_model, title):
     The axis of accuracy is a logarithm of the errors, so that the best networks lie
     apart. Introduced in notebook 04.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 4.2))
+    figure, axes = plt.subplots(figsize=(NARROW, 3.3))
     ticks = [0, 20, 40, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99]
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -187,7 +187,7 @@ def budget(runs_by_model, title):
             drawn += axes.plot(cost, wrong, marker=marker, label=label, **style)
             errors += wrong
     places = {"handles": drawn, "frameon": False, "loc": "upper left"}
-    own = axes.legend(**places, bbox_to_anchor=(0, -0.15), title="this repository")
+    own = axes.legend(**places, bbox_to_anchor=(0, -0.22), title="this repository")
     numbered = []
     for i, (what, accuracy, pflop) in enumerate(PUBLISHED.get(title, []), start=1):
         place = pflop, 100 - accuracy
@@ -203,10 +203,10 @@ def budget(runs_by_model, title):
         errors.append(100 - accuracy)
     if numbered:
         places |= {"handles": numbered, "loc": "upper right", "title": "published"}
-        axes.legend(**places, bbox_to_anchor=(1, -0.15), fontsize=7)
+        axes.legend(**places, bbox_to_anchor=(1, -0.22), fontsize=7)
         axes.add_artist(own)
     axes.set_ylim(1.15 * max(errors), 0.65 * min(errors))
     axes.set_xlabel("operations of one training (PFLOP)")
-    axes.set_ylabel(f"test accuracy on {title} (%)")
+    axes.set_ylabel("test accuracy (%)")
     axes.grid(color="0.92")
     return figure
