@@ -53,13 +53,13 @@ def test_the_legend_of_twenty_classes_is_below_the_axis_title(thirty):
 def test_a_title_that_fits_is_not_cut(digits):
     figure = figures.labelled(
         [
-            (digits.images[0], "rather: T-shirt/top"),
-            (digits.images[1], "is: a very long name of a class\nsaid: 1"),
+            (digits.images[0], "label: T-shirt/top"),
+            (digits.images[1], "a very long name of a class\n→ 1"),
         ]
     )
     assert [axes.get_title() for axes in figure.axes[:2]] == [
-        "rather: T-shirt/top",
-        "is: a very long nam…\nsaid: 1",
+        "label: T-shirt/top",
+        "a very long na…\n→ 1",
     ]
 
 
