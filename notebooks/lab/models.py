@@ -491,3 +491,9 @@ for (name, variant), (recipe, change) in trials.items():
     job = Job(name, "improved", variant, 0, recipe, build_improved)
     trial_jobs.setdefault(name, {})[variant] = [job]
 full_length_jobs = {"Improved CNN, earlier": earlier, "Improved CNN": chosen}
+refit_jobs = {"fer2013": {"Improved CNN": []}}
+for job in improved_jobs:
+    if job.dataset in refit_jobs:
+        recipe = replace(job.recipe, fit_on="training_and_validation")
+        job = replace(job, variant="refit", recipe=recipe, weights=False)
+        refit_jobs[job.dataset]["Improved CNN"].append(job)

@@ -126,15 +126,15 @@ def class_scores(scores):
     """F1 of each class (rows of `scores`), a marker a model (columns)."""
     scores = scores.set_axis(names(scores.index))
     scores = scores.loc[scores.mean(axis=1).sort_values().index]
-    height = min(0.24 * len(scores), HEIGHT - 0.9)
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + height))
+    height = min(0.16 * len(scores), HEIGHT - 1)
+    figure, axes = plt.subplots(figsize=(0.6 * NARROW, 1 + height))
     for marker, (title, column) in zip(cycle(MARKERS), scores.items()):
         axes.plot(column, range(len(scores)), marker, ms=5, label=title)
     if not name_classes(axes.yaxis, scores.index, height):
         axes.set_ylabel("place of the class in this order")
     axes.set_xlabel("F1 on the test images")
     axes.grid(color="0.92")
-    axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    axes.legend(ncols=2, loc="lower center", bbox_to_anchor=(0.4, 1), frameon=False)
     return figure
 
 
@@ -222,8 +222,7 @@ def doubted(dataset, run, places, others, count=6):
     known, rows = confident_errors(p, labels, count), []
     for i, other in zip(places, others):
         if i not in known and len(rows) < count:
-            label, rather = dataset.classes[labels[i]], dataset.classes[other]
-            rows.append((images[i], f"label: {label}\nrather: {rather}"))
+            rows.append((images[i], _both(dataset, labels[i], other)))
     caption = (
         f"{dataset.title}: {len(places)} of {len(labels):,} test labels are doubted. Of"
         f" the {len(known)} most confident errors, {np.isin(known, places).sum()} are"

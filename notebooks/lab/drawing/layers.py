@@ -152,7 +152,9 @@ def diagram(*networks):
         for network in map(functional, networks)
         for groups, first in _rows(_blocks(_steps(network)))
     ]
-    figure, grid = plt.subplots(len(rows), figsize=(NARROW, len(rows)), squeeze=False)
+    figure, grid = plt.subplots(
+        len(rows), figsize=(NARROW, 1.1 * len(rows)), squeeze=False
+    )
     for axes, (network, groups, first) in zip(grid[:, 0], rows):
         side, place = network.inputs[0].shape[1], 0
         for block, steps in groups:
@@ -164,7 +166,7 @@ def diagram(*networks):
         arrow = {"arrowstyle": "->", "color": "0.5", "lw": 0.8}
         axes.annotate("", (place - 0.55, 0), (-0.45, 0), arrowprops=arrow, zorder=0)
         axes.set_xlim(-0.6, ACROSS - 0.4)
-        axes.set_ylim(-1.35, 1.15)
+        axes.set_ylim(-1.35, 1.3)
         axes.axis("off")
         if first:
             name = MODEL_TITLES.get(network.name, network.name)
@@ -180,15 +182,15 @@ def _box(axes, place, side, name, colour, shape, notes):
     corner = (place - width / 2, -height / 2)
     style = {"facecolor": colour, "edgecolor": "0.2", "lw": 0.6}
     axes.add_patch(plt.Rectangle(corner, width, height, **style))
-    text = {"ha": "center", "fontsize": 7}
-    axes.text(place, 0.56, "×".join(map(str, shape)), va="bottom", **text)
-    axes.text(place, -0.56, "\n".join([name, *notes]), va="top", **text)
+    said = "\n".join([name, *notes])
+    axes.text(place, 0.56, "×".join(map(str, shape)), ha="center", fontsize=6.5)
+    axes.text(place, -0.56, said, ha="center", va="top", fontsize=7)
 
 
 def _bracket(axes, left, right, block):
-    axes.plot([left, left, right, right], [0.8, 0.9, 0.9, 0.8], color="0.4", lw=0.8)
+    axes.plot([left, left, right, right], [1.05, 1.15, 1.15, 1.05], color="0.4", lw=0.8)
     middle = (left + right) / 2
-    axes.text(middle, 0.92, f"block {block}", ha="center", va="bottom", fontsize=7)
+    axes.text(middle, 1.17, f"block {block}", ha="center", va="bottom", fontsize=7)
 
 
 def _blocks(steps):
