@@ -171,7 +171,7 @@ def diagram(*networks):
         if first:
             name = MODEL_TITLES.get(network.name, network.name)
             title = f"{name}: {network.count_params():,} parameters"
-            axes.set_title(title, loc="left", pad=5)
+            axes.set_title(title, loc="left", pad=9)
     return figure
 
 

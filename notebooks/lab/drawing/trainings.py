@@ -163,7 +163,7 @@ def budget(runs_by_model, title):
     apart. Introduced in notebook 04.
     """
     figure, axes = plt.subplots(figsize=(NARROW, 3.3))
-    ticks = [0, 20, 40, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99]
+    ticks = [0, 20, 40, 60, 70, 80, 85, 90, 94, 96, 97, 98, 99]
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_yticks([100 - tick for tick in ticks], ticks)
