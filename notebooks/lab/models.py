@@ -414,7 +414,9 @@ clothes = {
     "epochs": {"epochs-8": {}, "epochs-16": longer},
     "widths": {"widths-32-64-128": {}, "widths-48-96-192": wider},
 }
+milder = clothes_recipe.augmentation | harder | {"noise": 6}
 changes = {"Muon": muon, "erasing": erasing, "unmirrored": unmirrored}
+changes["harder"] = {"augmentation": milder}
 changes = {f"longer-{name}": longer | change for name, change in changes.items()}
 clothes_longer = {"all": {"epochs-16": longer}, "with": changes}
 
@@ -440,7 +442,7 @@ faces = {
 start = "fashion_mnist", "improved", build_improved, clothes_recipe
 choice_jobs = {
     "fashion_mnist": study_jobs(*start, clothes, weights=("study-base",)),
-    "longer": study_jobs(*start, clothes_longer),
+    "longer": study_jobs(*start, clothes_longer, weights=("longer-harder",)),
 }
 start = "fer2013", "improved", build_improved, faces_recipe
 choice_jobs["fer2013"] = study_jobs(*start, faces, weights=("study-base",))
