@@ -266,13 +266,18 @@ def normalised(x, activation):
     return layers.Activation(activation)(x)
 
 
-def improved_block(x, width, activation, start):
-    """Two convolutions, each with its normalisation; the maps are halved."""
+def improved_block(x, width, activation, start, skip):
+    """Two convolutions, each with its normalisation; the maps are halved. With `skip`,
+    what a third one computes is added to what the first one gave."""
     options = {"kernel_size": 3, "padding": "same", "use_bias": False}
     x = layers.Conv2D(width, **options, kernel_initializer=start)(x)
     x = normalised(layers.MaxPooling2D(pool_size=2)(x), activation)
-    x = layers.Conv2D(width, **options, kernel_initializer=start)(x)
-    return normalised(x, activation)
+    first = x
+    x = normalised(layers.Conv2D(width, **options, kernel_initializer=start)(x), activation)
+    if skip:
+        x = layers.Conv2D(width, **options, kernel_initializer=start)(x)
+        x = layers.Activation(activation)(layers.Add()([normalised(x, "linear"), first]))
+    return x
 
 
 def build_improved(
@@ -283,6 +288,7 @@ def build_improved(
     identity=True,
     activation="gelu",
     dropout=0.0,
+    skip=False,
 ):
     """A whitening convolution, blocks of two convolutions, the maximum of each map."""
     start = parts.PartialIdentity() if identity else "glorot_uniform"
@@ -290,7 +296,7 @@ def build_improved(
     x = layers.Rescaling(scale=4 / 255, offset=-2)(inputs)
     x = layers.Activation(activation)(whitening_convolution(x, whitening))
     for width in widths:
-        x = improved_block(x, width, activation, start)
+        x = improved_block(x, width, activation, start, skip)
     x = layers.GlobalMaxPooling2D()(x)
     if dropout:
         x = layers.Dropout(rate=dropout)(x)
