@@ -251,13 +251,9 @@ def whitening_convolution(x, whitening):
     """A convolution on small patches: each component and its negative."""
     channels = x.shape[-1]
     side = 2 if channels == 3 else 3
-    return layers.Conv2D(
-        filters=2 * side * side * channels,
-        kernel_size=side,
-        use_bias=False,
-        trainable=not whitening,
-        name=parts.WHITENING if whitening else "first",
-    )(x)
+    name = parts.WHITENING if whitening else "first"
+    options = {"use_bias": False, "trainable": not whitening, "name": name}
+    return layers.Conv2D(2 * side * side * channels, kernel_size=side, **options)(x)
 
 
 def normalised(x, activation):
@@ -267,16 +263,17 @@ def normalised(x, activation):
 
 
 def improved_block(x, width, activation, start, skip):
-    """Two convolutions, each with its normalisation; the maps are halved. With `skip`,
-    what a third one computes is added to what the first one gave."""
+    """Convolutions with normalisation; the maps are halved. skip: adds a third one."""
     options = {"kernel_size": 3, "padding": "same", "use_bias": False}
     x = layers.Conv2D(width, **options, kernel_initializer=start)(x)
     x = normalised(layers.MaxPooling2D(pool_size=2)(x), activation)
     first = x
-    x = normalised(layers.Conv2D(width, **options, kernel_initializer=start)(x), activation)
+    x = layers.Conv2D(width, **options, kernel_initializer=start)(x)
+    x = normalised(x, activation)
     if skip:
         x = layers.Conv2D(width, **options, kernel_initializer=start)(x)
-        x = layers.Activation(activation)(layers.Add()([normalised(x, "linear"), first]))
+        x = layers.Add()([normalised(x, "linear"), first])
+        x = layers.Activation(activation)(x)
     return x
 
 
@@ -290,7 +287,7 @@ def build_improved(
     dropout=0.0,
     skip=False,
 ):
-    """A whitening convolution, blocks of two convolutions, the maximum of each map."""
+    """A whitening convolution, blocks of convolutions, the maximum of each map."""
     start = parts.PartialIdentity() if identity else "glorot_uniform"
     inputs = keras.Input(shape=input_shape, dtype="uint8")
     x = layers.Rescaling(scale=4 / 255, offset=-2)(inputs)
@@ -454,54 +451,80 @@ start = "fer2013", "improved", build_improved, faces_recipe
 choice_jobs["fer2013"] = study_jobs(*start, faces, weights=("study-base",))
 
 
-wide_clothes = {"widths": (64, 128, 256)}
+wide_objects = {"widths": (64, 256, 256), "skip": True}
+wide_clothes = {"widths": (64, 128, 256), "skip": True}
 wide_faces = {"widths": (48, 96, 192, 384)}
-noisy = {"optimizer": "Muon", "augmentation": faces_recipe.augmentation | harder}
+objects = muon | {"epochs": 20, "model_arguments": wide_objects}
+dresses = {"epochs": 43, "model_arguments": wide_clothes}
+noisy = muon | {"augmentation": faces_recipe.augmentation | harder}
 noisy |= {"epochs": 45, "subset": None, "views": "fourteen"}
-half = improved_recipe.augmentation | harder | {"noise": 6}
 improved_recipes = {
-    "cifar10": replace(improved_recipe, epochs=28, augmentation=half, **muon),
-    "fashion_mnist": replace(clothes_recipe, epochs=24, model_arguments=wide_clothes),
+    "cifar10": replace(improved_recipe, augmentation=milder, **objects),
+    "fashion_mnist": replace(clothes_recipe, augmentation=milder, **dresses),
     "fer2013": replace(faces_recipe, model_arguments=wide_faces, **noisy),
 }
-improved_jobs = [
-    Job(
-        name,
-        "improved",
-        "main",
-        seed,
-        recipe,
-        build_improved,
-        test=True,
-        weights=seed == 0,
-    )
-    for name, recipe in improved_recipes.items()
-    for seed in range(3)
-]
+improved_jobs, refit_jobs = [], {}
+for name, recipe in improved_recipes.items():
+    start, both = (name, "improved"), replace(recipe, fit_on="training_and_validation")
+    jobs = [
+        Job(*start, "main", seed, recipe, build_improved, test=True, weights=seed == 0)
+        for seed in range(3)
+    ]
+    improved_jobs += jobs
+    again = [replace(job, variant="refit", recipe=both, weights=False) for job in jobs]
+    refit_jobs[name] = {"Improved CNN": again}
+kernels = {"kernel_factor": 0.226, "kernel_momentum": 0.85}
+half_batch = {"batch_size": 256, "learning_rate": 0.375, "optimizer_arguments": kernels}
 
 
-clothes_trial = replace(improved_recipes["fashion_mnist"], epochs=59, views="three")
-objects, faces_trial = improved_recipes["cifar10"], improved_recipes["fer2013"]
-upright = {"flip": False, "erasing": (6, 12)}
+wide, narrow = {"widths": (64, 256, 256)}, {"widths": (64, 192, 256), "skip": True}
+hard, slim = {"augmentation": milder}, {"epochs": 27, "model_arguments": narrow}
+lighter = {"augmentation": milder | {"contrast": 0.25, "brightness": 15}}
+some, large = {"erasing": (6, 12)}, {"erasing": (8, 16), "shift": 4}
+mixture = muon | {"augmentation": harder | some | {"flip": False}}
 trials = {
-    ("cifar10", "trial-mixture-erasing"): (objects, {"erasing": (4, 10)}),
-    ("cifar10", "trial-strong"): (objects, {"erasing": (8, 16), "shift": 4}),
-    ("cifar10", "trial-cutout"): (objects, {"cutout": 12, "shift": 3}),
-    ("fashion_mnist", "trial-mixture"): (clothes_trial, upright),
-    ("fer2013", "trial-mixture-erasing"): (faces_trial, {"erasing": (6, 16)}),
+    ("cifar10", "earlier"): {"epochs": 16, "optimizer": "FastOffsetSGD"},
+    ("cifar10", "without-skip"): hard,
+    ("cifar10", "trial-erasing"): {"augmentation": harder | {"erasing": (4, 10)}},
+    ("cifar10", "trial-strong"): {"augmentation": harder | large},
+    ("cifar10", "trial-cutout"): {"augmentation": harder | {"cutout": 12, "shift": 3}},
+    ("cifar10", "trial-batch-256"): hard | half_batch,
+    ("cifar10", "trial-smoothing-0.1"): hard | {"label_smoothing": 0.1},
+    ("cifar10", "trial-lighter"): lighter,
+    ("cifar10", "trial-skip-narrow"): hard | slim,
+    ("cifar10", "trial-skip-lighter"): lighter | slim,
+    ("fashion_mnist", "earlier"): {},
+    ("fashion_mnist", "trial-mixture"): mixture | {"epochs": 59, "views": "three"},
+    ("fashion_mnist", "trial-harder"): hard | {"epochs": 58},
+    ("fashion_mnist", "trial-erasing"): {"epochs": 58, "augmentation": milder | some},
+    ("fashion_mnist", "trial-wide"): hard | {"epochs": 32, "model_arguments": wide},
+    ("fashion_mnist", "trial-skip-narrow"): hard | slim | {"epochs": 30},
+    ("fer2013", "trial-erasing"): {"augmentation": {"erasing": (6, 16)}},
+    ("fer2013", "trial-skip"): {"epochs": 35, "model_arguments": {"skip": True}},
 }
-chosen = [job for job in improved_jobs if job.dataset == "cifar10"]
-earlier = [replace(job, variant="earlier", recipe=improved_recipe) for job in chosen]
-trial_jobs = {"cifar10": {"earlier": earlier}}
-for (name, variant), (recipe, change) in trials.items():
-    changed = recipe.augmentation | harder | change
-    recipe = replace(recipe, optimizer="Muon", augmentation=changed)
-    job = Job(name, "improved", variant, 0, recipe, build_improved)
-    trial_jobs.setdefault(name, {})[variant] = [job]
-full_length_jobs = {"Improved CNN, earlier": earlier, "Improved CNN": chosen}
-refit_jobs = {"fer2013": {"Improved CNN": []}}
-for job in improved_jobs:
-    if job.dataset in refit_jobs:
-        recipe = replace(job.recipe, fit_on="training_and_validation")
-        job = replace(job, variant="refit", recipe=recipe, weights=False)
-        refit_jobs[job.dataset]["Improved CNN"].append(job)
+
+
+narrower = {"widths": (64, 128, 256)}
+starts = improved_recipes | {
+    "cifar10": replace(improved_recipe, epochs=28, **muon),
+    "fashion_mnist": replace(clothes_recipe, epochs=24, model_arguments=narrower),
+}
+trial_jobs, full_length_jobs = {}, {}
+for (name, variant), change in trials.items():
+    start, old = starts[name], not variant.startswith("trial-")
+    added = {
+        key: getattr(start, key) | part
+        for key, part in change.items()
+        if isinstance(part, dict)
+    }
+    recipe, place = replace(start, **change | added), (name, "improved", variant)
+    jobs = [
+        Job(*place, seed, recipe, build_improved, test=old, weights=old and seed == 0)
+        for seed in range(3 if old or name == "fer2013" else 1)
+    ]
+    trial_jobs.setdefault(name, {})[variant] = jobs
+    if old:
+        title = f"Improved CNN, {variant.replace('-', ' ')}"
+        full_length_jobs.setdefault(name, {})[title] = jobs
+for name, jobs in full_length_jobs.items():
+    jobs["Improved CNN"] = [job for job in improved_jobs if job.dataset == name]

@@ -140,17 +140,16 @@ class Lookahead(keras.callbacks.Callback):
         super().__init__()
         self.network, self.every, self.steps, self.done = network, every, steps, 0
         self.slow = [
-            keras.Variable(keras.ops.copy(weight), trainable=False)
-            for weight in network.weights
+            keras.Variable(weight, trainable=False) for weight in network.weights
         ]
 
     def on_train_batch_end(self, batch, logs=None):
         self.done = done = self.done + 1
         if done % self.every == 0 or done == self.steps:
             keep = kept_share(done, self.steps, self.every)
-            for weight, slow in zip(self.model.weights, self.slow):
+            for weight, slow in zip(self.network.weights, self.slow):
                 slow.assign(averaged(slow, weight, keep))
-                weight.assign(keras.ops.copy(slow))
+                weight.assign(slow)
 
 
 def fine_convolution(network, least=8):

@@ -44,34 +44,25 @@ OTHER = (
     "Keras is set to compute with {}, this project computes with TensorFlow alone:"
     " unset KERAS_BACKEND and start anew."
 )
-if os.environ.setdefault("KERAS_BACKEND", "tensorflow") not in ("tensorflow", "jax"):
+if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
     raise LabError(OTHER.format(os.environ["KERAS_BACKEND"]))
 try:
     with _quiet():
         import keras
-
-        framework = importlib.import_module(os.environ["KERAS_BACKEND"])
+        import tensorflow as tf
 except ImportError as error:
     raise LabError(f"Keras or TensorFlow is not installed ({error}): {MEND}") from None
 if int(keras.__version__.split(".")[0]) < 3:
     raise LabError(f"Keras {keras.__version__} is too old, Keras 3 is needed: {MEND}")
-BACKEND = keras.config.backend()
-if BACKEND != os.environ["KERAS_BACKEND"]:  # it was imported before this module
-    raise LabError(OTHER.format(BACKEND))
-tf = framework if BACKEND == "tensorflow" else None
-if tf:
-    # Or TensorFlow warns of tracing again: many small networks in one process do.
-    tf.get_logger().setLevel("ERROR")
-else:  # TensorFlow takes the loss from the logits; JAX would cut probabilities at 1e-7
-    keras.config.set_epsilon(1e-30)
+if keras.config.backend() != "tensorflow":  # it was imported before this module
+    raise LabError(OTHER.format(keras.config.backend()))
+# Or TensorFlow warns of tracing again and again: many small networks in one process do.
+tf.get_logger().setLevel("ERROR")
 gc.freeze()  # or Python looks through all that was imported when it ends: 2 s
 
 
 def accelerator():
     """Return the name of the graphics card that Keras computes on, or None."""
-    if not tf:
-        first = framework.devices()[0]
-        return first.device_kind if first.platform == "gpu" else None
     cards = tf.config.list_physical_devices("GPU")
     return (
         cards
@@ -113,8 +104,6 @@ def batches(size, x, y=None):
     up to a minute, and at the end of each call TensorFlow waits for it; a Dataset
     without autotuning ends at once.
     """
-    if not tf:
-        return {"x": x, "batch_size": size} | ({} if y is None else {"y": y})
     options = tf.data.Options()
     options.autotune.enabled = False
     with tf.device("CPU:0"):  # or a graphics card holds the whole array
@@ -220,8 +209,8 @@ def environment(precision="float32"):
     return {
         "python": platform.python_version(),
         "keras": keras.__version__,
-        "backend": BACKEND,
-        "backend_version": framework.__version__,
+        "backend": "tensorflow",
+        "backend_version": tf.__version__,
         "device": accelerator() or processor(),
         "threads": int(os.environ.get("TF_NUM_INTRAOP_THREADS") or cores()),
         "precision": precision,
@@ -230,8 +219,6 @@ def environment(precision="float32"):
 
 def setup_line():
     """Return one line for the Setup cell: versions, device, profile."""
-    if not tf:
-        raise LabError(OTHER.format(BACKEND))
     facts, profile = environment(), os.environ.get("LAB_PROFILE")
     return (
         f"Python {facts['python']} · TensorFlow {facts['backend_version']} · Keras"

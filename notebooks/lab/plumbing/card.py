@@ -11,7 +11,7 @@ def check_card(precision):
 
     Cards have it from compute capability 8.0 on. Source: openxla/xla issue 12429.
     """
-    for card in tf.config.list_physical_devices("GPU") if tf else ():
+    for card in tf.config.list_physical_devices("GPU"):
         details = tf.config.experimental.get_device_details(card)
         old = details.get("compute_capability", (8, 0)) < (8, 0)
         if old and precision == "mixed_bfloat16":
@@ -52,8 +52,6 @@ def settle(network, precision, lookahead=None):
     Lookahead and `counting` act after each step: with them a call is one step.
     """
     check_card(precision)
-    if not tf:
-        return
     large, on_card = operations(network) >= COMPILED_FROM, accelerator() is not None
     network.jit_compile = large and on_card
     each = large or lookahead or precision == "mixed_float16"
