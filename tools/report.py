@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-from os.path import commonprefix
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from lab.lesson import DATASETS, EXPECTED
 from lab.metrics import by_class
 from lab.plumbing import language
 from lab.plumbing.files import LabError, relative, sha256, write
+from lab.plumbing.fingerprint import operations
 from lab.plumbing.language import translated
 from lab.plumbing.names import MODEL_TITLES
 from lab.plumbing.numbers import Number
@@ -302,7 +302,7 @@ def baseline_rows(baselines, earlier, ours):
     """Return the rows of the table of baselines: what tools/baselines.py found, then
     the Seeds of our network, with the earlier recipe (empty: none) and today's.
     """
-    operations, tta = "MFLOP", "test_accuracy_tta"
+    tta = "test_accuracy_tta"
 
     def pflop(facts):
         seen = facts["images_per_second"] * facts["seconds"]
@@ -315,7 +315,7 @@ def baseline_rows(baselines, earlier, ours):
             "Accuracy": f"{100 * facts['test_accuracy']:.1f}",
             "Views": f"{100 * views:.1f}" if (views := facts.get(tta)) else "",
             "Parameters": f"{facts['parameters']:,}",
-            operations: f"{facts['operations'] / 1e6:,.0f}",
+            "MFLOP": f"{facts['operations'] / 1e6:,.0f}",
             "PFLOP": f"{pflop(facts):.2g}",
             "Epochs": str(facts["epochs"]),
             "Minutes": f"{facts['seconds'] / 60:.1f}",
@@ -326,7 +326,7 @@ def baseline_rows(baselines, earlier, ours):
         if seeds:
             row = result_row(seeds) | {
                 "Network": seeds.title + suffix,
-                operations: f"{baselines['operations'] / 1e6:,.0f}",
+                "MFLOP": f"{operations(network_of(seeds)) / 1e6:,.0f}",
                 "Epochs": str(seeds[0].record["epochs_run"]),
             }
             rows.append({name: row[name] for name in rows[0]})
@@ -393,6 +393,13 @@ def layers_table(groups, names):
     return f"{first}\n{rest}"
 
 
+def network_of(seeds):
+    """Return the network of some Seeds on one of the known data sets, untrained."""
+    record, arguments = seeds[0].record, seeds[0].recipe.model_arguments
+    known, build = KNOWN[record["dataset"]], getattr(models, f"build_{record['model']}")
+    return build(known.shape, len(known.classes), **arguments)
+
+
 def layers(groups, model):
     """Return the layers of one network on all its known data sets as a table: what we
     set, but for the numbers of filters and units, with which an output ends; and for
@@ -401,45 +408,82 @@ def layers(groups, model):
     tables = {}
     for (dataset, name), seeds in groups.items():
         if name == model and (known := KNOWN.get(dataset)):
-            build = getattr(models, f"build_{model}")
-            arguments = seeds[0].recipe.model_arguments
-            network = build(known.shape, len(known.classes), **arguments)
-            tables[known.title] = layer_table(network).reset_index()
+            table = layer_table(network_of(seeds))
+            tables[known.title] = _folded(table.reset_index())
     if not tables:
         return pd.DataFrame()
     most = max(tables, key=lambda name: len(tables[name]))
-    kinds, cells = list(tables[most]["layer"]), {}
-    for name, table in tables.items():
-        mine, more = list(table["layer"]), len(kinds) - len(table)
-        same = len(commonprefix([kinds, mine]))
-        rows = [row if row < same else row + more for row in range(len(mine))]
-        if [kinds[row] for row in rows] != mine:
-            raise LabError(
-                f"{MODEL_TITLES[model]} has layers on {name} that it lacks on {most}:"
-                " one table cannot show both, so give them a variant of their own."
-            )
-        cells[name] = table.set_axis(rows)
+    parts = {name: _parts(list(table["layer"])) for name, table in tables.items()}
+    blocks = max(len(part) for part in parts.values())
+    for name, (*first, last) in parts.items():  # the others lack a block
+        parts[name] = [*first, *[[]] * (blocks - 1 - len(first)), last]
+    kinds, rows = [], {name: [] for name in tables}
+    for same in zip(*parts.values()):
+        longest = max(same, key=len)
+        for name, part in zip(tables, same):
+            if part != longest[: len(part)]:
+                raise LabError(
+                    f"{MODEL_TITLES[model]} has other layers on {name}: one table"
+                    " cannot show them, so give them a variant of their own."
+                )
+            rows[name] += range(len(kinds), len(kinds) + len(part))
+        kinds += longest
+    cells = {name: table.set_axis(rows[name]) for name, table in tables.items()}
     columns, before = {("", "layer"): kinds, ("", "settings"): []}, {}
     for row, kind in enumerate(kinds):
         text = _settings({n: t["settings"].get(row) for n, t in cells.items()}, most)
-        again = text == before.get(kind) and len(text) > len("activation: softmax")
-        columns["", "settings"].append("as above" if again else text)
-        before[kind] = text
+        known, plain = before.get(kind, ""), len("activation: softmax")
+        if text == known and len(text) > plain:
+            columns["", "settings"].append("as above")
+        elif len(text) > plain and known.startswith(f"{text}, activation: "):
+            columns["", "settings"].append("as above, without activation")
+        else:
+            columns["", "settings"].append(text)
+            before[kind] = text
     for name, table in cells.items():
         table = table.reindex(range(len(kinds)), fill_value="")
         columns |= {(name, column): table[column] for column in table.columns[2:]}
     return pd.DataFrame(columns)
 
 
+def _folded(table):
+    """Return a table of layers without the rows of activations, which the row before
+    tells, too (none for the linear one).
+    """
+    rows = []
+    for row in table.to_dict("records"):
+        if row["layer"] != "Activation":
+            rows.append(row)
+        elif row["settings"] != "activation: linear":
+            before = rows[-1]["settings"].replace("none", "")
+            rows[-1]["settings"] = ", ".join(filter(None, [before, row["settings"]]))
+    return pd.DataFrame(rows)
+
+
+def _parts(kinds):
+    """Return the names of layers in parts: a block begins at a convolution that a
+    pooling follows, and the last part at the layer that ends the maps.
+    """
+    parts = [[]]
+    for kind, following in zip(kinds, [*kinds[1:], ""]):
+        ends = kind in ("Flatten", "GlobalMaxPooling2D")
+        if ends or (kind == "Conv2D" and following == "MaxPooling2D"):
+            parts.append([])
+        parts[-1].append(kind)
+    return parts
+
+
 def _settings(texts, most):
     """Return what is set for a layer: that of the data set `most`, and in brackets what
-    differs; texts: {data set: text}, None where its network lacks the layer.
+    differs; texts: {data set: text}, None where its network lacks the layer. Where
+    `most` lacks it, the first set that has it counts.
     """
     values = {
         name: dict(part.split(": ", 1) for part in text.split(", ") if ": " in part)
         for name, text in texts.items()
         if text
     }
+    most = most if most in values else next(iter(values))
     parts = []
     for key in dict.fromkeys(key for each in values.values() for key in each):
         said = {name: each.get(key, "none") for name, each in values.items()}

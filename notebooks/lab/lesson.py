@@ -185,7 +185,8 @@ class Lesson(Output):
                 finished[name] = self._note(runs)
         line = f"{dataset.title}: {len(finished)} of {len(points)} are trained"
         rest = "; make retrain RUNS=missing trains the others"
-        print(line + rest * (len(finished) < len(points)))
+        if points:
+            print(line + rest * (len(finished) < len(points)))
         return finished
 
     def finished(

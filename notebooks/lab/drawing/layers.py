@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..plumbing.building import functional
+from ..plumbing.fingerprint import architecture
 from .base import COLOURS, MODEL_TITLES, NARROW, WIDTH, labelled, picture
 
 
@@ -136,7 +137,12 @@ ACROSS = 8  # steps in a row; a longer network goes on in the next
 
 
 # They keep the shape.
-WITHIN = {"BatchNormalization": "normalise", "Dropout": "dropout", "Rescaling": "scale"}
+WITHIN = {
+    "BatchNormalization": "normalise",
+    "Dropout": "dropout",
+    "Rescaling": "scale",
+    "Add": "add",
+}
 
 
 def diagram(*networks):
@@ -175,7 +181,7 @@ def diagram(*networks):
     return figure
 
 
-def _box(axes, place, side, name, colour, shape, notes):
+def _box(axes, place, side, name, colour, shape, notes, skipped):
     flat = len(shape) == 1
     height = 0.1 + 0.9 * (np.log2(shape[0]) / 16 if flat else shape[0] / side)
     width = 0.1 if flat else 0.1 + 0.07 * np.log2(shape[-1])
@@ -185,6 +191,11 @@ def _box(axes, place, side, name, colour, shape, notes):
     said = "\n".join([name, *notes])
     axes.text(place, 0.56, "×".join(map(str, shape)), ha="center", fontsize=6.5)
     axes.text(place, -0.56, said, ha="center", va="top", fontsize=7)
+    if skipped:
+        arrow = {"arrowstyle": "->", "color": "0.3", "lw": 0.8}
+        arrow["connectionstyle"] = "arc3,rad=-0.1"
+        ends = (place, 0.8), (place - skipped, 0.8)
+        axes.annotate("", *ends, arrowprops=arrow)
 
 
 def _bracket(axes, left, right, block):
@@ -225,11 +236,12 @@ def _rows(groups):
 
 
 def _steps(network):
-    """Return [name, colour, shape, notes] of each layer that changes the shape; the
-    others are notes of the one before.
+    """Return [name, colour, shape, notes, skipped] of each layer that changes the
+    shape; the others are notes of the one before. skipped: over how many steps a sum
+    reaches back.
     """
-    steps = []
-    for layer in network.operations:
+    steps, step_of = [], []
+    for (_, _, read, *_), layer in zip(architecture(network), network.operations):
         kind, activation = (
             type(layer).__name__,
             getattr(getattr(layer, "activation", None), "__name__", "linear"),
@@ -242,11 +254,14 @@ def _steps(network):
                 else ""
             )
             name = "conv" + size if size else STEPS[kind][0]
-            steps.append([name, STEPS[kind][1], shape, []])
+            steps.append([name, STEPS[kind][1], shape, [], 0])
         elif shape != steps[-1][2]:
-            steps.append([kind, "0.9", shape, []])
+            steps.append([kind, "0.9", shape, [], 0])
         elif kind != "Activation":
             steps[-1][3].append(WITHIN.get(kind, kind))
         if activation != "linear":
             steps[-1][3].append(activation)
+        step_of.append(len(steps) - 1)
+        if kind == "Add":
+            steps[-1][4] = step_of[-1] - min(step_of[i] for i in read)
     return steps

@@ -76,10 +76,18 @@ def minutes(seeds):
     return f"{seeds.seconds() / 60:.1f}" + " (GPU)" * card
 
 
-def scores(named):
-    """Return the table of `row` for {name: Seeds}, one row a name."""
+def scores(named, refits=None):
+    """Return the table of `row` for {name: Seeds}, one row a name.
+
+    refits: {name: Seeds} of some of them, trained on the validation images, too.
+    """
     table = pd.DataFrame({name: row(seeds) for name, seeds in named.items()}).T
-    first = ("accuracy", "interval", "views", "not leaked")
+    if refits:
+        again = {
+            n: seeds.percent("test", "accuracy_tta") for n, seeds in refits.items()
+        }
+        table["refit"] = pd.Series(again)
+    first = ("accuracy", "interval", "views", "refit", "not leaked")
     order = [name for name in first if name in table]
     return table[order + [name for name in table if name not in order]].fillna("")
 
