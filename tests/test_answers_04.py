@@ -16,12 +16,9 @@ from test_notebooks import BOOKS, prose
 
 def written():
     """Return {number: text} of the answers."""
-    [cell] = [
-        cell
-        for cell in prose(BOOKS["04_improved_cnn"])
-        if cell.source.startswith("## Answers")
-    ]
-    parts_ = re.split(r"(?m)^\*\*(\d+)\.\*\* ", cell.source)[1:]
+    text = "\n".join(cell.source for cell in prose(BOOKS["04_improved_cnn"]))
+    answers = text.split("## Answers")[1].split("## Sources")[0]
+    parts_ = re.split(r"(?m)^\*\*(\d+)\.\*\* ", answers)[1:]
     return dict(zip(map(int, parts_[::2]), parts_[1::2], strict=True))
 
 

@@ -500,6 +500,8 @@ def defaults(model):
     build = getattr(models, f"build_{model}")
     return {
         name: "-".join(map(str, np.atleast_1d(parameter.default)))
+        .replace("False", "no")
+        .replace("True", "yes")
         for name, parameter in inspect.signature(build).parameters.items()
         if parameter.default is not parameter.empty
     }

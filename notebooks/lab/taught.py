@@ -276,11 +276,9 @@ def welch(first, second):
 
 def f1_interval(matrix, draws=2000, seed=0):
     """Return (low, high), each (classes,): the bootstrap's 95 % interval of F1."""
-    rng, scores = np.random.default_rng(seed), []
-    images, shares = matrix.sum(), matrix.ravel() / matrix.sum()
-    for _ in range(draws):
-        drawn = rng.multinomial(images, shares).reshape(matrix.shape)
-        scores.append(precision_recall_f1(drawn)[2])
+    shares = matrix.ravel() / matrix.sum()
+    drawn = np.random.default_rng(seed).multinomial(matrix.sum(), shares, size=draws)
+    scores = [precision_recall_f1(new.reshape(matrix.shape))[2] for new in drawn]
     return np.percentile(scores, [2.5, 97.5], axis=0)
 
 
