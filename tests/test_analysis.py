@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from lab import (
     taught,
     training,
 )
-from lab.runs import Run, Seeds
+from lab.runs import Run, Seeds, headline
 
 
 def run_that_is_right(right, seed=0, model="dense"):
@@ -387,3 +389,43 @@ def test_a_diagram_shows_every_shape_of_the_network():
         "dense\nscale\nsoftmax",
     } <= set(said)
     assert sum(len(axes.patches) for axes in figure.axes) == 8 + 13
+
+
+def test_a_diagram_has_an_arrow_for_each_skip_connection():
+    def arrows(network):
+        texts = [text for axes in figures.diagram(network).axes for text in axes.texts]
+        bent = [text for text in texts if getattr(text, "arrow_patch", None)]
+        kinds = [text.arrow_patch.get_connectionstyle().rad for text in bent]
+        notes = [text.get_text() for text in texts]
+        return sum(map(bool, kinds)), notes.count("conv 3×3\nnormalise\nadd\ngelu")
+
+    assert arrows(models.build_improved((32, 32, 3), 10, skip=True)) == (3, 3)
+    assert arrows(models.build_improved((32, 32, 3), 10)) == (0, 0)
+    inputs = keras.Input((8, 8, 1))
+    x = first = keras.layers.Conv2D(4, 3, padding="same")(inputs)
+    for _ in range(8):  # more layers than a row holds: the sum reaches back over rows
+        x = keras.layers.Conv2D(4, 3, padding="same")(x)
+    x = keras.layers.Add()([x, first])
+    assert arrows(keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x)))[0] == 0
+
+
+def test_a_refit_has_a_column_in_the_table_of_scores():
+    runs = Path(__file__).parents[1] / "data" / "runs" / "fashion_mnist"
+    seeds = {m: headline(runs / m / "main")[0] for m in ("dense", "improved")}
+    refit, _ = headline(runs / "improved" / "refit")
+    table = tables.scores(seeds, {"improved": refit})
+    assert list(table.columns[:4]) == ["accuracy", "interval", "views", "refit"]
+    expected = ["", refit.percent("test", "accuracy_tta")]
+    assert list(table["refit"]) == expected
+    assert "refit" not in tables.scores(seeds, {}) and "refit" not in tables.scores(
+        seeds
+    )
+    plain = tables.scores(seeds, {"dense": seeds["dense"]})
+    assert plain["refit"]["dense"] == seeds["dense"].percent()
+
+
+def test_heat_is_that_of_a_sum_where_a_block_has_a_skip_connection():
+    small = models.build_improved((32, 32, 3), 10, skip=True)
+    assert parts.fine_convolution(small).output.shape[1:] == (15, 15, 256)
+    large = models.build_improved((96, 96, 3), 10, skip=True)
+    assert isinstance(parts.fine_convolution(large), keras.layers.Add)

@@ -232,6 +232,13 @@ def test_a_refit_has_a_column_once_all_its_seeds_are_finished(tmp_path):
 def test_the_table_of_baselines_ends_with_our_network_before_and_after():
     found = json.loads((ROOT / "data" / "baselines.json").read_text())
     ours = report.runs_in(RUNS)["cifar10", "improved"]
+    earlier, _ = headline(RUNS / "cifar10" / "improved" / "earlier")
+    rows = report.baseline_rows(found, earlier, ours)[-2:]
+    for row, seeds in zip(rows, (earlier, ours)):
+        images = seeds[0].record["epochs_run"] * 45_000
+        once = seeds[0].record["pflop"] * 1e15 / (3 * images) / 1e6
+        assert row["MFLOP"] == f"{once:.0f}"
+    assert report.defaults("improved")["skip"] == "no"
     both = report.baseline_rows(found, ours, ours)
     names = [*found["networks"], "Improved CNN, earlier", "Improved CNN"]
     assert [row["Network"] for row in both] == names

@@ -84,9 +84,9 @@ BASELINE_RECIPES = {
         "augmentation": "flip, shift of 3 pixels",
     },
     "airbench94 in PyTorch": {
-        "network": "the layers of our improved network, with 64, 256 and 256 filters;"
-        " the filters of the first layer are computed from 5,000 images, its offsets"
-        " are learnt for 3 epochs",
+        "network": "the layers of our earlier improved network, without skip"
+        " connections, with 64, 256 and 256 filters; the filters of the first layer are"
+        " computed from 5,000 images, its offsets are learnt for 3 epochs",
         "input": "minus the mean of each channel, divided by its deviation",
         "first weights": "Dirac, as in our network; the others PyTorch's default",
         "optimizer": "SGD, Nesterov momentum 0.85; Lookahead every 5 steps",
@@ -300,7 +300,8 @@ def result_row(seeds):
 
 def baseline_rows(baselines, earlier, ours):
     """Return the rows of the table of baselines: what tools/baselines.py found, then
-    the Seeds of our network, with the earlier recipe (empty: none) and today's.
+    the Seeds of our network, with the earlier recipe (empty: none) and today's, whose
+    operations are counted here.
     """
     tta = "test_accuracy_tta"
 
@@ -423,8 +424,8 @@ def layers(groups, model):
         for name, part in zip(tables, same):
             if part != longest[: len(part)]:
                 raise LabError(
-                    f"{MODEL_TITLES[model]} has other layers on {name}: one table"
-                    " cannot show them, so give them a variant of their own."
+                    f"{MODEL_TITLES[model]} has other layers on {name} than on {most}:"
+                    " one table cannot show both, so give them a variant of their own."
                 )
             rows[name] += range(len(kinds), len(kinds) + len(part))
         kinds += longest
@@ -455,8 +456,9 @@ def _folded(table):
         if row["layer"] != "Activation":
             rows.append(row)
         elif row["settings"] != "activation: linear":
-            before = rows[-1]["settings"].replace("none", "")
-            rows[-1]["settings"] = ", ".join(filter(None, [before, row["settings"]]))
+            before = rows[-1]["settings"]
+            added = f"{before}, {row['settings']}"
+            rows[-1]["settings"] = row["settings"] if before == "none" else added
     return pd.DataFrame(rows)
 
 
@@ -803,8 +805,10 @@ def readme(text):
             "Accuracy and macro-F1 on the test images are in percent, means over the"
             " seeds; ± is the standard deviation between them. *Interval* is"
             " Wilson's 95 % interval. *Views* is the accuracy with a weighted mean over"
-            " several views of each image, where the recipe has views. A PFLOP is 1e15"
-            " operations; the column counts one training. *Minutes* are those of one"
+            " several views of each image, where the recipe has views. *Refit* is that"
+            " of networks with the same recipe, trained on training and validation"
+            " images together. A PFLOP is 1e15 operations; the column counts one"
+            " training. *Minutes* are those of one"
             f" training on {'; '.join(sorted(devices))}."
         ),
         "GPU: the graphics card also did other trainings at the same time. " * shared

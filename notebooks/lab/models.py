@@ -478,27 +478,27 @@ half_batch = {"batch_size": 256, "learning_rate": 0.375, "optimizer_arguments": 
 
 
 wide, narrow = {"widths": (64, 256, 256)}, {"widths": (64, 192, 256), "skip": True}
-hard, slim = {"augmentation": milder}, {"epochs": 27, "model_arguments": narrow}
+robust, slim = {"augmentation": milder}, {"epochs": 27, "model_arguments": narrow}
 lighter = {"augmentation": milder | {"contrast": 0.25, "brightness": 15}}
 some, large = {"erasing": (6, 12)}, {"erasing": (8, 16), "shift": 4}
 mixture = muon | {"augmentation": harder | some | {"flip": False}}
 trials = {
     ("cifar10", "earlier"): {"epochs": 16, "optimizer": "FastOffsetSGD"},
-    ("cifar10", "without-skip"): hard,
+    ("cifar10", "without-skip"): robust,
     ("cifar10", "trial-erasing"): {"augmentation": harder | {"erasing": (4, 10)}},
     ("cifar10", "trial-strong"): {"augmentation": harder | large},
     ("cifar10", "trial-cutout"): {"augmentation": harder | {"cutout": 12, "shift": 3}},
-    ("cifar10", "trial-batch-256"): hard | half_batch,
-    ("cifar10", "trial-smoothing-0.1"): hard | {"label_smoothing": 0.1},
+    ("cifar10", "trial-batch-256"): robust | half_batch,
+    ("cifar10", "trial-smoothing-0.1"): robust | {"label_smoothing": 0.1},
     ("cifar10", "trial-lighter"): lighter,
-    ("cifar10", "trial-skip-narrow"): hard | slim,
+    ("cifar10", "trial-skip-narrow"): robust | slim,
     ("cifar10", "trial-skip-lighter"): lighter | slim,
     ("fashion_mnist", "earlier"): {},
     ("fashion_mnist", "trial-mixture"): mixture | {"epochs": 59, "views": "three"},
-    ("fashion_mnist", "trial-harder"): hard | {"epochs": 58},
+    ("fashion_mnist", "trial-harder"): robust | {"epochs": 58},
     ("fashion_mnist", "trial-erasing"): {"epochs": 58, "augmentation": milder | some},
-    ("fashion_mnist", "trial-wide"): hard | {"epochs": 32, "model_arguments": wide},
-    ("fashion_mnist", "trial-skip-narrow"): hard | slim | {"epochs": 30},
+    ("fashion_mnist", "trial-wide"): robust | {"epochs": 32, "model_arguments": wide},
+    ("fashion_mnist", "trial-skip-wide"): robust | slim | {"epochs": 30},
     ("fer2013", "trial-erasing"): {"augmentation": {"erasing": (6, 16)}},
     ("fer2013", "trial-skip"): {"epochs": 35, "model_arguments": {"skip": True}},
 }

@@ -191,10 +191,10 @@ def _box(axes, place, side, name, colour, shape, notes, skipped):
     said = "\n".join([name, *notes])
     axes.text(place, 0.56, "×".join(map(str, shape)), ha="center", fontsize=6.5)
     axes.text(place, -0.56, said, ha="center", va="top", fontsize=7)
-    if skipped:
+    if 0 < skipped <= place:  # else the sum reaches back into the row above
         arrow = {"arrowstyle": "->", "color": "0.3", "lw": 0.8}
-        arrow["connectionstyle"] = "arc3,rad=-0.1"
-        ends = (place, 0.8), (place - skipped, 0.8)
+        arrow["connectionstyle"] = "arc3,rad=-0.06"
+        ends = (place, 0.9), (place - skipped, 0.9)
         axes.annotate("", *ends, arrowprops=arrow)
 
 

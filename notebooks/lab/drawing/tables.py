@@ -79,13 +79,15 @@ def minutes(seeds):
 def scores(named, refits=None):
     """Return the table of `row` for {name: Seeds}, one row a name.
 
-    refits: {name: Seeds} of some of them, trained on the validation images, too.
+    refits: {name: Seeds} of some of them, trained on the validation images, too; their
+        accuracy is that with views, where they have some.
     """
     table = pd.DataFrame({name: row(seeds) for name, seeds in named.items()}).T
     if refits:
-        again = {
-            n: seeds.percent("test", "accuracy_tta") for n, seeds in refits.items()
-        }
+        again = {}
+        for name, seeds in refits.items():
+            views = "accuracy_tta" if seeds.has("test", "accuracy_tta") else "accuracy"
+            again[name] = seeds.percent("test", views)
         table["refit"] = pd.Series(again)
     first = ("accuracy", "interval", "views", "refit", "not leaked")
     order = [name for name in first if name in table]
@@ -218,7 +220,8 @@ def trials(chosen, tried):
     for title, variants in tried.items():
         for name, seeds in ({"as chosen": chosen[title]} | variants).items():
             record = seeds[0].record
-            rows[f"{title}, {name.removeprefix('trial-')}"] = {
+            name = name.removeprefix("trial-").replace("without-", "without ")
+            rows[f"{title}, {name}"] = {
                 "validation": seeds.percent("validation"),
                 "views": seeds.percent("validation", "accuracy_tta"),
                 "seeds": str(len(seeds)),

@@ -153,9 +153,9 @@ class Lookahead(keras.callbacks.Callback):
 
 
 def fine_convolution(network, least=8):
-    """Return the last convolution of a network whose maps are `least` places high or
-    more; where there is none, the layer with the finest maps that training changes, or
-    None.
+    """Return the last convolution of a network, or the last sum of a skip connection,
+    whose maps are `least` places high or more; where there is none, the layer with the
+    finest maps that training changes, or None.
     """
     maps, trained = [], False
     for layer in network.layers:
@@ -165,6 +165,7 @@ def fine_convolution(network, least=8):
     fine = [
         layer
         for layer in maps
-        if isinstance(layer, keras.layers.Conv2D) and layer.output.shape[1] >= least
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Add))
+        and layer.output.shape[1] >= least
     ]
     return (fine or sorted(maps, key=lambda layer: layer.output.shape[1]) or [None])[-1]
