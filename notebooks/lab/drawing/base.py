@@ -153,11 +153,11 @@ def titled(pictures):
 
     pictures: [(axes, title)].
     """
-    for points in (9, 8, 7):
+    for points, room in ((9, 0.94), (8, 0.94), (7, 1.0)):
         for axes, title in pictures:
             axes.title.set_label(title)  # the whole of it, for a translation
             axes.title.set_fontsize(points)
-            axes.title.set_text(fitted(axes, title))
+            axes.title.set_text(fitted(axes, title, room))
         if all(axes.get_title() == plain(title) for axes, title in pictures):
             return
 
@@ -170,9 +170,9 @@ def width_above(axes):
     return share * axes.figure.get_figwidth()
 
 
-def fitted(axes, title):
+def fitted(axes, title, room=1.0):
     """Return the title of a picture, cut where it would run into the next one."""
-    width, points = width_above(axes), axes.title.get_fontsize()
+    width, points = room * width_above(axes), axes.title.get_fontsize()
     return "\n".join(cut(line, width, points) for line in plain(title).split("\n"))
 
 
