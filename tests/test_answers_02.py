@@ -94,3 +94,33 @@ def test_a_second_softmax_keeps_the_loss_from_zero():
     )
     assert float(loss) == pytest.approx(-np.log(share))
     said(10, f"{share:.3f}", f"{-np.log(share):.3f}")
+
+
+def test_equal_start_weights_stay_equal_and_random_ones_are_those_of_glorot():
+    rng = np.random.default_rng(0)
+    images = rng.random((60, 8), np.float32)
+    labels = np.eye(3, dtype="float32")[rng.integers(0, 3, 60)]
+    network = keras.Sequential([keras.layers.Dense(5, "relu"), keras.layers.Dense(3)])
+    network.build((None, 8))
+    limit = np.abs(network.layers[0].get_weights()[0]).max()
+    assert 0.8 * (6 / 13) ** 0.5 < limit <= (6 / 13) ** 0.5
+    network.compile(
+        keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy(True)
+    )
+    for start in (0.0, 0.1):
+        network.set_weights([np.full_like(w, start) for w in network.get_weights()])
+        network.fit(images, labels, epochs=3, verbose=0)
+        first, _, second, bias = network.get_weights()
+        assert (
+            np.ptp(first, axis=1).max() < 1e-6 and np.ptp(second, axis=0).max() < 1e-6
+        )
+        assert (np.abs(first).max() == 0) == (start == 0) and np.ptp(bias) > 0
+
+
+def test_operations_of_a_training():
+    once = 784 * 512 + 512 * 10
+    said(2, f"{once:,}", f"{6 * once * 50_000 * 20 / 1e15:.4f} PFLOP")
+
+
+def test_the_largest_logit_is_subtracted():
+    assert np.array_equal(keras.ops.softmax(np.array([1000.0, 0.0])), [1, 0])

@@ -1,11 +1,13 @@
 """The numeric answers of notebook 03, computed from their formulas."""
 
 import re
+from fractions import Fraction
 
 import keras
 import nbformat
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from conftest import ROOT
@@ -109,6 +111,25 @@ def test_11_a_dense_layer_instead(answers):
     outputs = int(np.prod(convolution.output.shape[1:]))
     dense = 784 * outputs + outputs
     assert holds(answers[11], convolution.count_params(), outputs, dense)
+
+
+def test_4_slopes_through_a_pooling(answers):
+    field = keras.ops.convert_to_tensor(np.array([1.0, 2, 3, 4]).reshape(1, 2, 2, 1))
+    for layer, said in (
+        (layers.MaxPooling2D(2), "0, 0, 0, 1"),
+        (layers.AveragePooling2D(2), "1/4, 1/4, 1/4, 1/4"),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(field)
+            output = layer(field)
+        slopes = np.ravel(tape.gradient(output, field))
+        assert np.allclose(slopes, [float(Fraction(part)) for part in said.split(", ")])
+        assert said in answers[4]
+
+
+def test_9_a_surer_error_costs_more(answers):
+    for share in (10, 1000):
+        assert f"{np.log(share):.1f}" in answers[9]
 
 
 def test_examples_of_the_text():

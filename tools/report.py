@@ -805,10 +805,10 @@ def readme(text):
             "Accuracy and macro-F1 on the test images are in percent, means over the"
             " seeds; ± is the standard deviation between them. *Interval* is"
             " Wilson's 95 % interval. *Views* is the accuracy with a weighted mean over"
-            " several views of each image, where the recipe has views. *Refit* is that"
-            " of networks with the same recipe, trained on training and validation"
-            " images together. A PFLOP is 1e15 operations; the column counts one"
-            " training. *Minutes* are those of one"
+            " several views of each image, where the recipe has views. *Refit* is also"
+            " an accuracy with views, of networks with the same recipe that were"
+            " trained on training and validation images together. A PFLOP is 1e15"
+            " operations; the column counts one training. *Minutes* are those of one"
             f" training on {'; '.join(sorted(devices))}."
         ),
         "GPU: the graphics card also did other trainings at the same time. " * shared

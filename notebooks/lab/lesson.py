@@ -158,7 +158,8 @@ class Lesson(Output):
             trainer = "TRAIN_STUDY = True would train"
             trainer = "an earlier notebook trains" if train is None else trainer
             line += f"; {missing} point{'s' * (missing != 1)} left out, which {trainer}"
-        print(line)
+        if seeds:
+            print(line)
         factors = {
             factor: {
                 name: self._note(seeds[jobs[0].variant])

@@ -504,6 +504,7 @@ trials = {
 }
 
 
+trials["cifar10", "trial-tensorflow"] = robust | objects  # the final recipe
 narrower = {"widths": (64, 128, 256)}
 starts = improved_recipes | {
     "cifar10": replace(improved_recipe, epochs=28, **muon),

@@ -178,10 +178,11 @@ def projection(datasets, count=2000):
         axes.legend(
             ncols=2,
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.22),
-            fontsize=7,
+            bbox_to_anchor=(0.5, -0.26),
+            fontsize=8,
             frameon=False,
-            columnspacing=1,
+            columnspacing=0.8,
+            handletextpad=0.1,
         )
         axes.set_title(dataset.title)
         axes.set_xlabel("first component")
@@ -219,7 +220,7 @@ def votes(shares, rows, columns):
         vmin=0,
         vmax=100,
         ax=axes,
-        annot_kws={"fontsize": 7},
+        annot_kws={"fontsize": 8},
         linewidths=0.4,
         xticklabels=columns,
         yticklabels=rows,

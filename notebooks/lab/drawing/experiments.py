@@ -26,7 +26,7 @@ def networks(finished, datasets):
             low, high = (100 * end for end in seeds.interval())
             error = [[accuracy - low], [high - accuracy]]
             _mark(axes, accuracy, row, xerr=error)
-            _above(axes, f"{accuracy:.1f}", accuracy, row, 8)
+            _above(axes, f"{accuracy:.1f}", accuracy, row)
         names = [MODEL_TITLES[model] for model in models]
         axes.set_yticks(range(len(models)), names if axes is grid[0] else [])
         axes.set_ylim(len(models) - 0.5, -0.8)
@@ -41,8 +41,8 @@ def _mark(axes, x, y, fmt="o", ms=4, colour=COLOURS[0], **options):
     axes.errorbar(x, y, fmt=fmt, ms=ms, capsize=3, color=colour, **options)
 
 
-def _above(axes, text, x, y, size, points=5):
-    place = {"textcoords": "offset points", "ha": "center", "fontsize": size}
+def _above(axes, text, x, y, points=5):
+    place = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
     axes.annotate(text, (x, y), (0, points), **place)
 
 
@@ -98,7 +98,7 @@ def _below(axes, x, accuracy):
     bottom = axes.get_xaxis_transform()
     axes.plot(x, 0.05, "v", ms=6, color=COLOURS[3], transform=bottom, clip_on=False)
     text = f"failed\n({accuracy:.0f} %)"
-    place = {"ha": "center", "va": "bottom", "fontsize": 7, "transform": bottom}
+    place = {"ha": "center", "va": "bottom", "fontsize": 7.5, "transform": bottom}
     axes.text(x, 0.12, text, color=COLOURS[3], **place)
 
 
@@ -115,14 +115,14 @@ def steps(tables, matched=()):
     for axes, (title, points) in zip(grid, tables.items()):
         for name, seeds in points.items():
             values, row = 100 * seeds.values("test", "accuracy"), names.index(name)
-            axes.plot(values, [row] * len(values), ".", ms=4, color="0.6")
+            axes.plot(values, [row + 0.25] * len(values), ".", ms=5, color="0.4")
             other = name in matched
             style = {"fmt": "s" if other else "o", "colour": COLOURS[other]}
             half = _half(seeds, seeds.deviation(), len(seeds) - 1)
             _mark(axes, values.mean(), row, xerr=half, **style)
             thousands = seeds[0].record["parameters"] / 1000
             text = f"{values.mean():.1f} %, {thousands:,.0f} thousand"
-            _above(axes, text, values.mean(), row, 7)
+            _above(axes, text, values.mean(), row)
         axes.set_yticks(range(len(names)), names if axes is grid[0] else [])
         axes.set_ylim(len(names) - 0.5, -0.8)
         axes.margins(x=0.36)
@@ -153,9 +153,10 @@ def shares(lines):
         for share, value in values.items():
             axes.plot([share] * len(value), value, ".", ms=3, color=colour, alpha=0.5)
             place = (value.min(), -11) if label == lowest else (value.max(), 5)
-            _above(axes, f"{value.mean():.1f}", share, place[0], 7, place[1])
+            _above(axes, f"{value.mean():.1f}", share, *place)
         ticks |= set(values)
     axes.set_xscale("log", base=2)
+    axes.margins(x=0.08)
     axes.set_xticks(sorted(ticks), [f"{100 * share:.3g}" for share in sorted(ticks)])
     axes.margins(y=0.2)
     axes.set_xlabel("share of the training images (%)")
@@ -217,17 +218,20 @@ def robustness(right, title):
     for axes, kind in zip(grid.ravel(), kinds):
         # A third line may cover another: it is dotted.
         styles = zip(cycle(MARKERS), cycle(("-", "-", ":")))
-        for (marker, line), (label, table) in zip(styles, tables.items()):
-            values = 100 * table.loc[kind]
-            axes.plot(strengths, values, line + marker, ms=3, label=label)
+        for i, ((marker, line), label) in enumerate(zip(styles, tables)):
+            style = {"ms": 3, "label": label, "zorder": 3 - i / 10}
+            values = 100 * tables[label].loc[kind]
+            axes.plot(strengths, values, line + marker, **style)
         axes.set_title(kind)
         axes.set_ylim(0, 100)
         axes.set_xticks(strengths)
         axes.grid(color="0.92")
     for axes in grid.ravel()[len(kinds) :]:
         axes.axis("off")
-    legend = {"title": title, "frameon": False, "loc": "center"}
-    grid[1, 3].legend(*grid[0, 0].get_legend_handles_labels(), **legend)
+    lines, names = grid[0, 0].get_legend_handles_labels()
+    names = [name.replace(", ", ",\n") for name in names]
+    legend = {"title": title, "frameon": False, "loc": "center", "handlelength": 1.5}
+    grid[1, 3].legend(lines, names, **legend)
     grid[0, 3].tick_params(labelbottom=True)
     figure.supxlabel("strength", fontsize=9)
     figure.supylabel("accuracy (%)", fontsize=9)
@@ -240,7 +244,7 @@ def bars(frame, groups):
 
     groups: what the horizontal axis shows.
     """
-    figure, axes = plt.subplots(figsize=(0.6 * NARROW, 1.7))
+    figure, axes = plt.subplots(figsize=(0.6 * NARROW, 1.5))
     value = 100 * frame["value"]
     ends = np.array([value - 100 * frame["low"], 100 * frame["high"] - value])
     _mark(axes, range(len(frame)), value, ms=5, yerr=ends.clip(min=0))

@@ -189,7 +189,7 @@ def _box(axes, place, side, name, colour, shape, notes, skipped):
     style = {"facecolor": colour, "edgecolor": "0.2", "lw": 0.6}
     axes.add_patch(plt.Rectangle(corner, width, height, **style))
     said = "\n".join([name, *notes])
-    axes.text(place, 0.56, "×".join(map(str, shape)), ha="center", fontsize=6.5)
+    axes.text(place, 0.56, "×".join(map(str, shape)), ha="center", fontsize=7)
     axes.text(place, -0.56, said, ha="center", va="top", fontsize=7)
     if 0 < skipped <= place:  # else the sum reaches back into the row above
         arrow = {"arrowstyle": "->", "color": "0.3", "lw": 0.8}

@@ -27,7 +27,7 @@ ALIKE = 0.1  # of white: a difference of two pixels that nobody sees
 ROWS = 45  # of a table on a page of the report
 NUMBER = r"[-+]?[\d.,]+( %)?"
 NUMBERS = rf"{NUMBER}( ± {NUMBER}| to {NUMBER}| \({NUMBER} to {NUMBER}\))?"
-WIDE = 34  # letters in a cell of a table from which on its column is a paragraph
+WIDE = 36  # letters in a cell of a table; above, its column is a paragraph
 
 
 class Output:

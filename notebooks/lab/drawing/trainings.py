@@ -4,6 +4,7 @@ from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import AutoMinorLocator
 
 from .base import COLOURS, MARKERS, MODEL_TITLES, NARROW, WIDTH, panels
 
@@ -35,6 +36,8 @@ def curves(runs, titles):
                 run.record["best_epoch"], color="0.4", ls=":", label="epoch kept"
             )
             axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.locator_params(axis="y", nbins=4, min_n_ticks=3)
+            axes.grid(color="0.92")
         for axes in pair if len(runs) < 3 else pair[:1]:
             axes.set_title(title)
         pair[0].set_ylabel("cross-entropy", fontsize=8)
@@ -130,7 +133,9 @@ def turns(points):
         axes.set_title(title.replace("-", " "))
         axes.set_ylim(0, 0.7)
         axes.set_xlabel("epoch")
-        axes.grid(color="0.92")
+        axes.locator_params(axis="x", nbins=4)
+        axes.xaxis.set_minor_locator(AutoMinorLocator(2))
+        axes.grid(color="0.92", which="both")
     grid[0, 0].set_ylabel("cross-entropy")
     figure.legend(
         *grid[0, 0].get_legend_handles_labels(),
@@ -196,14 +201,14 @@ def budget(runs_by_model, title):
         box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "0.3", "lw": 0.6}
         above = (-7, 10) if i % 2 else (5, 11)  # neighbours are told apart
         far = {"xytext": above, "textcoords": "offset points", "bbox": box}
-        axes.annotate(str(i), place, **far, fontsize=7, ha="center", arrowprops=line)
+        axes.annotate(str(i), place, **far, fontsize=8, ha="center", arrowprops=line)
         label = f"{what}: {accuracy:.1f} %, {pflop:g} PFLOP"
         digit = {"marker": f"${i}$", "ls": "", "color": "0.3", "mew": 0}
         numbered += axes.plot([], [], **digit, label=label)
         errors.append(100 - accuracy)
     if numbered:
         places |= {"handles": numbered, "loc": "upper right", "title": "published"}
-        axes.legend(**places, bbox_to_anchor=(1, -0.22), fontsize=7)
+        axes.legend(**places, bbox_to_anchor=(1, -0.22), handletextpad=0.1)
         axes.add_artist(own)
     axes.set_ylim(1.15 * max(errors), 0.65 * min(errors))
     axes.set_xlabel("operations of one training (PFLOP)")
