@@ -1,5 +1,6 @@
 """Figures that compare networks and recipes."""
 
+from fractions import Fraction
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -81,6 +82,8 @@ def influence(study, deviation, freedom):
             _mark(axes, x, values.mean(), ms=5, yerr=half, **hollow)
             means[x] = values.mean()
         values = [name.split("-", 1)[1].replace("-", ", ") for name in points]
+        if factor == "training share":
+            values = [str(Fraction(value)) for value in values]
         if values[0][0].isdigit():
             axes.plot(means, lw=1, color=COLOURS[0], zorder=1)
         slanted = {"rotation": 40} if len("".join(values)) > 12 else {}

@@ -192,7 +192,7 @@ def budget(runs_by_model, title):
             drawn += axes.plot(cost, wrong, marker=marker, label=label, **style)
             errors += wrong
     places = {"handles": drawn, "frameon": False, "loc": "upper left"}
-    own = axes.legend(**places, bbox_to_anchor=(0, -0.22), title="this repository")
+    own = axes.legend(**places, bbox_to_anchor=(0, -0.26), title="this repository")
     numbered = []
     for i, (what, accuracy, pflop) in enumerate(PUBLISHED.get(title, []), start=1):
         place = pflop, 100 - accuracy
@@ -208,7 +208,7 @@ def budget(runs_by_model, title):
         errors.append(100 - accuracy)
     if numbered:
         places |= {"handles": numbered, "loc": "upper right", "title": "published"}
-        axes.legend(**places, bbox_to_anchor=(1, -0.22), handletextpad=0.1)
+        axes.legend(**places, bbox_to_anchor=(1, -0.26), handletextpad=0.1)
         axes.add_artist(own)
     axes.set_ylim(1.15 * max(errors), 0.65 * min(errors))
     axes.set_xlabel("operations of one training (PFLOP)")
