@@ -76,6 +76,8 @@ def detector():
         raise LabError(
             f"{relative(YUNET)} is missing or altered: git checkout {relative(YUNET)}"
         )
+    # OpenCV 5 warns of a target that nobody asked for.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     weights, none = np.fromfile(YUNET, np.uint8), np.empty(0, np.uint8)
     network = create("onnx", weights, none, (LONGEST, LONGEST), CERTAIN, 0.3, 5000)
 
