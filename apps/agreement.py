@@ -62,7 +62,8 @@ def with_interval(parts, groups, statistic):
     rng = np.random.default_rng(SEED)
     drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), DRAWS)
     values = statistic(np.tensordot(drawn, sums, axes=1))
-    ends = np.nanpercentile(values, [2.5, 97.5]) if len(sums) > 1 else (np.nan, np.nan)
+    many = len(sums) > 1 and np.isfinite(values).any()
+    ends = np.nanpercentile(values, [2.5, 97.5]) if many else (np.nan, np.nan)
     return tuple(
         None if np.isnan(value) else float(value)
         for value in (statistic(sums.sum(axis=0)), *ends)

@@ -145,7 +145,7 @@ class Page:
 
     def add(self, request):
         """Add a file, and yield what became of each picture in it."""
-        from apps.collection import bring
+        from apps.collection import bring, now
         from lab import LabError
 
         query, session = request.query, {}
@@ -153,6 +153,8 @@ class Page:
             session[name] = query.get(name, "").strip()
         if not session["source"] or not session["consent"]:
             raise LabError("Say first where the pictures come from, and who agreed.")
+        if "camera" in query:
+            session["taken"] = now()
         file = query.get("file", "").strip() or "unnamed"
         try:
             every = max(1, int(query.get("every") or 1))

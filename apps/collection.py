@@ -78,8 +78,8 @@ class Log:
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if self._ended(content[len(whole) :]):  # an editor left the line's end out
+            self._write(b"\n")
             whole = content = content + b"\n"
-            path.write_bytes(content)
         try:
             text = whole.decode("utf-8-sig")  # a spreadsheet begins with a mark
         except UnicodeDecodeError:
@@ -114,7 +114,10 @@ class Log:
         if not self.rows and not (self.path.exists() and self.path.stat().st_size):
             writer.writerow(self.columns)
         writer.writerow(cells.values())
-        line = text.getvalue().encode()
+        self._write(text.getvalue().encode())
+        self.rows.append(cells)
+
+    def _write(self, line):
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "ab", buffering=0) as file:
@@ -128,7 +131,6 @@ class Log:
                 f"Cannot write {relative(self.path)} ({error.strerror or error}): make"
                 " its folder writable, or free some disk space, and try again."
             ) from None
-        self.rows.append(cells)
 
 
 class Collection:
@@ -182,7 +184,7 @@ class Collection:
         used: the classes that pictures are labelled with, which must stay.
         Raises LabError for names that folders cannot have or that are the same.
         """
-        names = [name.strip() for name in names if name.strip()]
+        names = [" ".join(name.split()) for name in names if name.strip()]
         for name in names:
             if name.startswith((".", "_", "(")) or re.search(
                 r'[\\/:*?"<>|,\x00-\x1f]', name
@@ -213,7 +215,8 @@ class Collection:
 
         file: its path, as the collector saw it; content: the bytes of the file.
         session: {"source", "consent", "grouping", "group"}; group: what a person or a
-            scene is called, where the collector says so.
+            scene is called, where the collector says so; "taken": the time, where the
+            picture may not have it.
         frame: the number of the frame, of a film.
         Raises photos.Unreadable where it is no picture.
         """
@@ -224,7 +227,7 @@ class Collection:
         write(self.path(name), content)
         row = {name: str(session.get(name, "")).strip() for name in COLUMNS}
         row |= {"picture": name, "file": file, "frame": frame, "collected": now()}
-        row |= dict(zip(("width", "height"), size), taken=taken or time)
+        row |= dict(zip(("width", "height"), size), taken=taken or time or row["taken"])
         self._log.append(**row)
         self.pictures[name] = self._log.rows[-1]
         return name
@@ -361,10 +364,10 @@ def _png(picture):
 
 def _taken(exif):
     """Return the time at which a picture was taken, as tables have it, or nothing."""
-    said = exif.get_ifd(0x8769).get(0x9003) or exif.get(0x0132) or ""
     try:
+        said = exif.get_ifd(0x8769).get(0x9003) or exif.get(0x0132) or ""
         return datetime.strptime(str(said)[:19], "%Y:%m:%d %H:%M:%S").isoformat(" ")
-    except ValueError:
+    except Exception:  # odd metadata: Pillow raises many kinds
         return ""
 
 

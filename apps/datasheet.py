@@ -5,12 +5,13 @@ question for its authors.
 import re
 from collections import Counter
 
-from lab.plumbing.files import ROOT, LabError, relative, write, writing
+from lab.plumbing.files import ROOT, LabError, relative, sha256, write, writing
 
 from . import agreement, curve, splits
 from .collection import GROUPINGS, NOT_KNOWN
 from .labels import UNSURE
 
+MARK = "<!-- data base {} -->"  # says whose datasheet a page is
 OPEN = "**Open.**"  # begins a paragraph that the authors must still write
 # Sections after Gebru and others (arXiv 1803.09010), and what no program can know.
 QUESTIONS = {
@@ -62,12 +63,20 @@ def written(collection, labels):
     stays; the facts between the markers are written anew.
     """
     target, facts = path(collection), known(collection, labels)
+    first = next(iter(collection.pictures.values()), {})
+    mark = MARK.format(sha256(*first.values())[:12]) if first else ""
     if target.exists():
         text = target.read_text()
         if not is_datasheet(text):
             raise LabError(
                 f"{relative(target)} is a page of its own: rename the folder"
                 f" {collection.folder.name}, whose datasheet would replace it."
+            )
+        if mark not in (re.findall(MARK.format(r"\w+"), text) or [mark]):
+            raise LabError(
+                f"{relative(target)} describes another data base, whose folder has the"
+                " same name: rename one of the two folders. If it is this one, delete"
+                " the last line of the page."
             )
         for section, lines in facts.items():
             start, end = _markers(section)
@@ -79,6 +88,8 @@ def written(collection, labels):
         for section, questions in QUESTIONS.items():
             text += f"\n## {section}\n\n{_block(section, facts[section])}\n"
             text += "".join(f"\n{OPEN} {question}\n" for question in questions)
+    if mark not in text:
+        text = f"{text.rstrip()}\n\n{mark}\n"
     write(target, text)
     figure, result = drawing(collection.name), curve.stored(collection)
     figure.unlink(missing_ok=True)
@@ -243,7 +254,12 @@ def _splits(collection, pictures, rows):
         if picture["group"]
         else "their film"
         if picture["frame"]
-        else GROUPINGS.get(picture["grouping"], GROUPINGS["none"]).partition(":")[0]
+        else GROUPINGS.get(
+            "none"
+            if picture["grouping"] == "time" and not picture["taken"]
+            else picture["grouping"],
+            GROUPINGS["none"],
+        ).partition(":")[0]
         for picture in pictures
     )
     lines = [

@@ -228,10 +228,17 @@ def private_folder():
         [sys.executable, "-I", "-S", "-c", OWNER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,  # what ends the program's group does not end this
     ) as owner:
-        yield Path(owner.stdout.readline().rstrip("\n"))
+        folder = owner.stdout.readline().rstrip("\n")
+        if not folder:
+            raise SystemExit(
+                "\nNo temporary folder can be made: free some disk space, or set TMPDIR"
+                " to a folder that can be written."
+            )
+        yield Path(folder)
 
 
 def listen(routes, port=None):

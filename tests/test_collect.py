@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -195,7 +196,7 @@ def test_the_leak_of_a_division_at_random_is_measured(example):
 
 
 def test_the_datasheet_is_filled_in_and_keeps_what_its_authors_write(
-    example, tmp_path, monkeypatch
+    example, originals, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(datasheet, "ROOT", tmp_path)
     page = datasheet.written(example.collection, example.labels)
@@ -218,6 +219,10 @@ def test_the_datasheet_is_filled_in_and_keeps_what_its_authors_write(
     text = datasheet.written(example.collection, example.labels).read_text()
     assert "To tell shapes apart." in text and "cleo labelled 1 picture," in text
     assert datasheet.open_places(text) == asked - 1
+    other = collected(tmp_path / "shapes", dict([*originals.items()][7:12]))[0]
+    with pytest.raises(LabError, match="shapes.md describes another data base"):
+        datasheet.written(other, Labels(other))
+    assert page.read_text() == text
     page.write_text("# Something else\n")
     with pytest.raises(LabError, match="is a page of its own"):
         datasheet.written(example.collection, example.labels)
@@ -246,6 +251,14 @@ def test_a_copy_has_every_pixel_and_no_place(tmp_path, orientation):
     assert [*bring(collection, "photo.jpg", path, SESSION)] == [
         (None, "it is here already")
     ]
+
+
+def test_odd_metadata_keep_no_picture_out(tmp_path):
+    negative = struct.pack("<LHHHLlL", 8, 1, 0x8769, 9, 1, -5, 0)  # a place in the file
+    image, collection = drawing("circle", 1, 2), Collection(tmp_path / "own")
+    image.save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0" + negative)
+    [(name, reason)] = bring(collection, "a.jpg", tmp_path / "a.jpg", SESSION)
+    assert reason is None and collection.pictures[name]["taken"] == ""
 
 
 def test_a_png_with_text_and_transparency_becomes_a_plain_one(tmp_path):
@@ -325,6 +338,28 @@ def test_groups_follow_from_what_the_collector_says(tmp_path, grouping, files, g
     assert len({*collection.groups().values()}) == groups
     named = collection.add("x.png", packed.getvalue()[:-1] + b"\0" + b"\0", SESSION)
     assert named is None  # the same pixels
+
+
+def test_pictures_of_the_camera_are_a_burst_and_those_without_a_time_are_not(page):
+    given = {"source": "me", "consent": "not known", "grouping": "time"}
+    camera, before = [{"camera": "1"}, {"camera": "1"}, {}, {}], page("GET", "/state")
+    for number, more in enumerate(camera):
+        packed = io.BytesIO()
+        drawing("square", 88, number).save(packed, "PNG")
+        file = f"{number}.png"
+        [*page("POST", "/add", packed.getvalue(), file=file, **given, **more)]
+    own = Collection(before["folder"])
+    *_, first, second, third, fourth = own.groups().values()
+    assert first == second and len({first, third, fourth}) == 3
+    said = "\n".join(datasheet.known(own, Labels(own))["Splits"])
+    assert "Grouped by their time: 2 pictures." in said
+    assert "Not grouped: 2 pictures." in said
+
+
+def test_spaces_in_the_name_of_a_class_are_those_of_the_tables(tmp_path):
+    collection = Collection(tmp_path / "own")
+    collection.set_classes(["black  cat ", "dog\xa0big"])
+    assert collection.classes == ["black cat", "dog big"]
 
 
 def test_a_square_drawn_by_hand_is_what_is_shown_and_divided(example, tmp_path):
@@ -516,6 +551,14 @@ def test_the_interval_is_about_that_of_theory_and_wider_for_groups():
 
 
 # --- splits
+
+
+@pytest.mark.filterwarnings("error")
+def test_two_people_with_one_answer_have_a_kappa_that_is_not_defined():
+    parts = np.zeros((8, 2, 2))
+    parts[:, 0, 0] = 1  # both always gave the first class
+    found = agreement.with_interval(parts, np.arange(8), agreement.cohen)
+    assert found == (None, None, None)
 
 
 def test_near_copies_are_those_of_the_audit():

@@ -77,6 +77,11 @@ def test_thirty_pictures_from_the_camera_to_the_datasheet(browser, tmp_path):
         assert accessible(page) == ([], 0)
         page.fill("#classes", ", ".join(KINDS))
         page.click("text=Keep the classes")
+        page.set_input_files("#files", photos / "scene-0" / "circle-0.png")
+        page.wait_for_selector("text=0 pictures added")
+        playwright.expect(page.locator("#fault")).to_have_text(re.compile("Say first"))
+        page.wait_for_timeout(500)  # until all is shown again
+        playwright.expect(page.locator("#fault")).to_be_visible()
         page.fill("#source", "drawn by the tests")
         page.select_option("#consent", index=1)
         page.select_option("#grouping", "folder")

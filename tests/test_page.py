@@ -239,6 +239,13 @@ def test_the_copies_of_the_last_four_videos_can_be_saved(address, tmp_path):
     assert found == [404, 200, 200, 200, 200]
 
 
+def test_without_room_for_a_private_folder_nothing_begins(monkeypatch):
+    monkeypatch.setattr(serving, "OWNER", "raise OSError")
+    with pytest.raises(SystemExit, match="No temporary folder can be made"):
+        with serving.private_folder():
+            pass
+
+
 PROGRAM = """
 import sys
 from apps import program, serving

@@ -95,16 +95,17 @@ function session() {
   if ($("faces").checked) given.faces = "1";
   return given;
 }
-async function add(file, name) {
-  const answer = await ask("POST", "/add", { ...session(), file: name }, file);
+async function add(file, name, known) {
+  const answer = await ask("POST", "/add", { ...session(), ...known, file: name }, file);
   return answer && lines(answer, (part) => { $("adding").textContent = `${name}: ${part.added} added`; });
 }
-async function addAll(files) {
+async function addAll(files, known = {}) {
   let added = 0;
   const reasons = {};
+  clear();
   const stays = [...files].filter((file) => !file.name.startsWith("."));
   for (const [i, file] of stays.entries()) {
-    const found = await add(file, file.webkitRelativePath || file.name);
+    const found = await add(file, file.webkitRelativePath || file.name, known);
     if (!found && !$("fault").hidden) break;
     added += found ? found.added : 0;
     for (const [reason, count] of Object.entries(found ? found.reasons : {})) reasons[reason] = (reasons[reason] || 0) + count;
@@ -112,8 +113,10 @@ async function addAll(files) {
   }
   const why = Object.entries(reasons).map(([reason, count]) => `${count} left out: ${reason}`);
   $("adding").textContent = [`${added} pictures added`, ...why].join("; ") + ".";
+  const said = $("fault").hidden ? "" : $("fault").textContent; // what works below hides it
   await refresh();
-  grid(true);
+  await grid(true);
+  if (said) fault(said);
 }
 async function grid(again = false) {
   if (again) { shown = 0; $("grid").replaceChildren(); }
@@ -132,7 +135,10 @@ $("files").onchange = $("folder").onchange = async (event) => {
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   event.preventDefault();
-  if (tab === "pictures") addAll(event.dataTransfer.files);
+  if (tab !== "pictures") return;
+  const dropped = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry());
+  if (dropped.some((entry) => entry && entry.isDirectory)) fault("A folder cannot be dropped here: use “Add a folder”.");
+  else addAll(event.dataTransfer.files);
 });
 $("more").onclick = () => grid();
 $("classes-form").onsubmit = async (event) => {
@@ -164,7 +170,7 @@ $("snap").onclick = async () => {
   canvas.getContext("2d").drawImage(video, 0, 0);
   const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
   const time = new Date().toISOString().replace(/[:.]/g, "-");
-  await addAll([new File([blob], `camera-${time}.jpg`)]);
+  await addAll([new File([blob], `camera-${time}.jpg`)], { camera: "1" });
 };
 
 // --- a square, drawn by hand
@@ -173,6 +179,7 @@ let cropping = null, start = null, square = null;
 function crop(name) {
   [cropping, square] = [name, null];
   $("square").hidden = true;
+  $("crop-fault").textContent = "";
   $("whole").onload = () => { // as large as the window allows, small pictures too
     const { naturalWidth: width, naturalHeight: height } = $("whole");
     const scale = Math.min(0.85 * Math.min(innerWidth, 900) / width, 0.6 * innerHeight / height);
@@ -202,7 +209,8 @@ $("canvas").onpointermove = (event) => {
 };
 $("canvas").onpointerup = () => { start = null; };
 async function keep(given) {
-  if (!given || !await ask("POST", "/crop", { picture: cropping, ...given })) return;
+  if (!given) { $("crop-fault").textContent = "Draw a square first."; return; }
+  if (!await ask("POST", "/crop", { picture: cropping, ...given })) { $("crop-fault").textContent = $("fault").textContent; return; }
   const button = document.querySelector(`[data-picture="${cropping}"]`);
   if (button) {
     const fresh = picture(cropping);

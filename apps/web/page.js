@@ -539,7 +539,9 @@ addEventListener("dragleave", () => document.body.classList.remove("dragging"));
 addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
-  if (event.dataTransfer.files.length) look(event.dataTransfer.files[0]);
+  const [item] = event.dataTransfer.items;
+  if (item?.webkitGetAsEntry()?.isDirectory) complain(new Error("A folder cannot be dropped here: choose a picture or a video."));
+  else if (event.dataTransfer.files.length) look(event.dataTransfer.files[0]);
 });
 addEventListener("paste", (event) => {
   if (event.clipboardData.files.length) look(event.clipboardData.files[0]);
