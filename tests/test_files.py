@@ -45,6 +45,12 @@ def test_temporary_names_of_one_file_are_never_the_same(tmp_path):
     assert beside(tmp_path / "run.json").suffix == ".json"
 
 
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):
+    path = tmp_path / f"{'x' * 250}.txt"
+    write(path, "content")
+    assert path.read_text() == "content" and len(os.listdir(tmp_path)) == 1
+
+
 def test_what_is_synced_may_be_written_as_windows_wants(tmp_path, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
     modes = []

@@ -2,14 +2,17 @@
 
 import os
 import string
+import struct
 import tempfile
+import warnings
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lab import datasets, lesson
 from lab.plumbing import photos, reading
@@ -143,6 +146,41 @@ def test_a_turned_photograph_is_set_upright(tmp_path):
         for name in ("a.jpg", "a.png"):
             image = photos.read_picture(tmp_path / name, 16, True)[..., 0].astype(int)
             assert image[0].mean() < 30 and image[-1].mean() > 225
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_that_of_pillow(ending, orientation, tmp_path):
+    grey = np.random.default_rng(orientation).integers(0, 256, (4, 4), np.uint8)
+    picture = Image.fromarray(grey).resize((200, 200), Image.Resampling.NEAREST)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.convert("RGB").save(tmp_path / f"a.{ending}", exif=exif, quality=95)
+    with Image.open(tmp_path / f"a.{ending}") as stored:
+        stored.load()
+        wanted = ImageOps.exif_transpose(stored).convert("L").resize((20, 20))
+    for size in (20, 200):  # reduced while it is read, and not
+        read = photos.open_picture(tmp_path / f"a.{ending}", size, True)
+        assert np.abs(np.int16(read.resize((20, 20))) - np.int16(wanted)).max() < 12
+
+
+def test_odd_metadata_keep_no_picture_out_and_silence_nothing(tmp_path):
+    turn = struct.pack("<HHLHH", 0x0112, 3, 1, 6, 0)
+    odd = struct.pack("<HHLL", 0x010F, 5, 1, 38)  # the maker as a fraction
+    head, tail = struct.pack("<LH", 8, 2), struct.pack("<LLL", 0, 1, 2)
+    picture = Image.new("RGB", (60, 70), "red")
+    exif = b"Exif\0\0II*\0" + head + odd + turn + tail
+    for kind, i in product("ab", range(6)):
+        (tmp_path / kind).mkdir(exist_ok=True)
+        picture.putpixel((i, ord(kind) % 5), (0, 0, 255))
+        picture.save(tmp_path / kind / f"{i}.jpg", exif=exif, quality=100)
+    assert photos.open_picture(tmp_path / "a" / "0.jpg", 64, False).size == (70, 60)
+    (tmp_path / "a" / "loop").symlink_to("loop")
+    before = [*warnings.filters]
+    dataset = datasets.load(str(tmp_path), image_size=64)
+    assert warnings.filters == before and len(dataset.images) == 12
+    [reason] = dataset.left_out["reason"]
+    assert reason.startswith("cannot be opened: Too many levels")
 
 
 def test_the_centre_square_is_taken(tmp_path):

@@ -62,7 +62,7 @@ def beside(path):
     process or host can have.
     """
     return path.with_name(
-        f".{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}-{path.name}"
+        f".{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}{path.suffix}"
     )
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import struct
 import time
 import unicodedata
 import warnings
@@ -23,6 +22,8 @@ with contextlib.suppress(ImportError):  # reads HEIC, where it is installed
 
     pillow_heif.register_heif_opener()
 Image.init()
+# Pillow warns of large pictures and odd metadata; what it cannot read is named.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 FORMATS = [
     name
     for name in (
@@ -39,6 +40,15 @@ BRANDS = {  # in the first bytes of a file, what it is and what reads it
     b"ftypavi": "an AVIF picture: Pillow 11.3 or newer reads it, or save it as JPEG",
     b"ftypcrx": "a camera's raw file: save it as JPEG",
     b"ftyp": "a film",
+}
+TURNS = {  # how a picture is brought upright, by its orientation in EXIF
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
 LARGEST = 100_000_000  # pixels: more is taken for a decompression bomb
 SIZES = range(16, 257)  # pixels a side; the networks pool down to nothing below
@@ -171,7 +181,13 @@ def _entries(folder, links=None):
     for entry in entries:
         if entry.name.startswith((".", "__MACOSX", "_collected")):
             continue
-        if not entry.is_dir():
+        try:
+            inside = entry.is_dir()
+        except OSError as error:  # such as a link to itself
+            if links is not None:
+                links[Path(entry)] = f"cannot be opened: {error.strerror}"
+            continue
+        if not inside:
             files.append(Path(entry))
         elif not entry.is_symlink():
             folders.append(Path(entry))
@@ -229,35 +245,21 @@ def open_picture(path, size, grey, ground=None):
             raise Unreadable("empty")
         if isinstance(path, Path) and path.suffix.lower() in RAW:
             raise Unreadable("a camera's raw file: save it as JPEG")
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Pillow's warnings on large pictures and odd metadata
-            with Image.open(path, formats=FORMATS) as picture:
-                if picture.width * picture.height > LARGEST:
-                    raise Unreadable(
-                        f"too large: {picture.width:,} × {picture.height:,} pixels"
-                    )
-                return upright(picture, size, grey, ground)
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > LARGEST:
+                raise Unreadable(
+                    f"too large: {picture.width:,} × {picture.height:,} pixels"
+                )
+            return upright(picture, size, grey, ground)
+    except (Unreadable, MemoryError):
+        raise
     except Image.UnidentifiedImageError:
         raise Unreadable(_kind(path)) from None
     except FileNotFoundError:
         raise Unreadable("there is no such file") from None
     except Image.DecompressionBombError:
         raise Unreadable(f"too large: more than {LARGEST:,} pixels") from None
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        EOFError,
-        ZeroDivisionError,
-        OverflowError,
-        RuntimeError,
-        struct.error,
-    ) as error:
+    except Exception as error:  # on damaged files Pillow raises many kinds
         raise Unreadable(f"damaged: {str(error) or type(error).__name__}") from None
 
 
@@ -277,8 +279,9 @@ def upright(picture, size, grey, ground=None):
     become what the picture stands out from.
     """
     picture.draft("L" if grey else "RGB", (2 * size, 2 * size))  # JPEG: decoded small
+    picture.load()
     smaller = min(picture.size) // (4 * size)
-    exif = picture.getexif()
+    turn = TURNS.get(picture.getexif().get(0x0112))
     if picture.mode in ("P", "PA", "1"):  # their values cannot be averaged
         smaller, method = smaller // 2, Image.Resampling.NEAREST
     else:
@@ -289,8 +292,8 @@ def upright(picture, size, grey, ground=None):
             picture = picture.resize(sides, method)
         else:
             picture = picture.reduce(smaller)
-        picture.info["exif"] = exif.tobytes()
-    picture = ImageOps.exif_transpose(picture)
+    if turn is not None:
+        picture = picture.transpose(turn)
     return _plain(picture, ground).convert("L" if grey else "RGB")
 
 
@@ -429,7 +432,7 @@ def _check_splits(folder, files):
             )
 
 
-def divide(images, labels, given, classes, refused=(), seed=0):
+def divide(images, labels, given, classes, refused=()):
     """Return the split of each image, or None for one to leave out.
 
     given: the split that the folders say, or None, for each image. What is not given is
@@ -466,7 +469,7 @@ def divide(images, labels, given, classes, refused=(), seed=0):
             "Each class needs three different readable images at least; these have"
             f" fewer: {', '.join(few[:10])}{more}."
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     missing = [split for split in ("validation", "test") if split not in given]
     for label in range(len(classes)):
         free = [
@@ -502,13 +505,21 @@ def pictures(source, shape, ground=None):
         height, width, 1 or 3) or one image of it, or a list of these.
     ground: what the training images stand on, see `world.ground`: a picture is brought
         onto it by `world.suited`, and images of `shape` are inverted at most.
-    Raises LabError for anything else, and where no picture can be read.
+    Raises LabError for anything else, and where no picture can be read; of a list, what
+    cannot be used is named and left out.
     """
     height, width, channels = shape
     if isinstance(source, (list, tuple)):
-        parts = [pictures(item, shape, ground) for item in source]
+        parts, faults = [], [LabError("The list of pictures is empty.")]
+        for item in source:
+            try:
+                parts.append(pictures(item, shape, ground))
+            except LabError as fault:
+                faults.append(fault)
         if not parts:
-            raise LabError("The list of pictures is empty.")
+            raise faults[-1]
+        for fault in faults[1:]:
+            print(fault)
         names = [name for some, _, _ in parts for name in some]
         if len(set(names)) < len(names):
             names = list(range(len(names)))
@@ -603,9 +614,12 @@ def _read_files(source, size, grey, ground):
         try:
             few = size if ground is None else 4 * size
             images.append(open_picture(file, few, grey, ground))
-            names.append(file.name)
+            names.append(file.name if file == path else str(file.relative_to(path)))
         except Unreadable as reason:
-            print(f"{legible(str(file))} is left out: {reason}")
+            told = f"{legible(str(file))} is left out: {reason}"
+            if file == path:
+                raise LabError(f"{told}.") from None
+            print(told)
     if not images:
         raise LabError(
             f"No picture can be read in {legible(str(path))}: give a picture"

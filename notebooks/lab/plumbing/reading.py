@@ -127,7 +127,7 @@ def folder(name, size, grey, official, taken):
     facts = [
         (relative(file), file.stat().st_size, file.stat().st_mtime_ns)
         for file, _, _ in files
-        if file.exists()
+        if os.path.exists(file)
     ]
     kind = f"{plain}-{size}-{'grey' if grey else 'rgb'}"
     more = sorted(map(relative, unused)), photos.FORMATS
