@@ -349,9 +349,19 @@ def test_predict_answers_on_arrays_files_and_folders(
     of_folder = predict(tmp_path, digits, trained_run, top=1)
     assert of_folder.index.tolist() == ["0.png", "1.png", "2.png"]
     assert "answer 2" not in of_folder
-    assert "notes.txt is left out: not a picture" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "notes.txt is left out: not a picture" in said
+    assert f"Network: {trained_run.name}\n" in said
+    (tmp_path / "leaf").mkdir()
+    (tmp_path / "0.png").rename(tmp_path / "leaf" / "1.png")
+    both = predict(tmp_path, digits, trained_run)
+    assert both.index.tolist() == ["1.png", "2.png", "leaf/1.png"]
+    some = [tmp_path / "notes.txt", tmp_path / "1.png", "missing.jpg"]
+    assert predict(some, digits, trained_run).index.tolist() == ["1.png"]
+    said = capsys.readouterr().out
+    assert "notes.txt is left out" in said and "no such file" in said
     assert (
-        predict(str(tmp_path / "0.png"), digits, trained_run).iloc[0, 0]
+        predict(str(tmp_path / "1.png"), digits, trained_run).iloc[0, 0]
         == predict(tmp_path, digits, trained_run).iloc[0, 0]
     )
 
@@ -360,6 +370,8 @@ def test_predict_answers_on_arrays_files_and_folders(
     "source, said",
     [
         ("missing.jpg", "No picture can be read in missing.jpg"),
+        (["missing.jpg"], "No picture can be read in missing.jpg"),
+        ([], "The list of pictures is empty"),
         (np.zeros((2, 8, 8)), "float64 \\(2, 8, 8\\)"),
         (np.zeros((0, 8, 8, 1), np.uint8), "\\(0, 8, 8, 1\\)"),
     ],
@@ -367,6 +379,14 @@ def test_predict_answers_on_arrays_files_and_folders(
 def test_predict_says_what_it_cannot_use(source, said, digits, trained_run):
     with pytest.raises(LabError, match=said):
         predict(source, digits, trained_run)
+
+
+def test_a_run_may_be_named_by_its_folder(digits, trained_run):
+    image = digits.split("test")[0][:1]
+    table = predict(image, digits, str(trained_run.path))
+    assert table.equals(predict(image, digits, trained_run))
+    with pytest.raises(LabError, match="no finished run in data/runs/digits/mine"):
+        predict(image, digits, "data/runs/digits/mine")
 
 
 def test_predict_says_that_there_is_no_such_data_set():

@@ -1,5 +1,7 @@
 """A trained network on anybody's pictures."""
 
+import os
+
 import numpy as np
 import pandas as pd
 
@@ -8,7 +10,7 @@ from . import drawing as figures
 from .engine import trained
 from .methods.statistics import unleaked
 from .plumbing import world
-from .plumbing.files import ROOT, LabError
+from .plumbing.files import ROOT, LabError, located
 from .plumbing.names import MODEL_TITLES
 from .plumbing.photos import pictures
 from .runs import read
@@ -26,7 +28,8 @@ def predict(source, dataset="cifar10", run=None, top=3):
         height, width, 1 or 3) or one image of it, or a list of these.
     dataset: a Dataset, the name of a known one, or the path of a folder: what the
         network was trained on.
-    run: whose weights are used; None: the last of `MODEL_TITLES` with some.
+    run: the Run whose weights are used, or the path of its folder; None: the last of
+        `MODEL_TITLES` with weights.
     top: how many classes of each picture.
 
     Probabilities are calibrated. A picture is cut to its centre square and scaled.
@@ -38,6 +41,7 @@ def predict(source, dataset="cifar10", run=None, top=3):
     """
     ask = Predictor(dataset, run)
     names, images, done = pictures(source, ask.shape, ask.ground)
+    print(f"Network: {ask.run.name}")
     probabilities, best = ask(images), range(1, min(top, len(ask.classes)) + 1)
     orders = np.argsort(-probabilities)[:, : len(best)].tolist()
     pairs = zip(probabilities, orders)
@@ -69,6 +73,11 @@ class Predictor:
         if not isinstance(dataset, datasets.Dataset):
             known = datasets.KNOWN.get(str(dataset))  # whose images are not needed
             dataset = known or datasets.load(dataset)
+        if isinstance(run, (str, os.PathLike)):
+            path = located(run)
+            if (found := path and read(path)) is None:
+                raise LabError(f"There is no finished run in {run}.")
+            run = found
         self.run, self.title = run or latest(dataset.name), dataset.title
         if "validation_probabilities" not in self.run.predictions:
             raise LabError(f"{self.run.name} keeps no probabilities: ask a main run.")
@@ -92,11 +101,13 @@ class Predictor:
         The threshold is chosen on the run's stored answers for the validation images.
         """
         validation, _ = self.run.validation()
-        unlike = world.likeness(self._raw(images)) < world.limit(validation)
+        limit, known = world.limit(validation), world.likeness(validation)
+        unlike = world.likeness(self._raw(images)) < limit
+        false = (known < limit).sum()
         print(
             f"Unlike the training images of {self.title}: {unlike.sum()} of"
-            f" {len(unlike)}, by an energy score that says so of"
-            f" {world.FALSE_ALARMS:.0%} of {len(validation):,} validation images, too."
+            f" {len(unlike)}, by an energy score that says so of {false} of"
+            f" {len(known):,} validation images, too."
         )
         return unlike
 
