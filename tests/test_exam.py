@@ -32,6 +32,13 @@ def test_the_same_number_gives_the_same_paper():
     assert exam.paper(10, seed=1) == exam.paper(10, seed=1) != exam.paper(10, seed=2)
 
 
+def test_a_page_has_the_paper_and_no_marks_of_a_notebook(tmp_path, monkeypatch):
+    monkeypatch.setattr(exam, "ROOT", tmp_path)
+    exam.main(["--seed", "7", "--questions", "2"])
+    page = (tmp_path / "build" / "exam-7.html").read_text()
+    assert "<h1" in page and "Practice paper 7" in page and "¶" not in page
+
+
 @pytest.mark.parametrize("count", [0, 10_000])
 def test_too_many_questions_are_one_sentence(count):
     with pytest.raises(LabError, match="There are .* questions: ask for 1 to"):

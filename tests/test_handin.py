@@ -191,9 +191,27 @@ def test_a_folder_with_a_long_name_is_looked_for_where_the_notebooks_write(
     (output / "notebooks" / "03_small.ipynb").touch()
     looked = []
     monkeypatch.setattr(handin.datasets, "load", lambda *_: long)
-    monkeypatch.setattr(handin, "current", lambda ran, *_: looked.append(ran))
+    monkeypatch.setattr(handin, "outdated", lambda ran, *_: looked.append(ran))
     assert handin.loaded("pets/", books) == long
     assert looked == [[output / "notebooks" / "03_small.ipynb"]]
+
+
+@pytest.mark.parametrize("committed, built", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_a_known_set_needs_the_notebooks_here_or_those_on_this_set_alone(
+    committed, built, monkeypatch, books
+):
+    here = SimpleNamespace(name="cifar10", title="CIFAR-10", available=True)
+    monkeypatch.setattr(handin.datasets, "load", lambda *_: here)
+    faults = {True: "the five are old" * committed, False: "those are old" * built}
+    monkeypatch.setattr(
+        handin, "outdated", lambda ran, _: faults[ran == notebooks.paths()]
+    )
+    if not committed or not built:
+        assert handin.loaded("cifar10", books) == here
+    else:
+        said = "the five are old: run make reproduce, or make photos FOLDER=cifar10,"
+        with pytest.raises(LabError, match=said):
+            handin.loaded("cifar10", books)
 
 
 def test_its_parameters_may_take_several_lines_and_are_read_where_they_are_plain(

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 import check
+import notebooks
 import own
 from apps import datasheet
 
@@ -111,3 +112,13 @@ def test_a_known_data_set_has_no_such_report():
     both = BOOKS | {"05_d": {"datasets": ["birds", "digits"]}}
     assert own.name_of(both) is None
     assert own.name_of({"01_a": {"datasets": ["digits"]}}) is None
+
+
+def test_a_folder_is_the_one_that_its_name_means_here(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "data").mkdir()  # the repository has one of this name, too
+    monkeypatch.chdir(tmp_path / "here")
+    seen = notebooks.seen_from_kernel("../data")
+    assert (notebooks.FOLDER / seen).resolve() == tmp_path / "data"
+    for name in ("cifar10", "no-such-folder/"):
+        assert notebooks.seen_from_kernel(name) == name

@@ -194,4 +194,6 @@ def test_the_report_of_the_repository_answers_what_a_project_on_emotions_asks(
     asked = rubric.demands(rubric.RUBRICS / "emotions.toml")
     report = rubric.ROOT / "report" / "report.tex"
     monkeypatch.setattr(rubric, "ROOT", tmp_path)  # where nothing was built
-    assert missing(asked, rubric.in_report(report)) == []
+    said, unmet = rubric.lines(asked, rubric.in_report(report))
+    assert unmet == sum("pages" in item for item in asked["item"]) > 0
+    assert sum("pages are not known: run make report" in line for line in said) == unmet

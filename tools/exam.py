@@ -99,6 +99,7 @@ def main(arguments):
     given = parser().parse_args(arguments)
     seed = random.randrange(10_000) if given.seed is None else given.seed
     body = markdown2html(paper(given.questions, seed))
+    body = re.sub(r'<a class="anchor-link".*?</a>', "", body)
     path = ROOT / "build" / f"exam-{seed}.html"
     write(path, PAGE.format(title=f"Practice paper {seed}", body=body))
     print(f"{relative(path)}: {given.questions} questions; print it, or open it.")

@@ -245,13 +245,13 @@ def numbered(cells):
     return cells
 
 
-def current(ran, runs, remedy):
-    """Raise LabError where notebooks have not run, or ran on what has changed since."""
+def outdated(ran, runs):
+    """Return why notebooks are of no use: they have not run, or ran on what has changed
+    since; None where they are current.
+    """
     if not ran:
-        raise LabError(f"The notebooks have not run on this data: run {remedy} first.")
-    for path in ran:
-        for fault in notebooks.stale(path, runs):
-            raise LabError(f"{fault}: run {remedy} first.")
+        return "The notebooks have not run on this data"
+    return next((fault for path in ran for fault in notebooks.stale(path, runs)), None)
 
 
 def loaded(name, books):
@@ -259,9 +259,6 @@ def loaded(name, books):
 
     Raises LabError where its images, or the trainings on them, are not here.
     """
-    runs = ROOT / "data" / "runs"
-    if name in DATA_SETS:
-        current(notebooks.paths(), runs, "make reproduce")
     asked = notebooks.assigned(parameters(name, books))
     try:
         classes, size, grey = (
@@ -273,14 +270,19 @@ def loaded(name, books):
             ' its Parameters cell, such as CLASSES = ["cat", "dog"].'
         ) from None
     dataset = datasets.load(name, names(classes, None, "CLASSES"), size, grey)
+    quick, known = name == "digits", name in DATA_SETS
+    built = ROOT / "build" / ("quick" if quick else dataset.name[:100])
+    runs = (built if quick else ROOT / "data") / "runs"
+    ran = sorted((built / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    faults = [outdated(ran, runs)]
+    remedy = "make quick" if quick else f'make photos FOLDER="{name}"'
+    if known:
+        faults.insert(0, outdated(notebooks.paths(), runs))
+        remedy = f"make reproduce, or make photos FOLDER={name},"
+    if all(faults):
+        raise LabError(f"{faults[0]}: run {remedy} first.")
     if not dataset.available:
         raise LabError(f"{dataset.title} is not here, so its hand-in cannot be built.")
-    if name not in DATA_SETS:
-        quick = name == "digits"
-        built = ROOT / "build" / ("quick" if quick else dataset.name[:100])
-        ran = sorted((built / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-        remedy = "make quick" if quick else f'make photos FOLDER="{name}"'
-        current(ran, built / "runs" if quick else runs, remedy)
     return dataset
 
 

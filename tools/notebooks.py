@@ -28,7 +28,7 @@ if sys.argv[1:] == ["sync"]:
 
 import lab
 from lab.plumbing import language
-from lab.plumbing.files import LabError, relative, sha256, write
+from lab.plumbing.files import LabError, located, relative, sha256, write
 from lab.plumbing.storage import run_sha256
 
 try:
@@ -537,9 +537,17 @@ def main(arguments):
     if given.command == "sync":
         sync()
     elif given.command == "on":
-        run(given.profile, [given.name])
+        run(given.profile, [seen_from_kernel(given.name)])
     else:
         run(given.profile, numbers=given.numbers)
+
+
+def seen_from_kernel(name):
+    """Return a data set's name as it is; of a folder, the path from where the kernels
+    run.
+    """
+    where = None if name in lab.datasets.KNOWN else located(name)
+    return name if where is None else os.path.relpath(where, FOLDER)
 
 
 def own_package():

@@ -174,8 +174,10 @@ def answer(item, places):
         low, high = item["pages"]
         last = max([int(p.number) for p in places if p.number != "?"], default=0)
         start, end = where[0].number, after[0].number if after else last + 1
-        length = low if "?" in (start, end) else int(end) - int(start)
-        if length + 1 < low or length > high:  # the last page may be shared
+        length = None if "?" in (start, end) else int(end) - int(start)
+        if length is None:
+            fault = fault or "its pages are not known: run make report"
+        elif length + 1 < low or length > high:  # the last page may be shared
             fault = f"it has about {length} pages, of {low} to {high}"
     return where, fault
 
@@ -235,8 +237,6 @@ def main(arguments):
     print(f"{rubric['title']}, in {relative(file)}:", *said, sep="\n")
     met = f"{len(said) - missing} of {len(said)} demands are met."
     print(met if missing else f"All {len(said)} demands are met.")
-    if places[-1].number == "?":
-        print("The pages are not known: make report.")
     sys.exit(bool(missing))
 
 
