@@ -118,6 +118,20 @@ def test_contrast_and_brightness_stay_within_what_was_asked(batch, seed):
     assert (np.abs(changed - batch) <= 0.2 * np.abs(batch - mean) + 10.6).all()
 
 
+def test_turn_and_zoom_meet_half_of_the_images_and_stay_within_what_was_asked():
+    spot = np.zeros((2000, 31, 31, 1), np.uint8)
+    spot[:, 14:17, 24:27] = 255  # 10 pixels right of the centre
+    changed = augment(spot, np.random.default_rng(0), turn=20, zoom=0.1).astype(float)
+    met = changed[(changed != spot).any(axis=(1, 2, 3))][..., 0]
+    assert 0.45 < len(met) / len(spot) < 0.55
+    total, away = met.sum(axis=(1, 2)), np.arange(31) - 15
+    down = (met.sum(axis=2) * away).sum(axis=1) / total
+    right = (met.sum(axis=1) * away).sum(axis=1) / total
+    far, angle = np.hypot(down, right), np.degrees(np.arctan2(down, right))
+    assert 8.8 < far.min() < 9.2 and 10.8 < far.max() < 11.2
+    assert -20.5 < angle.min() < -18 and 18 < angle.max() < 20.5
+
+
 def test_blur_meets_a_quarter_of_the_images_and_is_as_strong_as_asked():
     point = np.zeros((4000, 9, 9, 1), np.uint8)
     point[:, 4, 4] = 255

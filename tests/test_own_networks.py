@@ -384,6 +384,8 @@ BAD = [
     ({"augmentation": {"rotate": 10}}, "There is no augmentation 'rotate'"),
     ({"augmentation": {"shift": 1.5}}, "shift=1.5: write a whole number"),
     ({"augmentation": {"erasing": (9, 2)}}, r"erasing=\(9, 2\)"),
+    ({"augmentation": {"turn": -5}}, "turn=-5: write a number of degrees"),
+    ({"augmentation": {"zoom": 1}}, "zoom=1: write a number from 0 to below 1"),
     ({"augmentation": {"erasing": {}}}, "erasing={}: write the smallest"),
     ({"augmentation": {"erasing": (2, 4, 6)}}, "write the smallest and the largest"),
     ({"augmentation": {"contrast": 7}}, "contrast=7: write a number from 0 to 1"),

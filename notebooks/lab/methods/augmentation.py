@@ -11,6 +11,8 @@ from ..taught import shifted, six_views
 OPTIONS = (
     "flip",
     "shift",
+    "turn",
+    "zoom",
     "cutout",
     "erasing",
     "contrast",
@@ -27,6 +29,8 @@ def augment(
     rng,
     flip=False,
     shift=0,
+    turn=0,
+    zoom=0,
     cutout=0,
     erasing=None,
     contrast=0,
@@ -40,6 +44,8 @@ def augment(
         to mirror.
     shift: move by up to this many pixels along each axis; what comes in at the border
         is the image reflected, as in He et al. (2016) but without black edges.
+    turn, zoom: turn every second image on average about its centre by up to so many
+        degrees either way, and enlarge it by a factor from 1 - zoom to 1 + zoom.
     cutout: paint a mid-grey square of this side at a random place (DeVries and Taylor,
         2017).
     erasing: (smallest, largest) side in pixels of a rectangle of random values that is
@@ -61,12 +67,16 @@ def augment(
     )
     down, right = rng.integers(-shift, shift + 1, size=(2, n))
     changed = np.empty_like(images)
-    for dy, dx, turned in product(*[range(-shift, shift + 1)] * 2, (False, True)):
-        positions = np.flatnonzero((down == dy) & (right == dx) & (mirrored == turned))
+    for dy, dx, mirror in product(*[range(-shift, shift + 1)] * 2, (False, True)):
+        positions = np.flatnonzero((down == dy) & (right == dx) & (mirrored == mirror))
         for start in range(0, len(positions), BLOCK):
             part = positions[start : start + BLOCK]
             moved = shifted(images[part], dy, dx)
-            changed[part] = moved[:, :, ::-1] if turned else moved
+            changed[part] = moved[:, :, ::-1] if mirror else moved
+    if turn or zoom:
+        for i in np.flatnonzero(rng.random(n) < 0.5):
+            factor, degrees = rng.uniform((1 - zoom, -turn), (1 + zoom, turn))
+            changed[i : i + 1] = _turned(changed[i : i + 1], factor, degrees)
     if cutout:
         top, left = rng.integers(
             0, [[height - cutout + 1], [width - cutout + 1]], size=(2, n)

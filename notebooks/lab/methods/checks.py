@@ -33,6 +33,8 @@ RANGES = {  # of numbers: whether a value is one, and in words
 }
 CHANGES = {  # of augmentation
     "shift": (lambda x: type(x) is int and x >= 0, "a whole number of pixels"),
+    "turn": (lambda x: 0 <= x <= 180, "a number of degrees from 0 to 180"),
+    "zoom": (lambda x: 0 <= x < 1, "a number from 0 to below 1"),
     "cutout": (lambda x: type(x) is int and x >= 0, "a whole number of pixels"),
     "erasing": (
         lambda x: x is None or list(map(type, x)) == [int, int] and 0 < x[0] <= x[1],
