@@ -124,6 +124,17 @@ def test_a_prediction_interval_holds_a_further_value_in_nineteen_of_twenty_cases
     assert 0.93 < inside / 2000 < 0.97
 
 
+def test_the_interval_of_a_difference_holds_a_further_pair_in_nineteen_of_twenty_cases():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(2000):
+        *before, first = rng.normal(0.8, 0.01, 4)
+        *after, second = rng.normal(0.9, 0.02, 6)
+        low, high = taught.difference_interval(before, after)
+        inside += low <= second - first <= high
+    assert 0.93 < inside / 2000 < 0.97
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_keeps_the_order_and_is_between_plain_and_bonferroni(p_values):
     corrected = taught.holm(p_values)

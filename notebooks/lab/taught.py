@@ -188,6 +188,15 @@ def prediction_interval(values):
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
+def difference_interval(before, after):
+    """The same for one further value of `after` minus one of `before`."""
+    parts = [np.var(group, ddof=1) * (1 + 1 / len(group)) for group in (before, after)]
+    shares = parts[0] ** 2 / (len(before) - 1) + parts[1] ** 2 / (len(after) - 1)
+    half = t.ppf(0.975, sum(parts) ** 2 / shares) * np.sqrt(sum(parts))
+    difference = np.mean(after) - np.mean(before)
+    return float(difference - half), float(difference + half)
+
+
 # --- 04_improved_cnn.ipynb ---
 
 
