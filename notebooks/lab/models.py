@@ -505,6 +505,8 @@ trials = {
 
 
 trials["cifar10", "trial-tensorflow"] = robust | objects  # the final recipe
+tilted = {"turn": 10, "zoom": 0.1}
+trials["fer2013", "trial-turned-0.3"] = {"learning_rate": 0.3, "augmentation": tilted}
 narrower = {"widths": (64, 128, 256)}
 starts = improved_recipes | {
     "cifar10": replace(improved_recipe, epochs=28, **muon),
@@ -512,16 +514,13 @@ starts = improved_recipes | {
 }
 trial_jobs, full_length_jobs = {}, {}
 for (name, variant), change in trials.items():
-    start, old = starts[name], not variant.startswith("trial-")
-    added = {
-        key: getattr(start, key) | part
-        for key, part in change.items()
-        if isinstance(part, dict)
-    }
+    start, old, turned = starts[name], "trial" not in variant, "turned" in variant
+    inner = {key: part for key, part in change.items() if isinstance(part, dict)}
+    added = {key: getattr(start, key) | part for key, part in inner.items()}
     recipe, place = replace(start, **change | added), (name, "improved", variant)
     jobs = [
-        Job(*place, seed, recipe, build_improved, test=old, weights=old and seed == 0)
-        for seed in range(3 if old or name == "fer2013" else 1)
+        Job(*place, seed, recipe, build_improved, old, (old or turned) and seed == 0)
+        for seed in range(3 if old or name == "fer2013" and not turned else 1)
     ]
     trial_jobs.setdefault(name, {})[variant] = jobs
     if old:
