@@ -181,20 +181,12 @@ def half_interval(image_error, *seeds):
     return float(t.ppf(0.975, variance**2 / sum(squares)) * np.sqrt(variance))
 
 
-def prediction_interval(values):
-    """Return the 95 % interval (low, high) of one further value, from at least two."""
+def prediction_interval(values, *pair):
+    """Return the 95 % interval (low, high) of one further value; pair: see above."""
     n, spread = len(values), np.std(values, ddof=1)
     half = t.ppf(0.975, n - 1) * spread * np.sqrt(1 + 1 / n)
+    half = half_interval(0, *pair) * np.sqrt(n + 1) if pair else half
     return float(np.mean(values) - half), float(np.mean(values) + half)
-
-
-def difference_interval(before, after):
-    """The same for one further value of `after` minus one of `before`."""
-    parts = [np.var(group, ddof=1) * (1 + 1 / len(group)) for group in (before, after)]
-    shares = parts[0] ** 2 / (len(before) - 1) + parts[1] ** 2 / (len(after) - 1)
-    half = t.ppf(0.975, sum(parts) ** 2 / shares) * np.sqrt(sum(parts))
-    difference = np.mean(after) - np.mean(before)
-    return float(difference - half), float(difference + half)
 
 
 # --- 04_improved_cnn.ipynb ---
