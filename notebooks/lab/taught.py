@@ -182,7 +182,7 @@ def half_interval(image_error, *seeds):
 
 
 def prediction_interval(values, *pair):
-    """Return the 95 % interval (low, high) of a further value; pair: of a difference."""
+    """Return the 95 % interval (low, high) of a further value; pair: a difference."""
     n, spread = len(values), np.std(values, ddof=1)
     half = t.ppf(0.975, n - 1) * spread * np.sqrt(1 + 1 / n)
     half = half_interval(0, *pair) * np.sqrt(n + 1) if pair else half
