@@ -149,7 +149,7 @@ def opened(source):
     Raises LabError where there is none.
     """
     try:
-        return copies.photo(source)
+        return faces.photo(source)
     except photos.Unreadable as reason:
         raise LabError(f"The file cannot be shown: {reason}.") from None
 

@@ -289,11 +289,7 @@ def do(step, collection, labels):
 
     path = datasheet.written(collection, labels)
     text = path.read_text()
-    return {
-        "said": datasheet.said(collection),
-        "text": text,
-        "open": datasheet.open_places(text),
-    }
+    return {"said": datasheet.said(collection), "text": text}
 
 
 def parser():

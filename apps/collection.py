@@ -21,7 +21,6 @@ from lab.plumbing.files import LabError, relative, sha256, write
 INSIDE = "_collected"  # the folder in FOLDER that `photos.listing` passes over
 MOST_CLASSES = 9  # one for each of the keys 1 to 9
 LARGE = 20_000  # pixels a side: no picture is decoded smaller
-FACES = 2048  # pixels of the longer side of a picture in which faces are looked for
 FILMS = (
     ".mp4",
     ".avi",
@@ -439,9 +438,7 @@ def cut_faces(content):
     Raises photos.Unreadable where it is no picture, LabError without OpenCV.
     """
     faces, detect = _faces()
-    picture = photos.open_picture(io.BytesIO(content), FACES, grey=False)
-    picture.thumbnail((FACES, FACES))
-    image = np.asarray(picture)
+    image = faces.photo(io.BytesIO(content))
     squares = np.round(detect(image, doubled=True)).astype(int)
     crops = [
         faces.crop(image, *square, (square[2], square[2], 3)) for square in squares

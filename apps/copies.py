@@ -32,17 +32,6 @@ class Frame:
     of: int
 
 
-def photo(path):
-    """Return a photo as uint8 (height, width, 3), upright, its longer side
-    `faces.PHOTO` pixels at most.
-
-    path: of a file, or a file that is open. Raises photos.Unreadable with the reason.
-    """
-    picture = photos.open_picture(path, faces.PHOTO, grey=False)
-    picture.thumbnail((faces.PHOTO, faces.PHOTO))
-    return np.asarray(picture)
-
-
 def frames(source):
     """Yield the frames of a video file, or of a camera's number.
 
@@ -205,7 +194,7 @@ def annotate(path, output, camera=None):
                 source = file if camera is None else camera
                 table += watch(source, name, target, watcher, line)
             else:
-                image = photo(file)
+                image = faces.photo(file)
                 seen = watcher.picture(image)
                 with writing(target) as unfinished:
                     Image.fromarray(faces.annotated(image, seen)).save(unfinished)

@@ -50,9 +50,7 @@ def trained(collection, tell=print, epochs=None):
         for seed in SEEDS:
             recipe = replace(first.recipe, subset=subset)
             variant = f"share-1-{1 / share:.0f}"
-            job = adapted(
-                replace(first, variant=variant, seed=seed, recipe=recipe), dataset
-            )
+            job = replace(first, variant=variant, seed=seed, recipe=recipe)
             [run] = engine.train([job], dataset, folder)
             answers, right = run.validation()
             points.append(

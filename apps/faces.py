@@ -37,7 +37,7 @@ SMOOTHING = 0.7  # share of a face's earlier probabilities, in each frame of a v
 UNSURE = "not sure"
 MEANING = (
     "What is shown is the label that a face would probably have in the network's data"
-    " set, not what a person feels. Nothing leaves this machine."
+    " set, not what a person feels. The program sends no picture anywhere."
 )
 
 
@@ -54,6 +54,17 @@ class Face:
     probabilities: np.ndarray
     label: str
     whole: bool = False
+
+
+def photo(path):
+    """Return a photo as uint8 (height, width, 3), upright, its longer side `PHOTO`
+    pixels at most.
+
+    path: of a file, or a file that is open. Raises photos.Unreadable with the reason.
+    """
+    picture = photos.open_picture(path, PHOTO, grey=False)
+    picture.thumbnail((PHOTO, PHOTO))
+    return np.asarray(picture)
 
 
 def detector():
@@ -113,12 +124,10 @@ def detector():
     return detect
 
 
-def _framed(squares, margin):
-    """Return squares (left, top, side) made larger around their centres."""
-    grown = squares[:, 2] * (margin - 1) / 2
-    return np.stack(
-        [squares[:, 0] - grown, squares[:, 1] - grown, squares[:, 2] * margin], axis=1
-    )
+def _framed(left, top, side, margin):
+    """Return a square (left, top, side) made larger around its centre."""
+    grown = side * (margin - 1) / 2
+    return left - grown, top - grown, side * margin
 
 
 class Watcher:
@@ -164,7 +173,7 @@ class Watcher:
         squares = np.round(squares).astype(int)
         squares = squares[np.argsort(-squares[:, 2], kind="stable")]
         framed = np.round(
-            [_framed(square[None], side)[0] for square in squares for side in sides]
+            [_framed(*square, margin) for square in squares for margin in sides]
         ).astype(int)
         crops = np.stack(
             [crop(image, *square, self.predict.shape) for square in framed]
@@ -284,11 +293,10 @@ def look(source):
         if path.is_dir():
             raise LabError(f"{relative(path)} is a folder: give the path of a photo.")
     try:
-        picture = photos.open_picture(path, PHOTO, grey=False)
+        image = photo(path)
     except photos.Unreadable as reason:
         raise LabError(f"The photo cannot be read ({reason}): give another.") from None
-    picture.thumbnail((PHOTO, PHOTO))
-    image, watcher = np.asarray(picture), Watcher(Predictor("fer2013"))
+    watcher = Watcher(Predictor("fer2013"))
     faces = watcher.picture(image)
     figures.show(figures.photo(annotated(image, faces)))
     if not faces:

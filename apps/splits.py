@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from lab.methods.audit import NEAR
 from lab.plumbing import photos
 from lab.plumbing.files import LabError, alone, relative, sha256, write, writing
 from lab.taught import unit
@@ -23,7 +24,6 @@ SPLITS = ("training", "validation", "test")
 SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini")  # a file manager's own files
 FOLDERS = dict(zip(SPLITS, ("train", "validation", "test")))
 SIDE = 32  # pixels of the copies that are compared
-NEAR = 0.97  # correlation of near copies, as in lab.methods.audit
 PARTS = 7  # one part is test, one validation: 14 % each
 NAMES = np.array(["test", "validation", *["training"] * PARTS])  # of the parts
 TRIES, DRAWS = 20, 20  # divisions that are looked at, and drawn at random
@@ -219,7 +219,6 @@ def divide(collection, labels):
         "left_out": len(collection.pictures) - len(pictures),
         "classes": counts,
         "groups": len(np.unique(groups)),
-        "own_groups": len(np.unique(own)),
         "largest": int(np.bincount(groups).max()),
         "near": [
             {"pictures": [pictures[i], pictures[j]], "correlation": score}

@@ -39,7 +39,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "CACHE", tmp_path / "cache")
 
 
-def test_a_folder_becomes_a_data_set(tmp_path):
+def test_a_folder_becomes_a_data_set(tmp_path, capsys):
     dataset = datasets.load(str(fill(tmp_path / "My Photos", count=20)))
     assert (dataset.name, dataset.title, dataset.classes) == (
         "my-photos",
@@ -48,7 +48,7 @@ def test_a_folder_becomes_a_data_set(tmp_path):
     )
     assert dataset.images.shape == (40, 64, 64, 3) and dataset.shape == (64, 64, 3)
     assert [len(dataset.splits[name]) for name in reading.SPLITS] == [28, 6, 6]
-    assert dataset.division.startswith("drawn, 70% / 15% / 15%")
+    assert "splits: drawn, 70% / 15% / 15%" in capsys.readouterr().out
     again = datasets.load(str(tmp_path / "My Photos"))
     assert (again.sha256, again.split_sha256) == (dataset.sha256, dataset.split_sha256)
     grey = datasets.load(str(tmp_path / "My Photos"), image_size=32, grey=True)
@@ -249,17 +249,16 @@ def test_names_that_are_no_text_can_be_printed(tmp_path):
     assert dataset.left_out["file"].tolist() == ["cat/?.jpg"]
 
 
-def test_split_folders_are_honoured_and_a_missing_one_is_drawn(tmp_path):
+def test_split_folders_are_honoured_and_a_missing_one_is_drawn(tmp_path, capsys):
     for k, split in enumerate(("train", "test")):
         fill(tmp_path / "photos" / split, count=10, seed=k)
     dataset = datasets.load(str(tmp_path / "photos"))
-    assert (
-        dataset.division == "those of the folders, with validation drawn from training"
-    )
+    said = "splits: those of the folders, with validation drawn from training;"
+    assert said in capsys.readouterr().out
     assert [len(dataset.splits[name]) for name in reading.SPLITS] == [16, 4, 20]
     fill(tmp_path / "photos" / "Valid", count=5, seed=2)
     dataset = datasets.load(str(tmp_path / "photos"))
-    assert dataset.division == "those of the folders"
+    assert "splits: those of the folders;" in capsys.readouterr().out
     assert [len(dataset.splits[name]) for name in reading.SPLITS] == [20, 10, 20]
 
 

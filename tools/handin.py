@@ -264,10 +264,10 @@ def loaded(name, books):
         classes, size, grey = (
             literal_eval(asked[key]) for key in ("CLASSES", "IMAGE_SIZE", "GREY")
         )
-    except ValueError:
+    except (KeyError, ValueError):
         raise LabError(
-            "Notebook 03 computes CLASSES, IMAGE_SIZE or GREY: write plain values in"
-            ' its Parameters cell, such as CLASSES = ["cat", "dog"].'
+            "Notebook 03 lacks or computes CLASSES, IMAGE_SIZE or GREY: write plain"
+            ' values in its Parameters cell, such as CLASSES = ["cat", "dog"].'
         ) from None
     dataset = datasets.load(name, names(classes, None, "CLASSES"), size, grey)
     quick, known = name == "digits", name in DATA_SETS

@@ -215,8 +215,7 @@ def bare(source):
 # Files of lab that no output depends on: what models.py builds has a fingerprint, and
 # what the others read is compared with a hash.
 UNSTAMPED = {"models.py"} | {
-    f"plumbing/{name}.py"
-    for name in ("catalogue", "downloads", "photos", "reading", "sources")
+    f"plumbing/{name}.py" for name in ("downloads", "reading", "sources")
 }
 
 
@@ -371,7 +370,12 @@ def execute(path, profile, datasets=None):
     notebook = read(path)
     if datasets:
         for cell in tagged(notebook, "parameters"):
-            line = assignments(cell.source)["DATASETS"]
+            line = assignments(cell.source).get("DATASETS")
+            if line is None:
+                raise LabError(
+                    f"The Parameters cell of {relative(path)} has no line DATASETS ="
+                    ' "all": write it again.'
+                )
             cell.source = cell.source.replace(line, f"DATASETS = {datasets!r}")
     client = NotebookClient(
         notebook,
@@ -545,7 +549,11 @@ def main(arguments):
 def seen_from_kernel(name):
     """Return a data set's name as it is; of a folder, the path from where the kernels
     run.
+
+    Raises LabError where there is no name.
     """
+    if not name:
+        raise LabError("Say which pictures: make photos FOLDER=photos/.")
     where = None if name in lab.datasets.KNOWN else located(name)
     return name if where is None else os.path.relpath(where, FOLDER)
 

@@ -90,15 +90,8 @@ def merged(books):
     ]
     for path, book in books.items():
         cells += part(path.name[:2], book, varying, last=path == list(books)[-1])
-    for number, cell in enumerate(cell for cell in cells if cell.cell_type == "code"):
-        cell.execution_count = number + 1
-        for output in cell.outputs:
-            if output.output_type == "execute_result":
-                output.execution_count = number + 1
-    for number, cell in enumerate(cells):
-        cell.id = f"cell-{number:03d}"
     metadata = {key: value for key, value in first.metadata.items() if key != "lab"}
-    return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    return nbformat.v4.new_notebook(cells=handin.numbered(cells), metadata=metadata)
 
 
 def part(number, book, varying, last):

@@ -19,10 +19,7 @@ FACTS = {  # numbers that no run gives, with their source
     "95 %": "the level of every interval",
     "1 minute": "notebook 04 with the stored runs on two cores, as make reproduce took",
     "4 minutes": "a seed on a T4, from its operations and the rate of the card",
-    "2 points": "half a Wilson interval near 1 for 359 images: a formula",
-    "3 points": "the same for a difference of two such accuracies",
-    "4 points": "of a drawing in notebook 01; variants that keep their weights in"
-    " notebook 04; half an interval for 500 images in notebook 05",
+    "4 points": "of a drawing in notebook 01",
 }
 APART = ("Questions", "Answers", "Sources", "Layer sheet")  # examples may have digits
 COMPARING = re.compile(

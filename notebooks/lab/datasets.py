@@ -17,12 +17,12 @@ class Dataset:
 
     shape: height, width and channels of an image.
     sha256, split_sha256: of the images and labels, and of the splits.
-    source: the function of `plumbing.sources` that finds its files; advice: what to do
+    source: the function that finds its files; advice: what to do
         where it cannot.
     images: uint8 (n, height, width, channels), in the published order; of a folder, in
         that of its files.
     labels: int64 (n,), positions in `classes`.
-    splits: {split: positions of its images, ascending}; division: who drew them.
+    splits: {split: positions of its images, ascending}.
     ground: what the training images stand on: 0, 255 or None, see `world.ground`.
     left_out: a DataFrame of files that were not used, with reasons.
     """
@@ -39,7 +39,6 @@ class Dataset:
     images: np.ndarray = None
     labels: np.ndarray = None
     splits: dict = None
-    division: str = "the positions stored in data/splits"
     left_out: pd.DataFrame = None
     _parts: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -159,20 +158,11 @@ def _folder(name, size, grey):
     plain, title, content, about = reading.folder(name, size, grey, official, KNOWN)
     images, labels, splits = content
     left_out = pd.DataFrame(about["left_out"], columns=["file", "reason"])
-    division = about["division"]
     print(
-        f"{title}: {len(images):,} images; splits: {division};"
+        f"{title}: {len(images):,} images; splits: {about['division']};"
         f" {len(left_out)} files left out."
     )
-    blank = Dataset(
-        plain,
-        title,
-        tuple(about["classes"]),
-        images.shape[1:],
-        "",
-        "",
-        division=division,
-        left_out=left_out,
-    )
+    classes, shape = tuple(about["classes"]), images.shape[1:]
+    blank = Dataset(plain, title, classes, shape, "", "", left_out=left_out)
     ground = world.ground(images[splits["training"]])
     return replace(blank.filled(images, labels, splits), ground=ground)

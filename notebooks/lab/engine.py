@@ -65,7 +65,7 @@ def train(
         name for name, run in runs.items() if run and run.path != folder / name
     ]
     if all(runs.values()) and elsewhere:
-        what = f"move {relative(folder / jobs[0].name)}"
+        what = f"move {relative((folder / jobs[0].name).parent)}"
         with alone(what, f"{jobs[0].label} on {dataset.title}"):
             for job in wanted:
                 storage.move(stored(job, dataset, folder).path, folder / job.name)

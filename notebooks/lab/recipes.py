@@ -116,7 +116,6 @@ def study_jobs(
     build: Callable,
     base: Recipe,
     factors: dict[str, dict[str, dict]],
-    seeds: int = 2,
     more: dict[str, int] | None = None,
     weights: tuple[str, ...] = (),
 ) -> dict[str, dict[str, list[Job]]]:
@@ -126,24 +125,17 @@ def study_jobs(
     factors: {factor: {point: the fields of `base` that it replaces}}. A point that
         replaces nothing is the base itself, stored as the variant "study-base"; the
         others are stored under their own names.
-    seeds: how many each point has; more: {variant: how many} for those that have more.
+    more: {variant: how many seeds} for points that have more than 2.
     weights: the variants of which seed 0 keeps its weights. Introduced in notebook 03.
     """
 
     def jobs(point, change):
         recipe = replace(base, **change)
         variant = BASE if recipe == base else point
+        place, kept = (dataset, model, variant), variant in weights
         return [
-            Job(
-                dataset,
-                model,
-                variant,
-                seed,
-                recipe,
-                build,
-                weights=seed == 0 and variant in weights,
-            )
-            for seed in range((more or {}).get(variant, seeds))
+            Job(*place, seed, recipe, build, weights=kept and seed == 0)
+            for seed in range((more or {}).get(variant, 2))
         ]
 
     return {

@@ -214,10 +214,11 @@ def neighbours(dataset, run, positions, places):
     return beside(rows, 1 + places.shape[1])
 
 
-def doubted(dataset, run, places, others, count=6):
+def doubted(dataset, run, places, others):
     """Test images with their label and the class that they rather show, the first that
-    are none of the `count` surest errors; and a caption.
+    are none of the 6 surest errors; and a caption.
     """
+    count = 6
     (images, labels), (p, _) = dataset.split("test"), run.test()
     known, rows = confident_errors(p, labels, count), []
     for i, other in zip(places, others):

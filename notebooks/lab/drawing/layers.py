@@ -8,14 +8,13 @@ from ..plumbing.fingerprint import architecture
 from .base import COLOURS, MODEL_TITLES, NARROW, WIDTH, labelled, picture
 
 
-def weights(kernels, columns, name=None):
+def weights(kernels, columns, name):
     """Weights (n, height, width) as small pictures, each scaled to its largest weight.
 
-    name: what one picture is, such as "filter"; it is written above each with its
-        number.
+    name: what one picture is, such as "unit"; it is written above each with its number.
     """
     rows = -(-len(kernels) // columns)
-    height = (1.05 if name is None else 1.3) * rows * WIDTH / columns + 0.5
+    height = 1.3 * rows * WIDTH / columns + 0.5
     figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False)
     for axes in grid.ravel():
         axes.axis("off")
@@ -24,8 +23,7 @@ def weights(kernels, columns, name=None):
         shown = axes.imshow(
             kernel / limit, cmap="RdBu", vmin=-1, vmax=1, interpolation="nearest"
         )
-        if name:
-            axes.set_title(f"{name} {i}", fontsize=7, pad=2)
+        axes.set_title(f"{name} {i}", fontsize=7, pad=2)
     bar = figure.colorbar(
         shown, ax=grid, orientation="horizontal", aspect=40, shrink=0.5, pad=0.02
     )

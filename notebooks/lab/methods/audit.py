@@ -9,6 +9,7 @@ from ..plumbing import sources
 from ..plumbing.files import LabError, relative
 from ..taught import blank, copied, groups, unit
 
+NEAR = 0.97  # the correlation of near copies
 FER_PLUS = (
     "anger",
     "disgust",
@@ -64,9 +65,9 @@ def condemned(dataset, positions):
     return outside | conflicting | again | np.isin(positions, blank(dataset.images))
 
 
-def near_copies(dataset, least=0.97):
+def near_copies(dataset):
     """Return pairs of a test image and the training image it resembles most, where that
-    is a lot.
+    is `NEAR` or more.
 
     Resemblance is the correlation of the pixels, mean removed, so brightness and
     contrast do not count. Candidates are found on the images reduced to 8 x 8 by
@@ -80,11 +81,11 @@ def near_copies(dataset, least=0.97):
     for begin in range(0, len(test), 500):
         scores = small_test[begin : begin + 500] @ small_training.T
         for i, row in enumerate(scores, start=begin):
-            if row.max() >= least:
+            if row.max() >= NEAR:
                 candidates = np.argsort(-row)[:5]
                 full = unit(training[candidates]) @ unit(test[i : i + 1])[0]
                 j = candidates[full.argmax()]
-                if full.max() >= least and not np.array_equal(training[j], test[i]):
+                if full.max() >= NEAR and not np.array_equal(training[j], test[i]):
                     rows.append((i, j, float(full.max())))
     return pd.DataFrame(rows, columns=["test", "training", "correlation"]).sort_values(
         "correlation", ascending=False, kind="stable", ignore_index=True

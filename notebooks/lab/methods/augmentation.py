@@ -7,19 +7,6 @@ from scipy.ndimage import affine_transform
 
 from ..taught import shifted, six_views
 
-# What `augment` can do.
-OPTIONS = (
-    "flip",
-    "shift",
-    "turn",
-    "zoom",
-    "cutout",
-    "erasing",
-    "contrast",
-    "brightness",
-    "noise",
-    "blur",
-)
 VIEWS = ("three", "fourteen")  # sets of views besides the six, see `views`
 BLOCK = 1024  # images at a time, so that they stay in the processor's cache
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..plumbing.backend import keras
 from ..plumbing.files import LabError
 from . import parts
-from .augmentation import OPTIONS, VIEWS, augment
+from .augmentation import VIEWS, augment
 
 CHOICES = {  # the values of a recipe that are words
     "schedule": ("constant", "triangle"),
@@ -75,10 +75,11 @@ def check(recipe):
         _written(name, getattr(recipe, name))
     augmentation = recipe.augmentation or {}
     _written("augmentation", augmentation)
-    if unknown := [name for name in augmentation if name not in OPTIONS]:
+    options = ("flip", *CHANGES)
+    if unknown := [name for name in augmentation if name not in options]:
         raise LabError(
             f"There is no augmentation {unknown[0]!r}: choose among"
-            f" {', '.join(OPTIONS)}."
+            f" {', '.join(options)}."
         )
     for name, known in CHOICES.items():
         value = augmentation.get(name) if name == "flip" else getattr(recipe, name)

@@ -103,11 +103,9 @@ class PartialIdentity(keras.initializers.Initializer):
         return {}
 
 
-def whiten(network, images, constant=5e-4):
+def whiten(network, images):
     """Fill the frozen layer called "whitening" with the filters that make the values of
     small patches of `images` (uint8) uncorrelated, and with their negatives.
-
-    constant: see `taught.whitening_filters`.
     """
     layer = network.get_layer(WHITENING)
     side, _, channels, filters = layer.kernel.shape
@@ -118,7 +116,7 @@ def whiten(network, images, constant=5e-4):
         scaled, (side, side), axis=(1, 2)
     )  # n, h, w, channels, side, side
     flat = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * channels)
-    kernels = whitening_filters(flat.astype(np.float32), constant)
+    kernels = whitening_filters(flat.astype(np.float32))
     half = kernels[:, : filters // 2]
     layer.kernel.assign(
         np.concatenate([half, -half], axis=1).reshape(side, side, channels, filters)
@@ -152,9 +150,9 @@ class Lookahead(keras.callbacks.Callback):
                 weight.assign(slow)
 
 
-def fine_convolution(network, least=8):
+def fine_convolution(network):
     """Return the last convolution of a network, or the last sum of a skip connection,
-    whose maps are `least` places high or more; where there is none, the layer with the
+    whose maps are 8 places high or more; where there is none, the layer with the
     finest maps that training changes, or None.
     """
     maps, trained = [], False
@@ -166,6 +164,6 @@ def fine_convolution(network, least=8):
         layer
         for layer in maps
         if isinstance(layer, (keras.layers.Conv2D, keras.layers.Add))
-        and layer.output.shape[1] >= least
+        and layer.output.shape[1] >= 8
     ]
     return (fine or sorted(maps, key=lambda layer: layer.output.shape[1]) or [None])[-1]

@@ -10,14 +10,12 @@ def digits(known):
     16x16.
     """
 
-    def read():
-        from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits
 
-        pixels, labels = load_digits(return_X_y=True)
-        images = np.round(pixels.reshape(-1, 8, 8, 1) * 255 / 16).astype(np.uint8)
-        return images.repeat(2, axis=1).repeat(2, axis=2), labels.astype(np.int64)
-
-    yield "scikit-learn", read()
+    pixels, labels = load_digits(return_X_y=True)
+    images = np.round(pixels.reshape(-1, 8, 8, 1) * 255 / 16).astype(np.uint8)
+    images = images.repeat(2, axis=1).repeat(2, axis=2)
+    yield "scikit-learn", (images, labels.astype(np.int64))
 
 
 AGAIN = "3. Run the notebook again."
@@ -101,7 +99,6 @@ FACTS = (
             "3bfd8d9aabd79a36eed4aa10c2b726ffabfac4e51fff64f7abb906a92a643be3"
         ),
         source=sources.fer2013,
-        division="the official ones: Training, PublicTest, PrivateTest",
         advice=(
             "1. With a free Kaggle account, download"
             " https://www.kaggle.com/datasets/deadskull7/fer2013\n2. Put"

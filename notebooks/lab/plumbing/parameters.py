@@ -48,8 +48,8 @@ def names(asked, every, parameter="DATASETS"):
     listed = [str(name) for name in asked] if isinstance(asked, (list, tuple)) else []
     if not listed or len(set(listed)) < len(listed):
         raise LabError(
-            f'{parameter} is {asked!r}: set it to "all" or to a list of different names'
-            ' such as ["fashion_mnist"].'
+            f'{parameter} is {asked!r}: set it to "all" or to a list of different'
+            " names."
         )
     return listed
 

@@ -259,8 +259,9 @@ def split_hash(splits):
 def read_splits(known):
     """Return the committed splits of a known data set, from data/splits/.
 
-    They were drawn once by `taught.stratified` and are stored, so that no version of
-    any library can move an image from one split to another.
+    They were drawn once by `taught.stratified` (those of FER2013 are the official ones)
+    and are stored, so that no version of any library can move an image from one split
+    to another.
     """
     path = ROOT / "data" / "splits" / f"{known.name}.npz"
     try:
