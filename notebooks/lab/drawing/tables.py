@@ -8,11 +8,13 @@ import pandas as pd
 from scipy.stats import t
 
 from ..methods.statistics import (
+    between,
     class_intervals,
     gain,
     p_text,
     percent,
     pooled,
+    signed,
     unleaked,
     with_interval,
     worth,
@@ -134,8 +136,8 @@ def steps(points, before):
             if min(len(seeds), len(points[other])) > 1:
                 half = half_interval(0, _last(points[other]), last)
             row["compared with"] = other
-            row["worth"] = _points(*worth(points[other], seeds))
-            row["worth, last"] = _points(
+            row["worth"] = signed(*worth(points[other], seeds))
+            row["worth, last"] = signed(
                 difference, difference - half, difference + half
             )
             names, rows = [*names, name], [*rows, row]
@@ -148,12 +150,6 @@ def steps(points, before):
 def _last(seeds):
     """Return the validation accuracy of the last epoch of each seed, (n,)."""
     return np.array([run.history["validation_accuracy"].iloc[-1] for run in seeds])
-
-
-def _points(value, low, high):
-    """Return a difference in points as text, with its interval where there is one."""
-    interval = f" ({100 * low:+.1f} to {100 * high:+.1f})" if np.isfinite(low) else ""
-    return f"{100 * value:+.1f}{interval}"
 
 
 def three_splits(named):
@@ -408,10 +404,8 @@ def surest(named, split="test"):
         rows[name] = row = {}
         for share in (0.05, 0.25, 0.5, 1):
             n = max(1, int(share * len(right)))
-            low, high = wilson(right[n - 1], n)
-            row[f"surest {share:.0%}" if share < 1 else "all"] = (
-                f"{100 * right[n - 1]:.1f} ({100 * low:.1f} to {100 * high:.1f})"
-            )
+            kind = f"surest {share:.0%}" if share < 1 else "all"
+            row[kind] = between(right[n - 1], *wilson(right[n - 1], n))
     return pd.DataFrame(rows).T
 
 

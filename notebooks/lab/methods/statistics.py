@@ -81,8 +81,8 @@ def class_intervals(probabilities, labels, classes):
         for measure, of in (("precision", predicted), ("recall", support)):
             row[measure] = "none"
             if of:
-                row[measure] = _between(right / of, *wilson(right / of, of))
-        row["F1"] = _between(scores[i], low[i], high[i])
+                row[measure] = between(right / of, *wilson(right / of, of))
+        row["F1"] = between(scores[i], low[i], high[i])
         row["support"] = f"{support:,}"
     return pd.DataFrame(rows).T
 
@@ -103,7 +103,7 @@ def percent(right):
     if not len(right):
         return "none"
     share = right.mean()
-    return _between(share, *wilson(share, len(right)))
+    return between(share, *wilson(share, len(right)))
 
 
 def with_interval(differences):
@@ -111,8 +111,15 @@ def with_interval(differences):
     text.
     """
     mean, low, high = paired_interval(0, differences)
-    return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return signed(mean, low, high)
 
 
-def _between(value, low, high):
+def signed(value, low, high):
+    """Return a difference in points as text, with its interval where there is one."""
+    interval = f" ({100 * low:+.1f} to {100 * high:+.1f})" if np.isfinite(low) else ""
+    return f"{100 * value:+.1f}{interval}"
+
+
+def between(value, low, high):
+    """Return a share in percent with its interval, as text."""
     return f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
