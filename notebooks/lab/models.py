@@ -444,11 +444,11 @@ faces = {
 }
 start = "fashion_mnist", "improved", build_improved, clothes_recipe
 choice_jobs = {
-    "fashion_mnist": study_jobs(*start, clothes, weights=("study-base",)),
-    "longer": study_jobs(*start, clothes_longer, weights=("longer-harder",)),
+    "fashion_mnist": study_jobs(*start, clothes),
+    "longer": study_jobs(*start, clothes_longer),
 }
 start = "fer2013", "improved", build_improved, faces_recipe
-choice_jobs["fer2013"] = study_jobs(*start, faces, weights=("study-base",))
+choice_jobs["fer2013"] = study_jobs(*start, faces)
 
 
 wide_objects = {"widths": (64, 256, 256), "skip": True}
@@ -519,8 +519,8 @@ for (name, variant), change in trials.items():
     added = {key: getattr(start, key) | part for key, part in inner.items()}
     recipe, place = replace(start, **change | added), (name, "improved", variant)
     jobs = [
-        Job(*place, seed, recipe, build_improved, old, (old or turned) and seed == 0)
-        for seed in range(3 if old or name == "fer2013" and not turned else 1)
+        Job(*place, seed, recipe, build_improved, old, turned or old and seed == 0)
+        for seed in range(3 if old or name == "fer2013" and not turned else 1 + turned)
     ]
     trial_jobs.setdefault(name, {})[variant] = jobs
     if old:
