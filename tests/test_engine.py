@@ -11,7 +11,9 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import keras
@@ -447,6 +449,31 @@ def test_new_seeds_of_a_headline_network_wait_for_each_other_and_move_together(
     found = [runs.read(folder / job.name) for job in jobs]
     assert [run.record["epochs_run"] for run in found] == [2, 2]
     assert found[0].record["finished_at"] == first.record["finished_at"]
+
+
+def test_seeds_that_end_together_are_moved_by_one_of_them(
+    digits, recipe, tmp_path, monkeypatch
+):
+    folder, old = tmp_path / "runs", replace(recipe, epochs=1)
+    jobs = [replace(JOB, seed=seed, recipe=recipe) for seed in (0, 1)]
+    engine.train([replace(job, recipe=old) for job in jobs], digits, folder)
+    for job in jobs:
+        engine.keep(engine.fit(job, digits), folder)
+    moved, moving = storage.move, threading.Lock()
+
+    def move(*paths):
+        assert moving.acquire(blocking=False), "two at once"
+        time.sleep(0.05)
+        moved(*paths)
+        moving.release()
+
+    monkeypatch.setattr(storage, "move", move)
+    with ThreadPoolExecutor(2) as pool:
+        ends = [
+            pool.submit(engine.train, [job], digits, folder, seeds=jobs) for job in jobs
+        ]
+    assert [end.result()[0].path for end in ends] == [folder / job.name for job in jobs]
+    assert not (tmp_path / "next").exists()
 
 
 def test_a_run_replaced_while_it_is_read_is_read_anew_and_a_damaged_one_is_named(

@@ -9,6 +9,7 @@ import check
 import notebooks
 import own
 from apps import datasheet
+from lab import LabError
 
 PAGE = f"""# Datasheet: birds
 
@@ -122,3 +123,5 @@ def test_a_folder_is_the_one_that_its_name_means_here(tmp_path, monkeypatch):
     assert (notebooks.FOLDER / seen).resolve() == tmp_path / "data"
     for name in ("cifar10", "no-such-folder/"):
         assert notebooks.seen_from_kernel(name) == name
+    with pytest.raises(LabError, match="Say which pictures: make photos FOLDER="):
+        notebooks.seen_from_kernel("")
