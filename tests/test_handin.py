@@ -227,9 +227,14 @@ def test_its_parameters_may_take_several_lines_and_are_read_where_they_are_plain
     cell.source += "\nSEEDS = list(range(3))"
     with pytest.raises(LabError, match="Digits, which has: 0, 1.*it has no 30"):
         handin.loaded("digits", changed)
-    cell.source += '\nCLASSES = list("ab")'
-    with pytest.raises(LabError, match="Notebook 03 computes CLASSES, .*write plain"):
-        handin.loaded("digits", changed)
+    plain = cell.source
+    for wrong in (
+        plain + '\nCLASSES = list("ab")',
+        plain.replace("GREY = False", "grey = False"),
+    ):
+        cell.source = wrong
+        with pytest.raises(LabError, match="Notebook 03 has no plain value of CLASSES"):
+            handin.loaded("digits", changed)
 
 
 def test_its_first_cell_clones_the_repository_into_an_empty_folder(mine, tmp_path):

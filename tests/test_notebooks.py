@@ -336,6 +336,17 @@ def test_a_run_that_writes_into_build_leaves_a_changed_figure_alone(
         assert ran.cells[0].source == "DATASETS = ['pets/']\nSEEDS = [0]"
 
 
+def test_a_notebook_whose_parameters_lack_the_data_sets_is_one_sentence(
+    figure, tmp_path
+):
+    path = tmp_path / "notebooks" / "01_small.ipynb"
+    book = notebooks.read(path)
+    book.cells[0].source = "SEEDS = [0]"
+    notebooks.save(path, book)
+    with pytest.raises(LabError, match="01_small.ipynb has no line DATASETS"):
+        notebooks.execute(path, "full", ["pets/"])
+
+
 def test_control_c_puts_a_changed_figure_back_before_it_leaves(
     figure, tmp_path, monkeypatch
 ):

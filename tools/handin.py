@@ -266,8 +266,8 @@ def loaded(name, books):
         )
     except (KeyError, ValueError):
         raise LabError(
-            "Notebook 03 lacks or computes CLASSES, IMAGE_SIZE or GREY: write plain"
-            ' values in its Parameters cell, such as CLASSES = ["cat", "dog"].'
+            "Notebook 03 has no plain value of CLASSES, IMAGE_SIZE or GREY: write one"
+            ' in its Parameters cell, such as CLASSES = ["cat", "dog"].'
         ) from None
     dataset = datasets.load(name, names(classes, None, "CLASSES"), size, grey)
     quick, known = name == "digits", name in DATA_SETS
