@@ -82,7 +82,8 @@ class Session:
 
     def __init__(self, title, confidence=0.5):
         self.title, self.predict = title, predictor(title)
-        self.watcher, self.numbers = None, {}  # {number: (Face, when)}
+        self.watcher, self.given = None, 0  # the last number
+        self.numbers = {}  # {number: (Face, when)}
         if networks()[title].record["dataset"] == "fer2013":
             self.watcher = faces.Watcher(self.predict, confidence)
 
@@ -108,7 +109,7 @@ class Session:
             }
             number = max(shared, key=shared.get, default=None)
             if number is None or shared[number] < 0.3:
-                number = next(n for n in range(1, 10_000) if n not in numbers)
+                number = self.given = self.given + 1
             free.pop(number, None)
             numbers[number], named[number] = (face, now), face
         self.numbers = numbers

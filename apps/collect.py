@@ -74,10 +74,17 @@ class Page:
         def answer(request):
             self.there.wait()
             if self.error:
-                raise self.error
+                raise self._fault()
             return route(request)
 
         return answer
+
+    def _fault(self):
+        from lab import LabError
+
+        if not isinstance(self.error, LabError):
+            return self.error
+        return LabError(f"{self.error} Then run make collect again.")
 
     def _alone(self, route):
         def answer(request):
@@ -145,7 +152,7 @@ class Page:
 
     def add(self, request):
         """Add a file, and yield what became of each picture in it."""
-        from apps.collection import bring, now
+        from apps.collection import FILMS, bring, now
         from lab import LabError
 
         query, session = request.query, {}
@@ -156,15 +163,15 @@ class Page:
         if "camera" in query:
             session["taken"] = now()
         file = query.get("file", "").strip() or "unnamed"
-        try:
-            every = max(1, int(query.get("every") or 1))
-        except ValueError:
+        every = query.get("every", "1") if Path(file).suffix.lower() in FILMS else "1"
+        if not every.isdecimal() or int(every) < 1:
             raise LabError(
-                "Every n-th frame of a film: give a whole number, such as 10."
-            ) from None
+                "Of a film every n-th frame is taken: give a whole number of 1 or more,"
+                " such as 10."
+            )
         path = self.temporary / f"in-{threading.get_ident()}{Path(file).suffix}"
         request.save(path)
-        return self._brought(bring, file, path, session, every, "faces" in query)
+        return self._brought(bring, file, path, session, int(every), "faces" in query)
 
     def _brought(self, bring, file, path, session, every, cut):
         added, reasons = 0, {}
@@ -187,8 +194,9 @@ class Page:
         """Keep a square of a picture; its numbers are shares of the width."""
         name = self._known(request)
         width = int(self.collection.pictures[name]["width"])
-        square = [float(request.query[key]) for key in ("left", "top", "side")]
-        self.collection.crop(name, *(round(width * share) for share in square))
+        left, top, side = (float(request.query[key]) for key in ("left", "top", "side"))
+        side = side and max(1, round(width * side))  # 0 stands for the whole picture
+        self.collection.crop(name, round(width * left), round(width * top), side)
         return {"picture": name}
 
     def next(self, request):

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import secrets
 from datetime import datetime
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -135,8 +136,9 @@ class Log:
 class Collection:
     """The data base in a folder.
 
-    classes: the names of the classes; pictures: {name: row of pictures.csv}; crops:
-    {name: (left, top, side) in pixels of the upright picture}.
+    id: a text that no other data base has; classes: the names of the classes; pictures:
+    {name: row of pictures.csv}; crops: {name: (left, top, side) in pixels of the
+    upright picture}.
     Raises LabError where the folder holds pictures that were not collected here.
     """
 
@@ -157,9 +159,9 @@ class Collection:
                 )
         about = self.inside / "collection.json"
         try:
-            self.classes = (
-                json.loads(about.read_text())["classes"] if about.exists() else []
-            )
+            known = json.loads(about.read_text()) if about.exists() else {"classes": []}
+            self.classes = known["classes"]
+            self.id = known.get("id") or secrets.token_hex(6)
         except (ValueError, KeyError, TypeError):
             raise LabError(
                 f"{relative(about)} cannot be read: take it away, and name the classes"
@@ -205,9 +207,15 @@ class Collection:
             raise LabError(
                 f"Pictures are labelled as {', '.join(gone)}: keep these names."
             )
-        about = {"classes": names}
-        write(self.inside / "collection.json", json.dumps(about, indent=1) + "\n")
         self.classes = names
+        self.keep()
+
+    def keep(self):
+        """Write collection.json: the names of the classes, and what tells this data
+        base from another one of its name.
+        """
+        about = {"classes": self.classes, "id": self.id}
+        write(self.inside / "collection.json", json.dumps(about, indent=1) + "\n")
 
     def add(self, file, content, session, frame="", taken=None):
         """Add the copy of a picture, and return its name, or None where it is here.
@@ -285,6 +293,8 @@ class Collection:
         try:
             self.inside.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
+            for part in (self.inside / "pictures").glob(".*"):
+                part.unlink()  # what an interruption left unfinished
         except Timeout:
             raise LabError(
                 f"{photos.legible(str(self.folder))} is open on another page: use that"

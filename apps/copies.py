@@ -71,19 +71,22 @@ def frames(source):
 def video_copy(path):
     """Give a function that adds a frame and the faces in it to an annotated copy of a
     video; the copy becomes `path` when the block ends well.
+
+    Raises LabError where the disk has no room for it.
     """
     import cv2
 
-    writer = None
+    writer, size, count = None, None, 0
 
     def add(frame, seen):
-        nonlocal writer
+        nonlocal writer, size, count
         if writer is None:
             code = cv2.VideoWriter_fourcc(*"mp4v")
             size = frame.image.shape[1::-1]
             writer = cv2.VideoWriter(str(unfinished), code, frame.rate, size)
-        annotated = faces.annotated(frame.image, seen)
+        annotated = cv2.resize(faces.annotated(frame.image, seen), size)
         writer.write(cv2.cvtColor(annotated, cv2.COLOR_RGB2BGR))
+        count += 1
 
     with writing(path) as unfinished:
         try:
@@ -91,6 +94,14 @@ def video_copy(path):
         finally:
             if writer is not None:
                 writer.release()
+        video = cv2.VideoCapture(str(unfinished))  # OpenCV says nothing of a full disk
+        whole = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == count
+        video.release()
+        if not whole:
+            raise LabError(
+                f"The annotated copy {path.name} cannot be written whole: free some"
+                " disk space, and try again."
+            )
 
 
 def rows(name, frame, seen):
@@ -176,7 +187,7 @@ def annotate(path, output, camera=None):
         )
     files = contents(path, output) if folder else [path]
     watcher, line, table, left_out = faces.Watcher(Predictor("fer2013")), Line(), [], []
-    written, targets = 0, set()
+    written, targets, fault = 0, set(), None
     for number, file in enumerate(files):
         if camera is not None:
             place, name = Path("camera"), f"camera {camera}"
@@ -208,6 +219,11 @@ def annotate(path, output, camera=None):
                 raise
             left_out.append(f"{name} is left out, and what would follow: interrupted")
             break
+        except LabError as error:
+            if not written:
+                raise
+            fault = error
+            break
     line.show(f"{written} of {len(files)} done, faces: {len(table)}", last=True)
     print("\n".join(left_out), end="\n" * bool(left_out))
     if not written:
@@ -220,4 +236,6 @@ def annotate(path, output, camera=None):
         open(unfinished, "w", newline="") as file,
     ):
         csv.writer(file).writerows([header, *table])
+    if fault:
+        raise fault
     print(f"{relative(output)}: annotated copies and faces.csv\n{faces.MEANING}")

@@ -5,7 +5,7 @@ question for its authors.
 import re
 from collections import Counter
 
-from lab.plumbing.files import ROOT, LabError, relative, sha256, write, writing
+from lab.plumbing.files import ROOT, LabError, relative, write, writing
 
 from . import agreement, curve, splits
 from .collection import GROUPINGS, NOT_KNOWN
@@ -63,8 +63,8 @@ def written(collection, labels):
     stays; the facts between the markers are written anew.
     """
     target, facts = path(collection), known(collection, labels)
-    first = next(iter(collection.pictures.values()), {})
-    mark = MARK.format(sha256(*first.values())[:12]) if first else ""
+    collection.keep()
+    mark = MARK.format(collection.id)
     if target.exists():
         text = target.read_text()
         if not is_datasheet(text):

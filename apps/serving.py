@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 import urllib.parse
 import webbrowser
@@ -91,9 +92,14 @@ class Request:
             with open(path, "wb") as file:
                 for part in self.parts():
                     file.write(part)
-        except OSError:
+        except OSError as error:
             path.unlink(missing_ok=True)
-            raise
+            if isinstance(error, ConnectionError):
+                raise
+            raise _mistake(
+                f"The file cannot be kept ({error.strerror or error}): make room on the"
+                " disk, and try again."
+            ) from None
 
 
 def _mistake(sentence):
@@ -134,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return self._send({"error": "Only the page itself may ask this."}, 403)
         url = urllib.parse.urlsplit(self.path)
-        query = dict(urllib.parse.parse_qsl(url.query))
+        query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         request = Request(query, self.rfile, int(length))
         route = self.server.routes.get((self.command, url.path))
         try:
@@ -162,8 +168,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in (HEADERS | {"Content-Type": kind}).items():
             self.send_header(name, value)
-        if size is None:
-            self.send_header("Connection", "close")
+        if size is None:  # in chunks, so that the browser sees where one is cut off
+            self.send_header("Transfer-Encoding", "chunked")
+            parts = _chunks(parts)
         else:
             self.send_header("Content-Length", str(size))
         self.end_headers()
@@ -186,6 +193,13 @@ def _file(path):
     with open(path, "rb") as file:
         while part := file.read(1 << 20):
             yield part
+
+
+def _chunks(parts):
+    """Yield parts as HTTP/1.1 sends an answer of unknown length."""
+    for part in parts:
+        yield b"%x\r\n%b\r\n" % (len(part), part)
+    yield b"0\r\n\r\n"
 
 
 def _lines(answers):
@@ -277,5 +291,7 @@ def serve(routes, port=None):
     print(f"{address} is open on this machine alone. Ctrl-C ends it.", flush=True)
     with server:
         if port is None:
-            webbrowser.open(address)
+            opening = threading.Thread(target=webbrowser.open, args=(address,))
+            opening.daemon = True  # some browsers answer only when they are closed
+            opening.start()
         server.serve_forever(poll_interval=0.1)

@@ -13,7 +13,7 @@ from keras import layers
 from conftest import ROOT
 from lab import models
 from lab.methods.statistics import pooled_deviation
-from lab.taught import paired_interval, prediction_interval
+from lab.taught import paired_interval, prediction_interval, steps_per_epoch
 
 BOOK = nbformat.read(ROOT / "notebooks" / "03_two_conv_cnn.ipynb", as_version=4)
 
@@ -139,4 +139,4 @@ def test_examples_of_the_text():
     assert "√((1 + 1 + 1 + 0 + 1) / (5 − 2))" in text
     low, high = prediction_interval([90, 91, 92])
     assert (round(low), round(high)) == (86, 96) and "91 ± 5" in text
-    assert -(-50_000 // 32) == 1563 and "1,563 steps" in text
+    assert f"{steps_per_epoch(50_000, 32):,} steps" in text

@@ -118,6 +118,20 @@ def test_contrast_and_brightness_stay_within_what_was_asked(batch, seed):
     assert (np.abs(changed - batch) <= 0.2 * np.abs(batch - mean) + 10.6).all()
 
 
+def test_contrast_and_brightness_reach_what_was_asked():
+    halves = np.full((2000, 6, 6, 1), 78, np.uint8)
+    halves[:, :, 3:] = 178
+    changed = augment(halves, np.random.default_rng(0), contrast=0.2).astype(float)
+    left, right = (
+        changed[:, :, half].mean(axis=(1, 2, 3)) for half in (slice(3), slice(3, 6))
+    )
+    scale = (right - left) / 100
+    assert 0.79 < scale.min() < 0.81 and 1.19 < scale.max() < 1.21
+    changed = augment(halves, np.random.default_rng(0), brightness=10).astype(float)
+    added = (changed - halves).mean(axis=(1, 2, 3))
+    assert -10 <= added.min() < -9 and 9 < added.max() <= 10
+
+
 def test_turn_and_zoom_meet_half_of_the_images_and_stay_within_what_was_asked():
     spot = np.zeros((2000, 31, 31, 1), np.uint8)
     spot[:, 14:17, 24:27] = 255  # 10 pixels right of the centre

@@ -52,6 +52,37 @@ def test_every_command_of_the_readme_is_one_that_make_can_run():
         assert done.returncode == 0 and done.stdout, f"{command}: {done.stderr}"
 
 
+def test_every_variable_of_a_command_changes_what_it_runs():
+    def run(*words):
+        there = [f"-o.venv/{name}" for name in ("installed", "browser", "cluster")]
+        return make("-s", *there, "RUN=echo", *words).stdout
+
+    seen = set()
+    commands = re.findall(r"(?:^make [^\n`]+$|`make [^`]+`)", TEXT, flags=re.M)
+    for command in [*commands, "make exam SEED=7", "make baselines MINUTES=20"]:
+        words = shlex.split(command.strip("`"))[1:]
+        for word in words:
+            name = word.partition("=")[0]
+            if "=" in word and name not in ("LANGUAGE", "PYTHON"):
+                seen.add(name)
+                rest = [other for other in words if other != word]
+                assert run(*words) != run(*rest), command
+    named = "RUNS WORKERS SCHEDULER CLAIMS FOLDER INPUT DATASETS RUBRIC SEED MINUTES"
+    assert seen >= set(named.split())
+
+
+def test_the_versions_of_the_readme_are_those_that_are_installed():
+    needed = (ROOT / "requirements.txt").read_text()
+    for library in ("TensorFlow 2", "Keras 3"):
+        name, major = library.split()
+        low, high = re.search(rf"{library}\.(\d+) to {major}\.(\d+)", TEXT).groups()
+        asked = f"{name.lower()}>={major}.{low},<{major}.{int(high) + 1}"
+        assert asked in needed
+    low, high = re.search(r"Python 3\.(\d+) to 3\.(\d+)", TEXT).groups()
+    about = (ROOT / "pyproject.toml").read_text()
+    assert f'requires-python = ">=3.{low},<3.{int(high) + 1}"' in about
+
+
 def test_plan_and_retrain_are_narrowed_by_patterns():
     for command, words in (("plan", "list"), ("retrain", "train")):
         assert (
@@ -194,6 +225,7 @@ def test_check_reminds_of_what_still_has_the_examples_name(monkeypatch):
         "course": "Vision 101",
     }
     monkeypatch.setattr(notebooks, "project", lambda: mine)
+    monkeypatch.setattr(check.own, "open_places", dict)  # of a data base of one's own
     *_, unused = check.reminders()
     assert "does not show: 01_" in unused and "01_balance" not in unused
     for changed in mine:

@@ -34,9 +34,10 @@ def test_the_same_number_gives_the_same_paper():
 
 def test_a_page_has_the_paper_and_no_marks_of_a_notebook(tmp_path, monkeypatch):
     monkeypatch.setattr(exam, "ROOT", tmp_path)
-    exam.main(["--seed", "7", "--questions", "2"])
+    exam.main(["--seed", "7"])
     page = (tmp_path / "build" / "exam-7.html").read_text()
     assert "<h1" in page and "Practice paper 7" in page and "¶" not in page
+    assert page.count("<strong>10.</strong>") == 2 and "<strong>11." not in page
 
 
 @pytest.mark.parametrize("count", [0, 10_000])

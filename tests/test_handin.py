@@ -18,6 +18,7 @@ import notebooks
 import rubric
 from conftest import copy_repository
 from lab import LabError, lesson
+from lab.plumbing import reading
 
 SETS = {
     "fashion_mnist": "Fashion-MNIST",
@@ -171,6 +172,7 @@ def test_a_folder_on_which_the_notebooks_have_not_run_is_refused(
 ):
     from PIL import Image
 
+    monkeypatch.setattr(reading, "CACHE", tmp_path / "cache")
     for name, grey in (("dark", 0), ("light", 200)):
         (tmp_path / "pets" / name).mkdir(parents=True)
         for i in range(12):

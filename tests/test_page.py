@@ -26,6 +26,11 @@ from conftest import ROOT
 FER = "FER2013: Improved CNN"
 
 
+def test_only_this_machine_can_reach_the_page():
+    with serving.listen({}) as server:
+        assert server.server_address[0] == "127.0.0.1"
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """The address of a page, and the folder of its uploads."""

@@ -295,8 +295,9 @@ def test_test_time_augmentation_is_a_metric_of_its_own(digits, recipe, tmp_path)
     ],
 )
 def test_in_half_precision_whitening_and_softmax_stay_in_float32(
-    precision, build, arguments, digits, recipe
+    precision, build, arguments, digits, recipe, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
     recipe = replace(
         recipe, precision=precision, model_arguments=arguments, epochs=1, subset=0.2
     )

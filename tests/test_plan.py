@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from conftest import ROOT, tool
 from lab import models
 from lab.datasets import KNOWN
+from lab.lesson import DATASETS
 from lab.plan import job_of, plan
 from lab.plumbing.files import LabError
 from lab.plumbing.fingerprint import fingerprint, operations
@@ -24,7 +26,11 @@ RUNS = ROOT / "data" / "runs"
 
 
 def test_every_stored_run_has_its_job_and_every_headline_job_its_run():
-    stored = {"/".join(path.parts[-5:-1]) for path in RUNS.rglob("run.json")}
+    stored = {
+        path.parent.relative_to(RUNS).as_posix()
+        for name in DATASETS["full"]  # a student has runs on own pictures, too
+        for path in (RUNS / name).rglob("run.json")
+    }
     assert stored and stored <= set(plan())
     assert {name for name, job in plan().items() if job.variant == "main"} <= stored
 
@@ -234,16 +240,27 @@ def test_a_record_gives_its_job_back():
         job_of({"model": "other", "metrics": {}})
 
 
-def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, monkeypatch):
+def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, monkeypatch, recipe):
     listing = importlib.util.spec_from_file_location(
         "listing", ROOT / "tools" / "plan.py"
     )
     listing.loader.exec_module(tool := importlib.util.module_from_spec(listing))
-    monkeypatch.setattr(tool, "BATCH", tmp_path / "retrain.json")
-    first = tool.batch(["cifar10/*"])
-    assert tool.batch(["cifar10/*"]) == first
-    (tmp_path / "retrain.json").write_text("{}")
-    assert tool.batch(["cifar10/*"]) >= first
+    path, began = tmp_path / "retrain.json", "2026-01-01T00:00:00+00:00"
+    monkeypatch.setattr(tool, "BATCH", path)
+    path.write_text(json.dumps({"patterns": ["digits"], "began": began}))
+    assert tool.batch(["digits"]) == began
+    ends = {0: "2026-01-02", 1: "2025-12-31"}  # after the command began, and before
+    monkeypatch.setattr(
+        tool.engine,
+        "stored",
+        lambda job, *_: SimpleNamespace(record={"finished_at": ends[job.seed]}),
+    )
+    build = models.build_dense
+    jobs = [Job("digits", "dense", "main", seed, recipe, build) for seed in (0, 1)]
+    assert [job.seed for job in tool.wanted(["digits"], jobs, tool.RUNS, True)] == [1]
+    for other in (json.dumps({"patterns": ["cifar10"], "began": began}), "{}"):
+        path.write_text(other)
+        assert tool.batch(["digits"]) > began
 
 
 @pytest.mark.long

@@ -91,12 +91,18 @@ def test_near_copies_stand_under_their_test_images(digits):
 
 def test_the_base_of_a_study_is_hollow_under_each_name():
     folder = ROOT / "data" / "runs" / "cifar10" / "two_conv"
-    of = {n: Seeds([read(folder / n / "seed-0")]) for n in ("study-base", "epochs-5")}
-    study = {"rate": {"lr-1": of["study-base"]}, "epochs": {"epochs-5": of["epochs-5"]}}
+    base, other = (
+        Seeds([read(folder / name / "seed-0")])
+        for name in ("study-base", "dropout-0.0")
+    )
+    study = {
+        "rate": {"lr-1": base, "lr-2": base},
+        "epochs": {"epochs-9": base, "lr-5": other},
+    }
     drawn = figures.influence(study, 0.01, 4)
-    for axes in drawn.axes:
-        (mean,) = axes.containers[0][:1]
-        assert mean.get_markerfacecolor() == "white"
+    for axes, second in zip(drawn.axes, (True, False), strict=True):
+        faces = [bars[0].get_markerfacecolor() for bars in axes.containers]
+        assert [face == "white" for face in faces] == [True, second]
     plt.close(drawn)
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import zipfile
+from collections import Counter
 from copy import deepcopy
 
 import nbformat
@@ -15,6 +16,7 @@ import notebooks
 import publish
 import report
 from conftest import ROOT, tool
+from lab import LabError
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,9 @@ def test_one_notebook_holds_all_five_once(one):
         ]
         assert len(untouched) > 20 and all(source in kept for source in untouched)
         assert cells[0].source.splitlines()[0] in "\n".join(kept)
+    books = map(notebooks.read, notebooks.paths())
+    given = Counter(cell.source for book in books for cell in book.cells)
+    assert not [s for s, n in Counter(kept).items() if s in given and n > given[s]]
     code = [cell for cell in one.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert sum(len(cell.outputs) for cell in code) > 50
@@ -61,6 +66,19 @@ def test_its_parameters_keep_the_values_of_each_part(one):
     assert text.count("HAND_BACK_GPU") == 2 and text.rstrip().endswith(
         "lesson.finish(HAND_BACK_GPU)"
     )  # set once, used at the end
+
+
+def test_without_an_author_nothing_is_handed_in(tmp_path, monkeypatch):
+    import check
+
+    about = notebooks.project() | {"author": ""}
+    monkeypatch.setattr(notebooks, "project", lambda: about)
+    monkeypatch.setattr(notebooks, "stale", lambda *_: [])
+    monkeypatch.setattr(check, "check_report", lambda: [])
+    monkeypatch.setattr(publish, "ROOT", tmp_path)
+    with pytest.raises(LabError, match="lacks .*author"):
+        publish.submission("")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_its_links_lead_nowhere_but_to_the_repository_or_the_web(one):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import mutate
 import report
 from conftest import ROOT, apart, packages, tool
 
@@ -78,6 +79,8 @@ def test_a_second_run_does_nothing_twice(quick):
 
 @pytest.mark.long
 def test_quick_leaves_everything_outside_build_alone(quick):
+    for path in mutate.tracked(ROOT):
+        assert (quick / path.relative_to(ROOT)).exists(), path
     for path in quick.rglob("*"):
         name = path.relative_to(quick)
         if (

@@ -181,6 +181,19 @@ def test_a_rubric_that_cannot_be_read_is_named(old, new, said, tmp_path):
         rubric.demands(tmp_path / "test.toml")
 
 
+def test_the_command_fails_where_a_demand_is_not_met(tmp_path, monkeypatch, capsys):
+    (tmp_path / "test.toml").write_text(ASKED)
+    cells = list(NOTEBOOK.values())
+    for kept, status in ((cells, 0), (cells[1:], 1)):
+        places = rubric.in_notebook(new_notebook(cells=kept))
+        found = tmp_path / "hand-in.ipynb", places
+        monkeypatch.setattr(rubric, "hand_in", lambda _, found=found: found)
+        with pytest.raises(SystemExit) as end:
+            rubric.main([str(tmp_path / "test.toml")])
+        assert end.value.code == status
+    assert "4 of 5 demands are met." in capsys.readouterr().out
+
+
 def test_a_missing_rubric_or_hand_in_is_named(tmp_path):
     with pytest.raises(LabError, match="choose among cifar10, clothes, emotions"):
         rubric.demands(rubric.RUBRICS / "poems.toml")

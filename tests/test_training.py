@@ -353,9 +353,16 @@ def test_stored_weights_give_the_stored_predictions(digits, tmp_path):
         loaded()
 
 
-def test_the_last_epoch_can_be_kept(digits, recipe, tmp_path):
-    kept = train(digits, replace(recipe, keep="last_epoch"), tmp_path)
-    assert kept.record["best_epoch"] == 2
+def test_the_epoch_that_the_recipe_names_is_kept(digits, recipe, tmp_path):
+    labels, held_out = digits.labels.copy(), digits.splits["validation"]
+    labels[held_out] = (labels[held_out] + 1) % 10  # the better it learns, the worse
+    wrong = replace(digits, labels=labels, sha256="others")
+    for keep, best in (("lowest_validation_loss", 1), ("last_epoch", 2)):
+        run = train(wrong, replace(recipe, keep=keep), tmp_path / keep)
+        losses = run.history["validation_loss"]
+        assert losses[0] < losses[1] and run.record["best_epoch"] == best
+        kept = run.record["metrics"]["validation"]["log_loss"]
+        assert kept == pytest.approx(losses[best - 1], rel=0.01)
 
 
 def test_a_full_memory_is_one_sentence_with_the_batch_size_to_try(
@@ -541,7 +548,10 @@ def test_a_recipe_becomes_optimiser_loss_and_schedule(name, schedule, digits):
     assert float(model.optimizer.learning_rate) == pytest.approx(first)
 
 
-def test_a_loop_of_plain_fit_gives_the_weights_of_the_engine(digits, recipe):
+def test_a_loop_of_plain_fit_gives_the_weights_of_the_engine(
+    digits, recipe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(engine, "ROOT", tmp_path)
     recipe = replace(recipe, keep="last_epoch")
     job = replace(JOB, variant="loop", recipe=recipe, weights=True)
     (images, labels), targets = digits.split("training"), np.eye(10, dtype="float32")

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import pytest
@@ -32,6 +33,30 @@ def tasks_of(digits, recipe, folder, seeds):
 
     jobs = [replace(job, seed=seed) for seed in seeds]
     return [workers.Task(job, digits, store(job), 1.0) for job in jobs]
+
+
+def test_processes_share_the_threads_have_a_card_each_and_die_3_times(monkeypatch):
+    class Executor:
+        def __init__(self, count, context, prepare, environment):
+            made.append(*environment)
+
+        def submit(self, function, *arguments):
+            future = Future()
+            future.set_exception(BrokenProcessPool())
+            return future
+
+    made = []
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Executor)
+    monkeypatch.setattr(workers, "cores", lambda: 9)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    cards = lambda kind: ["a", "b"]  # noqa: E731
+    monkeypatch.setattr(workers.tf.config, "list_physical_devices", cards)
+    pool = workers.Processes(2)
+    assert [one["TF_NUM_INTRAOP_THREADS"] for one in made] == ["4", "4"]
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in made] == ["0", "1"]
+    with pytest.raises(LabError, match="its worker died 3 times"):
+        pool.train("job", "mark", {})
+    assert len(made) == 2 + 3
 
 
 def weights(runs):

@@ -12,6 +12,7 @@ import notebooks
 from lab.plumbing.files import LabError, relative, write
 
 ROOT = Path(__file__).resolve().parents[1]
+QUESTIONS = 10
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>{title}</title>
@@ -86,7 +87,6 @@ def paper(count, seed):
 def parser():
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__)
-    made.add_argument("--questions", type=int, default=10, help="how many: 10")
     text = "the number of the paper; the same number gives the same paper"
     made.add_argument("--seed", type=int, default=None, help=text)
     return made
@@ -98,11 +98,11 @@ def main(arguments):
 
     given = parser().parse_args(arguments)
     seed = random.randrange(10_000) if given.seed is None else given.seed
-    body = markdown2html(paper(given.questions, seed))
+    body = markdown2html(paper(QUESTIONS, seed))
     body = re.sub(r'<a class="anchor-link".*?</a>', "", body)
     path = ROOT / "build" / f"exam-{seed}.html"
     write(path, PAGE.format(title=f"Practice paper {seed}", body=body))
-    print(f"{relative(path)}: {given.questions} questions; print it, or open it.")
+    print(f"{relative(path)}: {QUESTIONS} questions; print it, or open it.")
 
 
 if __name__ == "__main__":

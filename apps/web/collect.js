@@ -1,6 +1,7 @@
 "use strict";
 const $ = (name) => document.getElementById(name);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const ENDED = "The program has ended: run make collect again. What you did is kept.";
 let state = {}, tab = "pictures", annotator = "", seen = [], shown = 0;
 
 // --- asking the program
@@ -11,7 +12,8 @@ async function ask(method, path, query = {}, body = null) {
   try {
     answer = await fetch(address, { method, body });
   } catch {
-    return fault("The program has ended: run make collect again. What you did is kept.");
+    if (body && !await readable(body)) return fault(`${body.name} was changed or removed: choose it again.`);
+    return fault(ENDED);
   }
   if (!(answer.headers.get("Content-Type") || "").includes("ndjson")) {
     const found = await answer.json();
@@ -20,19 +22,24 @@ async function ask(method, path, query = {}, body = null) {
   return answer;
 }
 
-// Calls `each` for every line of a long answer, and returns the last one.
+function readable(file) {
+  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+}
+
+// Calls `each` for every line of a long answer, and returns the last one that is no fault.
 async function lines(answer, each) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "", last = null;
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done, cut } = await reader.read().catch(() => ({ cut: true }));
+    if (cut) { fault(ENDED); return last; }
     text += value || "";
     const parts = text.split("\n");
     text = parts.pop();
     for (const part of parts) {
-      last = JSON.parse(part);
-      if (last.error) return fault(last.error);
-      each(last);
+      const found = JSON.parse(part);
+      if (found.error) { fault(found.error); return last; }
+      each(last = found);
     }
     if (done) return last;
   }
@@ -70,16 +77,18 @@ function open(name) {
   tab = name;
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== name;
   for (const button of document.querySelectorAll("#tabs button")) {
-    button.toggleAttribute("aria-current", button.dataset.tab === name);
+    if (button.dataset.tab === name) button.setAttribute("aria-current", "step");
+    else button.removeAttribute("aria-current");
   }
   if (name !== "pictures") stopCamera();
 }
+let written = ""; // what stands in the field of the classes, unless somebody types
 async function refresh() {
   const found = await ask("GET", "/state");
   if (!found) return;
   state = found;
   $("name").textContent = `· ${state.name}, ${state.pictures} pictures`;
-  if (document.activeElement !== $("classes")) $("classes").value = state.classes.join(", ");
+  if ($("classes").value === written) $("classes").value = written = state.classes.join(", ");
   $("answers").replaceChildren(...state.classes.map((name, i) => // as the keys are
     h("button", { onclick: () => say(name) }, name, h("kbd", {}, `${i + 1}`))));
   if (!$("consent").options.length) {
@@ -95,35 +104,43 @@ function session() {
   if ($("faces").checked) given.faces = "1";
   return given;
 }
-async function add(file, name, known) {
-  const answer = await ask("POST", "/add", { ...session(), ...known, file: name }, file);
+async function add(file, name, given) {
+  const answer = await ask("POST", "/add", { ...given, file: name }, file);
   return answer && lines(answer, (part) => { $("adding").textContent = `${name}: ${part.added} added`; });
 }
 async function addAll(files, known = {}) {
   let added = 0;
-  const reasons = {};
+  const reasons = {}, given = { ...session(), ...known };
   clear();
   const stays = [...files].filter((file) => !file.name.startsWith("."));
   for (const [i, file] of stays.entries()) {
-    const found = await add(file, file.webkitRelativePath || file.name, known);
-    if (!found && !$("fault").hidden) break;
+    const found = await add(file, file.webkitRelativePath || file.name, given);
     added += found ? found.added : 0;
-    for (const [reason, count] of Object.entries(found ? found.reasons : {})) reasons[reason] = (reasons[reason] || 0) + count;
-    $("adding").textContent = `${i + 1} of ${stays.length} files, ${added} pictures added`;
+    for (const [reason, count] of Object.entries(found ? found.reasons : {})) {
+      reasons[reason] ||= { count: 0, names: [] };
+      reasons[reason].count += count;
+      reasons[reason].names.push(file.name);
+    }
+    if (!$("fault").hidden) break;
+    $("adding").textContent = `${i + 1} of ${some(stays.length, "file")}, ${some(added, "picture")} added`;
   }
-  const why = Object.entries(reasons).map(([reason, count]) => `${count} left out: ${reason}`);
-  $("adding").textContent = [`${added} pictures added`, ...why].join("; ") + ".";
+  const why = Object.entries(reasons).map(([reason, { count, names }]) =>
+    `${count} left out (${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""}): ${reason}`);
+  $("adding").textContent = [`${some(added, "picture")} added`, ...why].join("; ") + ".";
   const said = $("fault").hidden ? "" : $("fault").textContent; // what works below hides it
   await refresh();
   await grid(true);
   if (said) fault(said);
 }
+let asking = 0; // the number of the newest request: what an older one answers is dropped
 async function grid(again = false) {
   if (again) { shown = 0; $("grid").replaceChildren(); }
+  const mine = ++asking;
   const found = await ask("GET", "/pictures", { start: shown });
-  if (!found) return;
-  for (const name of found.pictures) {
-    $("grid").append(h("button", { "data-picture": name, "aria-label": "draw a square", onclick: () => crop(name) }, picture(name)));
+  if (!found || mine !== asking) return;
+  for (const [i, name] of found.pictures.entries()) {
+    const label = `picture ${shown + i + 1}: draw a square`;
+    $("grid").append(h("button", { "data-picture": name, "aria-label": label, onclick: () => crop(name) }, picture(name)));
   }
   shown += found.pictures.length;
   $("more").hidden = shown >= found.all;
@@ -143,25 +160,42 @@ document.addEventListener("drop", (event) => {
 $("more").onclick = () => grid();
 $("classes-form").onsubmit = async (event) => {
   event.preventDefault();
-  if (await ask("POST", "/classes", { names: $("classes").value })) { document.activeElement.blur(); await refresh(); }
+  if (!await ask("POST", "/classes", { names: $("classes").value })) return;
+  written = $("classes").value;
+  await refresh();
+  $("adding").textContent = "The classes are kept.";
 };
 
-let stream = null;
+let stream = null, wanted = 0; // the number of the newest wish: to use the camera, or to stop it
 $("camera-start").onclick = async () => {
+  const mine = ++wanted;
+  $("camera-start").hidden = true;
+  let opened;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { width: 1280 } });
+    opened = await navigator.mediaDevices.getUserMedia({ video: { width: 1280 } });
   } catch {
+    if (mine !== wanted) return;
+    stopCamera();
     return fault("The camera cannot be used: allow it in the browser, and see that no other program has it.");
   }
+  if (mine !== wanted) return opened.getTracks().forEach((track) => track.stop());
   clear();
+  stream = opened;
+  stream.getVideoTracks()[0].onended = () => {
+    if (stream !== opened) return;
+    stopCamera();
+    fault("The camera was disconnected: connect it, and use it again.");
+  };
   $("video").srcObject = stream;
-  await $("video").play();
-  $("camera").hidden = false;
+  await $("video").play().catch(() => {}); // it was stopped meanwhile
+  $("camera").hidden = mine !== wanted;
 };
 function stopCamera() {
+  wanted += 1;
   if (stream) stream.getTracks().forEach((track) => track.stop());
-  stream = null;
+  stream = $("video").srcObject = null;
   $("camera").hidden = true;
+  $("camera-start").hidden = false;
 }
 $("camera-stop").onclick = stopCamera;
 $("snap").onclick = async () => {
@@ -175,12 +209,14 @@ $("snap").onclick = async () => {
 
 // --- a square, drawn by hand
 
-let cropping = null, start = null, square = null;
+let cropping = null, start = null, square = null, keeping = false;
 function crop(name) {
-  [cropping, square] = [name, null];
+  [cropping, start, square] = [name, null, null];
   $("square").hidden = true;
+  $("whole").style.visibility = "hidden"; // the picture before it, until this one is here
   $("crop-fault").textContent = "";
   $("whole").onload = () => { // as large as the window allows, small pictures too
+    $("whole").style.visibility = "";
     const { naturalWidth: width, naturalHeight: height } = $("whole");
     const scale = Math.min(0.85 * Math.min(innerWidth, 900) / width, 0.6 * innerHeight / height);
     Object.assign($("whole").style, { width: `${scale * width}px`, height: `${scale * height}px` });
@@ -193,6 +229,7 @@ function place(event) {
   return [event.clientX - box.left, event.clientY - box.top, box.width, box.height];
 }
 $("canvas").onpointerdown = (event) => {
+  if ($("whole").style.visibility) return;
   start = place(event);
   $("canvas").setPointerCapture(event.pointerId);
 };
@@ -203,23 +240,48 @@ $("canvas").onpointermove = (event) => {
   const room = Math.min(right ? width - start[0] : start[0], down ? height - start[1] : start[1]);
   const side = Math.min(Math.max(Math.abs(x - start[0]), Math.abs(y - start[1])), room);
   const [left, top] = [right ? start[0] : start[0] - side, down ? start[1] : start[1] - side];
-  square = { left: left / width, top: top / width, side: side / width };
-  Object.assign($("square").style, { left: `${left}px`, top: `${top}px`, width: `${side}px`, height: `${side}px` });
-  $("square").hidden = false;
+  frame(left, top, side, width);
 };
+// A square in pixels of the screen; one of a few pixels is a click.
+function frame(left, top, side, width) {
+  square = side < 4 ? null : { left: left / width, top: top / width, side: side / width };
+  Object.assign($("square").style, { left: `${left}px`, top: `${top}px`, width: `${side}px`, height: `${side}px` });
+  $("square").hidden = !square;
+}
 $("canvas").onpointerup = () => { start = null; };
+$("canvas").onkeydown = (event) => { // arrows move the square, + and - change its size
+  const move = { ArrowLeft: [-8, 0], ArrowRight: [8, 0], ArrowUp: [0, -8], ArrowDown: [0, 8] }[event.key];
+  const grow = { "+": 16, "-": -16 }[event.key] || 0;
+  if (!move && !grow || $("whole").style.visibility) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const { width, height } = $("whole").getBoundingClientRect(), least = Math.min(width, height);
+  const old = square || { left: (1 - least / width / 2) / 2, top: (height - least / 2) / width / 2, side: least / width / 2 };
+  const side = Math.min(least, Math.max(16, old.side * width + grow));
+  const within = (value, room) => Math.max(0, Math.min(value, room - side));
+  const [dx, dy] = square && move || [0, 0];
+  frame(within(old.left * width + dx - grow / 2, width), within(old.top * width + dy - grow / 2, height), side, width);
+};
 async function keep(given) {
+  if (keeping) return;
   if (!given) { $("crop-fault").textContent = "Draw a square first."; return; }
-  if (!await ask("POST", "/crop", { picture: cropping, ...given })) { $("crop-fault").textContent = $("fault").textContent; return; }
-  const button = document.querySelector(`[data-picture="${cropping}"]`);
+  const name = cropping;
+  keeping = true;
+  const kept = await ask("POST", "/crop", { picture: name, ...given });
+  keeping = false;
+  if (!kept) { $("crop-fault").textContent = $("fault").textContent; return; }
+  const button = document.querySelector(`[data-picture="${name}"]`);
   if (button) {
-    const fresh = picture(cropping);
+    const fresh = picture(name);
     fresh.src += `&again=${Date.now()}`;
     button.replaceChildren(fresh);
   }
-  nextCrop();
+  forget(name);
+  if (seen[0] === name) await present(name);
+  if ($("cropper").open) nextCrop();
 }
 function nextCrop() {
+  if (keeping) return;
   const all = [...document.querySelectorAll("#grid button")].map((button) => button.dataset.picture);
   const next = all[all.indexOf(cropping) + 1];
   if (next) crop(next);
@@ -233,16 +295,32 @@ $("crop-close").onclick = () => $("cropper").close();
 // --- labelling
 
 const ahead = new Map(); // pictures that are loaded before they are shown
-async function address(name) {
+function address(name) {
   if (!ahead.has(name)) {
-    if (ahead.size > 8) {
-      const [first] = ahead.keys();
-      ahead.get(first).then(URL.revokeObjectURL);
-      ahead.delete(first);
-    }
-    ahead.set(name, fetch(`/picture?${new URLSearchParams({ picture: name })}`).then((got) => got.blob()).then(URL.createObjectURL));
+    if (ahead.size > 8) forget(ahead.keys().next().value);
+    const loaded = fetch(`/picture?${new URLSearchParams({ picture: name })}`).then(async (got) => {
+      if (!got.ok) throw new Error((await got.json()).error);
+      return URL.createObjectURL(await got.blob());
+    });
+    loaded.catch(() => {}); // it is said when the picture is shown
+    ahead.set(name, loaded);
   }
   return ahead.get(name);
+}
+function forget(name) {
+  ahead.get(name)?.then(URL.revokeObjectURL, () => {});
+  ahead.delete(name);
+}
+async function present(name) {
+  try {
+    const source = await address(name);
+    if (seen[0] === name) $("shown").src = source;
+  } catch (error) {
+    if (seen[0] !== name) return;
+    $("shown").hidden = true;
+    for (const button of document.querySelectorAll("#answers button, #unsure")) button.disabled = true;
+    fault(error instanceof TypeError ? ENDED : error.message);
+  }
 }
 async function show(found) {
   if (!found) return;
@@ -265,15 +343,11 @@ async function show(found) {
       h("span", {}, count < most ? `${count}, ${most - count} fewer than the largest` : `${count}`));
   }));
   seen.forEach(address);
-  if (seen.length) {
-    const now = seen[0];
-    const source = await address(now);
-    if (seen[0] === now) $("shown").src = source;
-  }
+  if (seen.length) await present(seen[0]);
 }
 let busy = false;
 async function say(label) {
-  if (!seen.length || busy) return;
+  if (!seen.length || busy || $("shown").hidden && label !== "(skipped)") return;
   busy = true;
   await show(await ask("POST", "/label", { annotator, picture: seen[0], label }));
   busy = false;
@@ -289,7 +363,7 @@ $("annotator-form").onsubmit = async (event) => {
   await refresh();
   if (!state.classes.length) return fault("Name the classes first, under 1 Collect.");
   if (!state.pictures) return fault("Add pictures first, under 1 Collect.");
-  ahead.clear();
+  [...ahead.keys()].forEach(forget);
   await show(await ask("GET", "/next", { annotator: $("annotator").value }));
   document.activeElement.blur();
 };
@@ -297,8 +371,12 @@ $("unsure").onclick = () => say("(cannot tell)");
 $("skip").onclick = () => say("(skipped)");
 $("undo").onclick = undo;
 
+// After a click of the mouse the keys are those of the page, not of the button.
+document.addEventListener("click", (event) => { if (event.detail) event.target.closest("button")?.blur(); });
 document.addEventListener("keydown", (event) => {
+  if ((event.key === "Enter" || event.key === " ") && event.target.closest("button, label")) return;
   if ($("cropper").open) {
+    if (event.repeat) return;
     if (event.key === "Enter") { event.preventDefault(); keep(square); }
     if (event.key === "ArrowRight") nextCrop();
     return;

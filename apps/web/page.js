@@ -91,9 +91,11 @@ async function look(file) {
   try {
     await (moving ? watch(file, wanted) : photograph(file, wanted));
   } catch (error) {
+    const readable = () => file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+    const gone = error instanceof TypeError && !await readable();
     if (wanted()) {
       at.working.hidden = true;
-      complain(error);
+      complain(gone ? new Error(`${file.name} was changed or removed: choose it again.`) : error);
     }
   }
 }
@@ -149,6 +151,7 @@ async function watch(file, wanted) {
       show();
     }
   }
+  if (at.copy.hidden) throw new Error(ENDED);
   film = rows.at(-1).seconds || 1;
   at.working.hidden = true;
   at.results.hidden = false;
@@ -218,7 +221,11 @@ async function use_camera(id) {
     }
     stream = opened;
     const [track] = stream.getVideoTracks();
-    track.onended = () => wanted() && complain(new Error("The camera was disconnected."));
+    track.onended = () => {
+      if (!wanted()) return;
+      begin("");
+      complain(new Error("The camera was disconnected: connect it, and start it again."));
+    };
     await list_cameras(track.getSettings().deviceId);
     at.video.controls = false;
     at.video.classList.add("mirrored");
@@ -310,7 +317,7 @@ function sentence() {
   if (!faces.length) return "No face was found: it must look into the camera, and be lit.";
   const words = faces.slice(0, 5).map((face) => `${named(face)}: ${label(face)}`).join(", ");
   if (faces[0].whole) return `No face was found; the whole picture was classified: ${label(faces[0])}.`;
-  return words + (faces.length > 5 ? `, and ${faces.length - 5} more faces.` : ".");
+  return words + (faces.length > 5 ? `, and ${faces.length - 5} more face${faces.length > 6 ? "s" : ""}.` : ".");
 }
 
 function paint(canvas, width, mirrored) {
