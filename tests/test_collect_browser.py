@@ -172,3 +172,75 @@ def test_thirty_pictures_from_the_camera_to_the_datasheet(browser, tmp_path):
     finally:
         program.kill()
         sheet.unlink(missing_ok=True)
+
+
+def test_what_is_clicked_too_soon_or_twice_harms_nothing(browser, tmp_path):
+    folder, photos = tmp_path / "page-test", tmp_path / "photos"
+    photos.mkdir()
+    for number in range(70):
+        drawing(KINDS[number % 2], number, number).save(photos / f"{number}.png")
+    program = Program(folder, browser)
+    page = program.page
+    try:
+        page.fill("#classes", ", ".join(KINDS))  # and not kept yet
+        page.fill("#source", "drawn by the tests")
+        page.select_option("#consent", index=1)
+        page.fill("#group", "Anna")
+        page.set_input_files("#folder", photos)
+        page.fill("#group", "Ben")  # the next session, while the files are added
+        page.wait_for_selector("text=70 pictures added")
+        found = rows(folder / "_collected" / "pictures.csv")
+        assert [row["group"] for row in found] == 70 * ["Anna"]
+        assert page.input_value("#classes") == ", ".join(KINDS)
+        page.click("text=Keep the classes")
+        page.wait_for_selector("text=The classes are kept.")
+
+        page.evaluate("() => { $('more').click(); $('more').click(); }")
+        playwright.expect(page.locator("#grid button")).to_have_count(70)
+        names = page.locator("#grid button").evaluate_all(
+            "buttons => buttons.map((button) => button.dataset.picture)"
+        )
+        assert len(set(names)) == 70
+
+        # A square that is kept twice, and a click that moves by nothing.
+        page.click("#grid button >> nth=0")
+        playwright.expect(page.locator("#whole")).to_be_visible()
+        box = page.locator("#whole").bounding_box()
+        page.mouse.click(box["x"] + 40, box["y"] + 40)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Draw a square first.")
+        page.focus("#canvas")
+        for key in ("ArrowRight", "-", "ArrowDown"):
+            page.keyboard.press(key)
+        page.evaluate("() => { keep(square); keep(square); }")
+        page.wait_for_timeout(1500)
+        assert page.evaluate("cropping") == names[1]
+        [crop] = rows(folder / "_collected" / "crops.csv")
+        assert crop["picture"] == names[0] and int(crop["side"]) > 16
+        page.focus("#crop-close")
+        page.keyboard.press("Enter")  # the button's own key
+        playwright.expect(page.locator("#cropper")).to_be_hidden()
+
+        # The camera is off when nobody sees it.
+        page.click("#camera-start")
+        page.wait_for_selector("#camera:visible")
+        assert page.locator("#camera-start").is_hidden()
+        page.evaluate("window.before = stream")
+        page.click("#camera-stop")
+        assert page.evaluate("before.getTracks()[0].readyState") == "ended"
+        page.evaluate("() => { $('camera-start').click(); open('labelling'); }")
+        page.wait_for_timeout(1000)
+        assert page.evaluate("stream") is None
+
+        page.fill("#annotator", "anna")
+        page.click("#annotator-form button")
+        for done, key in enumerate("1121"):
+            page.wait_for_selector(f"text={done} of 70 done")
+            page.keyboard.press(key)
+        page.wait_for_selector("text=4 of 70 done")
+        assert page.locator("#tabs [aria-current=step]").inner_text() == "2 Label"
+        width = "(bar) => bar.getBoundingClientRect().width"
+        long, short = (bar.evaluate(width) for bar in page.locator(".bar i").all())
+        assert abs(long / short - 3) < 0.05
+    finally:
+        program.kill()

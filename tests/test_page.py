@@ -1,6 +1,7 @@
 """The page of `make demo`: what it answers, to whom, and what it leaves behind."""
 
 import base64
+import http.client
 import io
 import json
 import re
@@ -29,6 +30,29 @@ FER = "FER2013: Improved CNN"
 def test_only_this_machine_can_reach_the_page():
     with serving.listen({}) as server:
         assert server.server_address[0] == "127.0.0.1"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_answer_that_is_cut_off_is_not_taken_for_a_whole_one():
+    def lines(end=None):
+        yield {"line": 1}
+        yield {"line": 2}
+        if end:
+            raise end  # as where the program ends
+
+    routes = {
+        ("GET", "/whole"): lambda _: lines(),
+        ("GET", "/cut"): lambda _: lines(SystemExit),
+    }
+    with serving.listen(routes) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        with urllib.request.urlopen(f"{address}/whole") as answer:
+            assert list(map(json.loads, answer)) == [{"line": 1}, {"line": 2}]
+        with urllib.request.urlopen(f"{address}/cut") as answer:
+            with pytest.raises(http.client.IncompleteRead):
+                answer.read()
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")

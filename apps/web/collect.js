@@ -162,9 +162,11 @@ $("classes-form").onsubmit = async (event) => {
   event.preventDefault();
   if (!await ask("POST", "/classes", { names: $("classes").value })) return;
   written = $("classes").value;
+  $("kept").textContent = "The classes are kept.";
   await refresh();
-  $("adding").textContent = "The classes are kept.";
 };
+
+$("classes").oninput = () => { $("kept").textContent = ""; };
 
 let stream = null, wanted = 0; // the number of the newest wish: to use the camera, or to stop it
 $("camera-start").onclick = async () => {
