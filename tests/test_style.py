@@ -1,5 +1,6 @@
 """The layout of the code, and the mistakes that can be seen without running it."""
 
+import ast
 import subprocess
 import sys
 
@@ -19,3 +20,33 @@ def test_ruff_finds_nothing(words):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("part", ["plumbing", "methods", "drawing", "", "apps"])
+def test_no_part_of_the_code_uses_a_part_above_it(part):
+    """The parts, from below: plumbing, methods, drawing, the shelf, apps, tools."""
+    lab, tools = ROOT / "notebooks" / "lab", ROOT / "tools"
+    shelf = {path.stem for path in lab.glob("*.py")}
+    above = {
+        "plumbing": {"methods", "drawing", *shelf},
+        "methods": {"drawing", *shelf - {"taught"}},
+        "drawing": shelf - {"taught"},
+        "": set(),
+        "apps": set(),
+    }[part]
+    others = {path.stem for path in tools.glob("*.py")} - {"plan"}  # lab has one, too
+    others |= set() if part == "apps" else {"apps"}
+    folder = ROOT / part if part == "apps" else lab / part
+    files = sorted(folder.glob("*.py"))
+    assert len(files) > 3
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                up = node.level > 1 or node.level and not part  # from lab
+                names = [node.module or "", *(alias.name for alias in node.names)]
+                used = {names[0].split(".")[0]} if node.module else set(names[1:])
+                assert not (up and used & above), (path, names)
+                assert node.level or names[0].split(".")[0] not in others, (path, names)
+            elif isinstance(node, ast.Import):
+                used = {alias.name.split(".")[0] for alias in node.names}
+                assert not used & (others | {"lab"} if part != "apps" else others), path
