@@ -390,9 +390,13 @@ def test_numbers_typed_in_pages_and_notebooks_are_named(tmp_path):
     assert fault == "b is no result, not 3 minutes"
 
 
-def test_sentences_that_compare_are_listed(tmp_path):
+def test_sentences_that_compare_are_listed(tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.md"
     page.write_text(
         "# A\n\nIt is 3 wide. It is\nmore accurate. It ends.\n\nBest of all!"
     )
     assert list(words.claims(page)) == ["It is more accurate.", "Best of all!"]
+    for name, value in (("ROOT", tmp_path), ("pages", lambda: [page])):
+        monkeypatch.setattr(check, name, value)
+    check.list_claims()
+    assert "    Best of all!\n" in capsys.readouterr().out

@@ -179,14 +179,6 @@ def test_mathematics_and_html_stay_within_what_gitlab_renders(name):
         assert not re.search(r"(^|\n|[(*:])\$[^$]", cell.source)
 
 
-@each
-def test_figures_are_announced_and_interpreted(name):
-    cells = BOOKS[name].cells
-    for before, cell, after in zip(cells, cells[1:], cells[2:], strict=False):
-        if "save_figure" in cell.source:
-            assert before.cell_type == after.cell_type == "markdown"
-
-
 def test_model_cells_hold_functions_and_nothing_else():
     defined = []
     for cell in [cell for book in BOOKS.values() for cell in tagged(book, "model")]:

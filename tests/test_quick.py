@@ -126,6 +126,9 @@ def test_the_short_report_is_built(quick):
     done = tool(quick, "report.py", "quick")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (quick / "build" / "quick" / "report.pdf").stat().st_size > 50_000
+    assert "built build/quick/report.pdf" in done.stdout
+    again = tool(quick, "report.py", "quick")
+    assert "build/quick/report.pdf: up to date" in again.stdout
 
 
 @pytest.mark.long
