@@ -217,6 +217,14 @@ def test_what_is_clicked_too_soon_or_twice_harms_nothing(browser, tmp_path):
         assert page.evaluate("cropping") == names[1]
         [crop] = rows(folder / "_collected" / "crops.csv")
         assert crop["picture"] == names[0] and int(crop["side"]) > 16
+        page.focus("#crop-keep")  # as where a picture is clicked
+        box = page.locator("#whole").bounding_box()
+        page.mouse.move(box["x"] + 40, box["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 150, box["y"] + 150)
+        page.mouse.up()
+        page.keyboard.press("ArrowRight")  # the next picture, not the square
+        assert page.evaluate("cropping") == names[2]
         page.focus("#crop-close")
         page.keyboard.press("Enter")  # the button's own key
         playwright.expect(page.locator("#cropper")).to_be_hidden()

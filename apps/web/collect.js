@@ -8,6 +8,7 @@ let state = {}, tab = "pictures", annotator = "", seen = [], shown = 0;
 
 async function ask(method, path, query = {}, body = null) {
   const address = `${path}?${new URLSearchParams(query)}`;
+  if (method === "POST") clear(); // what is done anew; what only loads leaves the fault alone
   let answer;
   try {
     answer = await fetch(address, { method, body });
@@ -17,7 +18,7 @@ async function ask(method, path, query = {}, body = null) {
   }
   if (!(answer.headers.get("Content-Type") || "").includes("ndjson")) {
     const found = await answer.json();
-    return found.error ? fault(found.error) : (clear(), found);
+    return found.error ? fault(found.error) : found;
   }
   return answer;
 }
@@ -127,10 +128,8 @@ async function addAll(files, known = {}) {
   const why = Object.entries(reasons).map(([reason, { count, names }]) =>
     `${count} left out (${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""}): ${reason}`);
   $("adding").textContent = [`${some(added, "picture")} added`, ...why].join("; ") + ".";
-  const said = $("fault").hidden ? "" : $("fault").textContent; // what works below hides it
   await refresh();
   await grid(true);
-  if (said) fault(said);
 }
 let asking = 0; // the number of the newest request: what an older one answers is dropped
 async function grid(again = false) {
@@ -251,6 +250,7 @@ function frame(left, top, side, width) {
   $("square").hidden = !square;
 }
 $("canvas").onpointerup = () => { start = null; };
+$("canvas").onmousedown = (event) => event.preventDefault(); // only Tab leads the keys to the square
 $("canvas").onkeydown = (event) => { // arrows move the square, + and - change its size
   const move = { ArrowLeft: [-8, 0], ArrowRight: [8, 0], ArrowUp: [0, -8], ArrowDown: [0, 8] }[event.key];
   const grow = { "+": 16, "-": -16 }[event.key] || 0;
@@ -362,6 +362,7 @@ async function undo() {
 }
 $("annotator-form").onsubmit = async (event) => {
   event.preventDefault();
+  clear();
   await refresh();
   if (!state.classes.length) return fault("Name the classes first, under 1 Collect.");
   if (!state.pictures) return fault("Add pictures first, under 1 Collect.");
