@@ -17,8 +17,7 @@ class Dataset:
 
     shape: height, width and channels of an image.
     sha256, split_sha256: of the images and labels, and of the splits.
-    source: the function that finds its files; advice: what to do
-        where it cannot.
+    source: the function that finds its files; advice: what to do where it cannot.
     images: uint8 (n, height, width, channels), in the published order; of a folder, in
         that of its files.
     labels: int64 (n,), positions in `classes`.
