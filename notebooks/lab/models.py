@@ -452,27 +452,27 @@ choice_jobs["fer2013"] = study_jobs(*start, faces)
 
 
 wide_objects = {"widths": (64, 256, 256), "skip": True}
-wide_clothes = {"widths": (64, 128, 256), "skip": True}
-wide_faces = {"widths": (48, 96, 192, 384)}
 objects = muon | {"epochs": 20, "model_arguments": wide_objects}
-dresses = {"epochs": 43, "model_arguments": wide_clothes}
-noisy = muon | {"augmentation": faces_recipe.augmentation | harder}
-noisy |= {"epochs": 45, "subset": None, "views": "fourteen"}
+dresses = {"epochs": 43, "model_arguments": {"widths": (64, 128, 256), "skip": True}}
+portraits = hard | {"epochs": 45, "subset": None, "views": "fourteen"}
+portraits |= {"learning_rate": 0.3, "model_arguments": {"widths": (48, 96, 192, 384)}}
+tilted = hard["augmentation"] | {"turn": 10, "zoom": 0.1}
 improved_recipes = {
     "cifar10": replace(improved_recipe, augmentation=milder, **objects),
     "fashion_mnist": replace(clothes_recipe, augmentation=milder, **dresses),
-    "fer2013": replace(faces_recipe, model_arguments=wide_faces, **noisy),
+    "fer2013": replace(faces_recipe, **portraits | {"augmentation": tilted}),
 }
 improved_jobs, refit_jobs = [], {}
 for name, recipe in improved_recipes.items():
-    start, both = (name, "improved"), replace(recipe, fit_on="training_and_validation")
     jobs = [
-        Job(*start, "main", seed, recipe, build_improved, test=True, weights=seed == 0)
+        Job(name, "improved", "main", seed, recipe, build_improved, True, seed == 0)
         for seed in range(3)
     ]
     improved_jobs += jobs
-    again = [replace(job, variant="refit", recipe=both, weights=False) for job in jobs]
-    refit_jobs[name] = {"Improved CNN": again}
+    if name != "fer2013":
+        both = replace(recipe, fit_on="training_and_validation")
+        again = {"variant": "refit", "recipe": both, "weights": False}
+        refit_jobs[name] = {"Improved CNN": [replace(job, **again) for job in jobs]}
 kernels = {"kernel_factor": 0.226, "kernel_momentum": 0.85}
 half_batch = {"batch_size": 256, "learning_rate": 0.375, "optimizer_arguments": kernels}
 
@@ -505,22 +505,22 @@ trials = {
 
 
 trials["cifar10", "trial-tensorflow"] = robust | objects  # the final recipe
-tilted = {"turn": 10, "zoom": 0.1}
-trials["fer2013", "trial-turned"] = {"learning_rate": 0.3, "augmentation": tilted}
+trials["fer2013", "earlier"] = {}
 narrower = {"widths": (64, 128, 256)}
-starts = improved_recipes | {
+starts = {
     "cifar10": replace(improved_recipe, epochs=28, **muon),
     "fashion_mnist": replace(clothes_recipe, epochs=24, model_arguments=narrower),
+    "fer2013": replace(faces_recipe, **portraits | {"learning_rate": 0.75}),
 }
 trial_jobs, full_length_jobs = {}, {}
 for (name, variant), change in trials.items():
-    start, old, turned = starts[name], "trial" not in variant, "turned" in variant
+    start, old = starts[name], "trial" not in variant
     inner = {key: part for key, part in change.items() if isinstance(part, dict)}
     added = {key: getattr(start, key) | part for key, part in inner.items()}
     recipe, place = replace(start, **change | added), (name, "improved", variant)
     jobs = [
-        Job(*place, seed, recipe, build_improved, old, turned or old and seed == 0)
-        for seed in range(3 if old or name == "fer2013" and not turned else 1 + turned)
+        Job(*place, seed, recipe, build_improved, old, old and seed == 0)
+        for seed in range(3 if old or name == "fer2013" else 1)
     ]
     trial_jobs.setdefault(name, {})[variant] = jobs
     if old:
