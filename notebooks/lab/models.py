@@ -515,11 +515,12 @@ starts = {
 trial_jobs, full_length_jobs = {}, {}
 for (name, variant), change in trials.items():
     start, old = starts[name], "trial" not in variant
+    kept = old and name != "fer2013"
     inner = {key: part for key, part in change.items() if isinstance(part, dict)}
     added = {key: getattr(start, key) | part for key, part in inner.items()}
     recipe, place = replace(start, **change | added), (name, "improved", variant)
     jobs = [
-        Job(*place, seed, recipe, build_improved, old, old and seed == 0)
+        Job(*place, seed, recipe, build_improved, old, kept and seed == 0)
         for seed in range(3 if old or name == "fer2013" else 1)
     ]
     trial_jobs.setdefault(name, {})[variant] = jobs
