@@ -361,7 +361,7 @@ def recipes(groups):
     table = table.replace({"none": "–", "categorical crossentropy": "cross-entropy"})
     table = table.replace(" × ", "-", regex=True)
     units = dict.fromkeys(("shift", "blur"), "pixels")
-    units |= dict.fromkeys(("brightness", "noise"), "of 255")
+    units |= dict.fromkeys(("brightness", "noise"), "of 255") | {"turn": "degrees"}
     table = table.rename({name: f"{name} ({unit})" for name, unit in units.items()})
     return table.rename_axis("hyper-parameter").reset_index()
 
