@@ -19,7 +19,9 @@ untranslated = set()  # texts that were asked for and have no translation
 PLACEHOLDER = r"\{(\w+)\}"
 NUMBER = r"[-+−]?\d[\d.,]*"  # what fits the placeholders {n}, {n2}, …
 # What stands between parts of a text that are translated one by one.
-SEPARATORS = {r"(?<=\.) (?=[A-Z0-9])": " "} | {s: s for s in ("\n", "; ", ", ", ": ")}
+SEPARATORS = {r"(?<=\.) (?=[A-ZÀ-ÖØ-Þ0-9])": " "} | {
+    s: s for s in ("\n", "; ", ", ", ": ")
+}
 # One word that no language translates: Conv2D, FER2013, float32, cifar10/dense, a
 # formula.
 IDENTIFIER = r"[\w.+-]*([A-Z]{2}|[a-z][A-Z]|[A-Za-z]\d|_)[\w.+-]*|[\w-]+/[\w-]+|\$.*\$"
@@ -86,15 +88,20 @@ def english(text):
     """
     if not (language := chosen()):
         return text
+    return _translation(_plain(text, language), _back(language)) or text
+
+
+def _plain(text, language):
+    """Return a text of a language with English marks between groups of digits."""
     mark = re.escape(catalogue(language).header.get("X-Group-Mark", ","))
-    plain = re.sub(rf"(?<=\d){mark}(?=\d{{3}})", ",", text)
-    return _translation(plain, _back(language)) or text
+    return re.sub(rf"(?<=\d){mark}(?=\d{{3}})", ",", text)
 
 
 @cache
 def _back(language):
     """Return the Catalogue from a language to English."""
-    texts = {other: english for english, other in catalogue(language).texts.items()}
+    texts = catalogue(language).texts.items()
+    texts = {_plain(other, language): english for english, other in texts}
     named = {text: texts[text] for text in texts if re.sub(PLACEHOLDER, "", text)}
     return _catalogue({}, named)
 
