@@ -258,7 +258,7 @@ class Page:
             last = ""
             try:
                 for line in process.stdout:
-                    last = line.split("\r")[-1].strip() or last
+                    last = line.strip() or last
                     yield {"line": last}
             except GeneratorExit:  # the page was closed
                 process.terminate()

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from lab.plumbing import photos
+from lab.plumbing.catalogue import FACTS
 from lab.plumbing.files import LabError, relative, sha256, write
 
 INSIDE = "_collected"  # the folder in FOLDER that `photos.listing` passes over
@@ -147,7 +148,10 @@ class Collection:
         self.inside = self.folder / INSIDE
         if self.folder.exists() and not self.folder.is_dir():
             raise LabError(f"{relative(self.folder)} is a file: give another FOLDER=.")
-        self.name = photos.slug(self.folder.resolve().name)
+        name = self.folder.resolve().name
+        self.name = photos.slug(name)
+        if {name, self.name} & {facts["name"] for facts in FACTS}:
+            raise LabError(f"{name} is a known data set: give FOLDER= another name.")
         if self.folder.exists() and not self.inside.exists():
             there = [entry for entry in self.folder.iterdir() if entry.name[0] != "."]
             if there:
@@ -288,7 +292,8 @@ class Collection:
 
         Raises LabError where one has it open.
         """
-        write(self.folder / ".gitignore", "*\n")  # pictures of people stay here
+        if not (self.folder / ".gitignore").exists():
+            write(self.folder / ".gitignore", "*\n")  # pictures of people stay here
         self._lock = FileLock(self.inside / ".lock", thread_local=False)
         try:
             self.inside.mkdir(parents=True, exist_ok=True)

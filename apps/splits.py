@@ -257,7 +257,10 @@ def stored(collection):
     path = collection.inside / "splits.csv"
     rows = list(csv.DictReader(path.open(newline=""))) if path.exists() else []
     if rows and rows[0].keys() != set(COLUMNS):
-        raise LabError(f"{relative(path)} was changed: delete it, and do step 4 again.")
+        raise LabError(
+            f"{relative(path)} was changed: delete it and the folders"
+            f" {', '.join(FOLDERS.values())}, and do step 4 again."
+        )
     return rows
 
 

@@ -518,6 +518,16 @@ def test_git_leaves_pictures_out_before_a_class_is_named(tmp_path):
     collection = Collection(tmp_path / "own")
     collection.hold()
     assert (tmp_path / "own" / ".gitignore").read_text() == "*\n"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / ".gitignore").write_text("train\n")
+    Collection(tmp_path / "mine").hold()
+    assert (tmp_path / "mine" / ".gitignore").read_text() == "train\n"
+
+
+@pytest.mark.parametrize("name", ["digits", "CIFAR10", "fashion_mnist"])
+def test_a_folder_with_the_name_of_a_known_data_set_is_refused(name, tmp_path):
+    with pytest.raises(LabError, match=f"{name} is a known data set: give FOLDER="):
+        Collection(tmp_path / name)
 
 
 # --- agreement
@@ -678,6 +688,16 @@ def test_files_of_others_are_never_deleted(example, tmp_path):
     with pytest.raises(LabError, match="mine.jpg was not written by make collect"):
         splits.divide(collection, labels)
     assert mine.read_bytes() == b"mine"
+    mine.unlink()
+    table = collection.inside / "splits.csv"
+    table.write_text(table.read_text().replace(",", ";"))
+    with pytest.raises(LabError, match="delete it and the folders train, valid") as no:
+        splits.divide(collection, labels)
+    table.unlink()
+    for folder in splits.FOLDERS.values():
+        assert folder in str(no.value)
+        shutil.rmtree(collection.folder / folder)
+    splits.divide(collection, labels)
     other = tmp_path / "other"
     (other / "cat").mkdir(parents=True)
     with pytest.raises(LabError, match="holds files already, such as cat"):

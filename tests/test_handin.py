@@ -136,6 +136,8 @@ def test_a_section_that_shows_nothing_is_left_out_and_figures_are_numbered():
         ("```table\n```\n", "write the number of a notebook"),
         ("```cell\n09 keras\n```\n", "write the number of a notebook"),
         ("```cell\n02\n```\n", "write the number of a notebook"),
+        ("```table\n03 Convolution\n```\n", "has no table"),
+        ("```text\nx\n```\n", "has a block 'text'"),
     ],
 )
 def test_a_text_that_names_no_cell_is_refused_with_a_sentence(block, said, books):
@@ -143,6 +145,35 @@ def test_a_text_that_names_no_cell_is_refused_with_a_sentence(block, said, books
         draft("cifar10", books, f"# T\n\n## S\n\n{block}")
     with pytest.raises(LabError, match="report/hand-in.md needs a title and a section"):
         draft("cifar10", books, f"# T\n\n{block}")
+
+
+@pytest.mark.parametrize("names, wrong", [("cifar10, own", "cifar10,"), ("my", "my")])
+def test_a_misspelt_mark_is_refused_with_a_sentence(names, wrong, books):
+    text = f"# T\n\n## S\n\n<!-- only {names} -->\nx\n<!-- all -->\n"
+    said = f"only {names} has '{wrong}': write words among fashion_mnist, cifar10"
+    with pytest.raises(LabError, match=said):
+        draft("cifar10", books, text)
+
+
+def test_a_last_block_without_a_line_end_is_code(books):
+    cells = draft("cifar10", books, "# T\n\n## S\n\n```python\nx = 1\n```")
+    assert [cell.cell_type for cell in cells] == ["markdown", "markdown", "code"]
+
+
+def test_a_text_without_its_last_block_is_refused_before_it_is_run(
+    mine, monkeypatch, tmp_path
+):
+    text = handin.TEXT.read_text()
+    short = tmp_path / "hand-in.md"
+    short.write_text(text.replace("lesson.finish(HAND_BACK_GPU)", "print()"))
+    monkeypatch.setattr(handin, "complete", lambda: None)
+    monkeypatch.setattr(notebooks, "out_of_sync", list)
+    monkeypatch.setattr(
+        handin, "loaded", lambda name, books: handin.datasets.load("digits")
+    )
+    monkeypatch.setattr(handin, "TEXT", short)
+    with pytest.raises(LabError, match="lacks its last block"):
+        handin.build("digits", tmp_path)
 
 
 def test_a_nameless_hand_in_is_refused_with_a_sentence(mine, monkeypatch, tmp_path):

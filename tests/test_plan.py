@@ -365,6 +365,9 @@ def test_a_grader_trains_one_seed_of_each_network_apart_and_gets_a_verdict(
         assert said.count(f", {word}") == 2 and "2 runs in build/grader/runs" in said
         assert "digits/dense" in said and "nothing to compare with" in said
     assert len(list(tmp_path.rglob("run.json"))) == 2
+    monkeypatch.setattr(tool, "plan", lambda: {})
+    with pytest.raises(LabError, match="No data set is here"):
+        tool.train(["grader"])
 
 
 def test_a_network_has_the_name_of_the_function_that_builds_it():

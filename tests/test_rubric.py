@@ -3,6 +3,7 @@
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+import notebooks
 import rubric
 from lab import LabError
 
@@ -173,12 +174,28 @@ def test_a_notebook_may_have_too_many_cells_and_has_no_pages():
         ("'Ada'", "'Ada'\npages = 5", "int"),
         ("'Ada'", "'Ada'\ncells = 'many'", "str"),
         ("'Ada'", "'Ada'\npages = [1, 2]", "counts the pages of no part"),
+        ("'Ada'", "[]", "is empty"),
+        ('"report/report.tex"', '["report/report.tex"]', "list"),
     ],
 )
 def test_a_rubric_that_cannot_be_read_is_named(old, new, said, tmp_path):
     (tmp_path / "test.toml").write_text(ASKED.replace(old, new, 1))
     with pytest.raises(LabError, match=f"test.toml cannot be read as a rubric.*{said}"):
         rubric.demands(tmp_path / "test.toml")
+
+
+def test_the_notebook_of_all_five_is_refused_with_the_reason(tmp_path):
+    path = tmp_path / "all.ipynb"
+    notebooks.save(path, new_notebook(cells=list(NOTEBOOK.values())))
+    with pytest.raises(LabError, match="has no stamp: name the notebook on one data"):
+        rubric.hand_in(str(path))
+
+
+def test_a_caption_of_ones_own_may_stand_on_its_own_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(rubric, "ROOT", tmp_path)
+    own = "\\caption{My curve}\n  \\label{fig:my-curve}"
+    places = rubric.in_report(report_in(tmp_path, [own]))
+    assert ("figure", "my-curve: My curve") in [(p.kind, p.words) for p in places]
 
 
 def test_the_command_fails_where_a_demand_is_not_met(tmp_path, monkeypatch, capsys):

@@ -19,8 +19,8 @@ from lab.plumbing.parameters import names
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = ROOT / "report" / "hand-in.md"
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n", flags=re.M | re.S)
-MARK = re.compile(r"^<!-- (?:only ([\w ]+)|all) -->\n", flags=re.M)
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```(?:\n|\Z)", flags=re.M | re.S)
+MARK = re.compile(r"^<!-- (?:only (.+)|all) -->\n", flags=re.M)
 IF_SHOWN = " <!-- if shown -->"
 # The Setup cell of a hand-in clones the repository everywhere, not only in Colab.
 ANYWHERE = {
@@ -53,6 +53,12 @@ def chosen(text, name):
     """
     kind = name if name in DATA_SETS else "own"
     first, *parts = MARK.split(text)
+    for words in filter(None, parts[::2]):
+        if wrong := {*words.split()} - {*DATA_SETS, "own"}:
+            raise LabError(
+                f"{relative(TEXT)}: only {words} has {min(wrong)!r}: write words among"
+                f" {', '.join(DATA_SETS)} and own, with spaces between them."
+            )
     pairs = zip(parts[::2], parts[1::2])
     return first + "".join(
         part for names, part in pairs if not names or kind in names.split()
@@ -100,7 +106,8 @@ def table(line, books):
         cell.source for cell in books[number].cells if cell.cell_type == "markdown"
     )
     below = re.split(rf"^## {re.escape(heading)}$", text, flags=re.M)[-1]
-    rows = re.search(r"^\|.*\|$(?:\n\|.*\|$)+", below, flags=re.M)
+    section = re.split(r"^## ", below, flags=re.M)[0]
+    rows = re.search(r"^\|.*\|$(?:\n\|.*\|$)+", section, flags=re.M)
     if below == text or not rows:
         raise LabError(f"{relative(TEXT)}: notebook {number} has no table {heading!r}.")
     rows = rows[0].splitlines()
@@ -137,6 +144,11 @@ def code_cell(kind, code, name, books):
         return new_code_cell(source, metadata={"tags": [kind]})
     if kind == "cell":
         return new_code_cell(quoted(code.strip(), books))
+    if kind != "python":
+        raise LabError(
+            f"{relative(TEXT)} has a block {kind!r}: write cell, table, python, setup"
+            " or parameters, or begin it with three backticks alone."
+        )
     return new_code_cell(code.strip())
 
 
@@ -298,7 +310,13 @@ def build(name, folder):
     books = {path.name[:2]: notebooks.read(path) for path in notebooks.paths()}
     dataset = loaded(name, books)
     draft = ROOT / "build" / "hand_in.ipynb"
-    notebooks.save(draft, written(TEXT.read_text(), name, dataset.title, books))
+    book = written(TEXT.read_text(), name, dataset.title, books)
+    if not any("lesson.finish(" in cell.source for cell in book.cells):
+        raise LabError(
+            f"{relative(TEXT)} lacks its last block, lesson.finish(HAND_BACK_GPU): it"
+            " writes what the hand-in was made of."
+        )
+    notebooks.save(draft, book)
     os.environ.pop("LAB_PROFILE", None)
     book, _ = notebooks.execute(draft, "quick" if name == "digits" else "full")
     book.cells, told = finished(book.cells), book.metadata["lab"]

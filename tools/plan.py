@@ -181,6 +181,10 @@ def batch(patterns):
     try:
         about = json.loads(BATCH.read_text())
         if about["patterns"] == patterns:
+            print(
+                f"This goes on with the same command of {about['began']}, which did not"
+                f" end. To begin anew, delete {BATCH.relative_to(ROOT)}."
+            )
             return about["began"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
@@ -255,6 +259,11 @@ def train(patterns, processes=None, scheduler=None):
         + (" Next: make reproduce" if runs and folder == RUNS else "")
     )
     if folder != RUNS:
+        if not runs:
+            raise LabError(
+                "No data set is here: make reproduce downloads two of them. Data in"
+                " README.md says how to get the third."
+            )
         print(Lesson.normal([Seeds([run]) for run in runs]).to_string())
 
 

@@ -27,7 +27,7 @@ SHOWN = 3  # places of one answer
 FLOAT = re.compile(
     r"\\lab(figure|table)(?:\[[^]]*\])?\{(\w+)\}"
     r"|\\labpair(?:\[[^]]*\])?\{[^}]*\}\{(\w+)\}\{(\w+)\}"
-    r"|\\caption\{(.*?)\}\\label\{(fig|tab):(\w+)\}",
+    r"|\\caption\{(.*?)\}\s*\\label\{(fig|tab):([\w:.-]+)\}",
     flags=re.S,
 )
 # What a hand-in holds: its kind and words, its section, and its page or cell.
@@ -124,7 +124,7 @@ def demands(path):
     known = {*KINDS, "asks", "pages", "cells"}
     try:
         rubric = notebooks.tomllib.loads(path.read_text())
-        rubric["title"], rubric["hand_in"]
+        rubric["title"], Path(rubric["hand_in"])
         for item in rubric["item"]:
             item["asks"]
             if wrong := item.keys() - known:
@@ -132,7 +132,8 @@ def demands(path):
             if item.keys() == {"asks"}:
                 raise ValueError(f"{item['asks']!r} says nothing that shows its answer")
             for kind in item.keys() & set(KINDS):
-                list(map(re.compile, patterns(item[kind])))
+                if not list(map(re.compile, patterns(item[kind]))):
+                    raise ValueError(f"{kind} of {item['asks']!r} is empty")
             low, high = item.get("pages", (1, 1))
             sum((low, high, item.get("cells", 1)))
             if "pages" in item and "part" not in item:
@@ -199,9 +200,15 @@ def hand_in(pattern):
         return path, in_report(path)
     book = notebooks.read(path)
     told = book.metadata.get("lab", {})
+    if not told:
+        raise LabError(
+            f"{relative(path)} has no stamp: name the notebook on one data set, or"
+            " report/report.tex, as hand_in. The five notebooks in one have no stamp."
+        )
     os.environ["LAB_LANGUAGE"] = told.get("language", language.ENGLISH)
     quick = ROOT / "build" / "quick" / "runs"
-    runs = quick if path.stem.endswith("-digits") else ROOT / "data" / "runs"
+    digits = all(name.startswith("digits/") for name in told["runs"])
+    runs = quick if digits else ROOT / "data" / "runs"
     for fault in notebooks.stale(path, runs):
         raise LabError(f"{fault}: run make submission again.")
     return path, in_notebook(book)

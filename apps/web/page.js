@@ -8,7 +8,7 @@ const MINUTE = 60;  // seconds of the camera's timeline
 const GAP = 1;  // seconds without the face that the timeline leaves empty
 const FASTEST = 33;  // ms from one picture of the camera to the next, at least
 const LONGEST = 640;  // pixels of a camera's picture that is sent
-const VIDEOS = /\.(mp4|avi|mov|mkv|webm|m4v|mpe?g|wmv)$/i;
+const VIDEOS = /\.(mp4|avi|mov|mkv|webm|m4v|mpe?g|wmv|3gp|mts)$/i;
 const CAMERA = {
   NotFoundError: "No camera was found: connect one, and try again.",
   OverconstrainedError: "This camera is no longer there: choose another.",
