@@ -453,7 +453,8 @@ choice_jobs["fer2013"] = study_jobs(*start, faces)
 
 wide_objects = {"widths": (64, 256, 256), "skip": True}
 objects = muon | {"epochs": 20, "model_arguments": wide_objects}
-dresses = {"epochs": 43, "model_arguments": {"widths": (64, 128, 256), "skip": True}}
+narrower = {"widths": (64, 128, 256)}
+dresses = {"epochs": 43, "model_arguments": narrower | {"skip": True}}
 portraits = hard | {"epochs": 45, "subset": None, "views": "fourteen"}
 portraits |= {"learning_rate": 0.3, "model_arguments": {"widths": (48, 96, 192, 384)}}
 tilted = hard["augmentation"] | {"turn": 10, "zoom": 0.1}
@@ -504,9 +505,9 @@ trials = {
 }
 
 
-trials["cifar10", "trial-tensorflow"] = robust | objects  # the final recipe
-trials["fer2013", "earlier"] = {}
-narrower = {"widths": (64, 128, 256)}
+final, lower = robust | objects, {"learning_rate": 0.4}
+trials["cifar10", "trial-tensorflow"], trials["fer2013", "earlier"] = final, {}
+trials["cifar10", "trial-lower-peak"] = final | lower
 starts = {
     "cifar10": replace(improved_recipe, epochs=28, **muon),
     "fashion_mnist": replace(clothes_recipe, epochs=24, model_arguments=narrower),
@@ -515,7 +516,7 @@ starts = {
 trial_jobs, full_length_jobs = {}, {}
 for (name, variant), change in trials.items():
     start, old = starts[name], "trial" not in variant
-    kept = old and name != "fer2013"
+    kept = "peak" in variant or old and name != "fer2013"
     inner = {key: part for key, part in change.items() if isinstance(part, dict)}
     added = {key: getattr(start, key) | part for key, part in inner.items()}
     recipe, place = replace(start, **change | added), (name, "improved", variant)

@@ -39,7 +39,7 @@ def confusion(matrix, classes, title):
     colours = plt.get_cmap("OrRd").with_extremes(bad="0.88")
     top = max(1, np.nanmax(errors))
     shown = axes.imshow(errors, cmap=colours, vmin=0, vmax=top)
-    letters = min(8, 19.5 * size / len(classes))  # three digits fill a field
+    letters = min(8, 17.5 * size / len(classes))  # three digits fill a field
     counted = matrix if len(classes) <= COUNTED else np.empty((0, 0))
     for (row, column), count in np.ndenumerate(counted):
         on_dark = not right[row, column] and errors[row, column] > 0.6 * top

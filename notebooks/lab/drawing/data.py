@@ -166,6 +166,7 @@ def projection(datasets, count=2000):
                 *mine.mean(axis=0),
                 "os^DvPX*<>"[(label + label // len(COLOURS)) % 10],
                 ms=6,
+                zorder=3,
                 mec="black",
                 mew=0.6,
                 color=colour,

@@ -128,7 +128,7 @@ def steps(tables, matched=()):
             _above(axes, text, values.mean(), row)
         axes.set_yticks(range(len(names)), names if axes is grid[0] else [])
         axes.set_ylim(len(names) - 0.5, -0.8)
-        axes.margins(x=0.36)
+        axes.margins(x=0.45)
         axes.set_title(title)
         axes.set_xlabel("test accuracy (%)")
         axes.grid(axis="x", color="0.92")

@@ -191,8 +191,8 @@ def _box(axes, place, side, name, colour, shape, notes, skipped):
     axes.text(place, -0.56, said, ha="center", va="top", fontsize=7)
     if 0 < skipped <= place:  # else the sum reaches back into the row above
         arrow = {"arrowstyle": "->", "color": "0.3", "lw": 0.8}
-        arrow["connectionstyle"] = "arc3,rad=-0.06"
-        ends = (place, 0.9), (place - skipped, 0.9)
+        arrow["connectionstyle"] = "arc3,rad=-0.04"
+        ends = (place, 0.97), (place - skipped, 0.97)
         axes.annotate("", *ends, arrowprops=arrow)
 
 
