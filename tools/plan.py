@@ -21,7 +21,7 @@ from lab.plan import plan
 from lab.plumbing import reading
 from lab.plumbing.backend import apart, batches
 from lab.plumbing.building import built
-from lab.plumbing.files import LabError, write
+from lab.plumbing.files import LabError, relative, write
 from lab.plumbing.fingerprint import operations
 from lab.runs import Seeds, read
 from notebooks import guarded
@@ -183,7 +183,7 @@ def batch(patterns):
         if about["patterns"] == patterns:
             print(
                 f"This goes on with the same command of {about['began']}, which did not"
-                f" end. To begin anew, delete {BATCH.relative_to(ROOT)}."
+                f" end. To begin anew, delete {relative(BATCH)}."
             )
             return about["began"]
     except (OSError, ValueError, KeyError, TypeError):
