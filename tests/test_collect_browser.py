@@ -136,7 +136,7 @@ def test_thirty_pictures_from_the_camera_to_the_datasheet(browser, tmp_path):
                     page.click("text=2 Label")
                     page.fill("#annotator", who)
                     page.click("#annotator-form button")
-                    page.wait_for_selector(f"text={done} of 30 done")
+                    page.wait_for_selector(f"text={who}: {done} of 30 done")
                 name = page.evaluate("seen[0]")
                 key = 1 + KINDS.index(truth[name])
                 if done == 5 and who == "anna":  # a slip, taken back

@@ -363,6 +363,7 @@ async function undo() {
 $("annotator-form").onsubmit = async (event) => {
   event.preventDefault();
   clear();
+  seen = []; // no key labels for the annotator before
   await refresh();
   if (!state.classes.length) return fault("Name the classes first, under 1 Collect.");
   if (!state.pictures) return fault("Add pictures first, under 1 Collect.");
