@@ -216,8 +216,7 @@ def trials(chosen, tried):
     for title, variants in tried.items():
         for name, seeds in ({"as chosen": chosen[title]} | variants).items():
             record = seeds[0].record
-            name = name.removeprefix("trial-").replace("without-", "without ")
-            rows[f"{title}, {name}"] = {
+            rows[f"{title}, {name.removeprefix('trial-')}"] = {
                 "validation": seeds.percent("validation"),
                 "views": seeds.percent("validation", "accuracy_tta"),
                 "seeds": str(len(seeds)),
