@@ -672,7 +672,7 @@ def test_the_page_and_a_terminal_divide_one_after_the_other(
             said += capsys.readouterr().out
             time.sleep(0.01)
         further.set()
-    assert page.result() == terminal.result() == splits.told(collection)
+    assert page.result() == terminal.result() == splits.kept(collection, "splits")
     assert "dividing own: process" in said
     rows = splits.stored(collection)
     for row in rows:
@@ -735,13 +735,12 @@ def test_a_curve_before_the_division_is_one_sentence(tmp_path, originals):
 
 @pytest.mark.long
 def test_the_small_network_learns_from_shares(example):
-    lines = []
-    found = curve.trained(example.collection, lines.append, epochs=1)
+    found = curve.trained(example.collection, epochs=1)
     assert [one["images"] for one in found["points"]] == sorted(
         one["images"] for one in found["points"]
     )
     assert len({one["images"] for one in found["points"]}) >= 3
-    assert curve.stored(example.collection) == json.loads(json.dumps(found))
+    assert splits.kept(example.collection, "curve") == json.loads(json.dumps(found))
     curve.drawn(found)
 
 
