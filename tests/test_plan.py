@@ -316,8 +316,8 @@ def test_check_names_runs_without_a_job_and_of_a_changed_recipe_its_runs_alone(c
         copy / "notebooks" / "lab" / "models.py",
     )
     (runs / "lr-0.1").rename(runs / "lr-0.2")
-    before, recipe, after = path.read_text().partition("improved_recipe = Recipe(")
-    path.write_text(before + recipe + after.replace("epochs=16", "epochs=17", 1))
+    before, recipe, after = path.read_text().partition("wide_objects = ")
+    path.write_text(before + recipe + after.replace('"epochs": 20', '"epochs": 21', 1))
     said = tool(copy, "check.py").stdout
     assert "data/runs/cifar10/two_conv/lr-0.2/seed-0: no job asks for it" in said
     assert (
@@ -327,9 +327,8 @@ def test_check_names_runs_without_a_job_and_of_a_changed_recipe_its_runs_alone(c
     stale = [
         line for line in said.splitlines() if "has changed since it was trained" in line
     ]
-    assert len(stale) == 3 and all(
-        "cifar10/improved/main/seed-" in line for line in stale
-    )
+    assert len([line for line in stale if "/main/" in line]) == 3
+    assert all("cifar10/improved/" in line for line in stale)
 
 
 def test_a_grader_trains_one_seed_of_each_network_apart_and_gets_a_verdict(
