@@ -33,8 +33,8 @@ test-oldest: $(VENV)-oldest/installed ## the tests with the oldest supported ver
 
 reproduce: $(VENV)/installed ## run the five notebooks on the real data with the committed runs, build report/report.pdf; LANGUAGE=french too
 	@$(RUN) tools/notebooks.py run full
-	@$(RUN) tools/report.py last
 	@$(RUN) tools/report.py readme
+	@$(RUN) tools/report.py last
 
 plan: $(VENV)/installed ## list what is to be trained: finished, missing, cost here; RUNS='cifar10/improved/*' narrows it
 	@$(RUN) tools/plan.py list $(foreach pattern,$(RUNS),'$(pattern)')

@@ -245,7 +245,7 @@ class Page:
             yield {"result": result}
 
     def _trained(self):
-        from apps import curve
+        from apps import splits
         from lab import LabError
 
         command = [sys.executable, "-m", "apps.collect", "curve"]
@@ -263,17 +263,20 @@ class Page:
             except GeneratorExit:  # the page was closed
                 process.terminate()
                 raise
-        result = curve.stored(self.collection)
-        if process.returncode or not result:
+        result = splits.kept(self.collection, "curve")
+        if process.returncode:
             raise LabError(last or "The training ended without a result.")
+        if not result:
+            raise LabError("The pictures were divided anew meanwhile: train again.")
         yield {"result": result}
 
     def curve(self, request):
         """Return the drawn learning curve."""
-        from apps import curve
+        from apps import curve, splits
         from lab import LabError
 
-        result, made = curve.stored(self.collection), self.temporary / "curve.png"
+        result = splits.kept(self.collection, "curve")
+        made = self.temporary / "curve.png"
         if not result:
             raise LabError("There is no learning curve yet.")
         curve.drawn(result).savefig(made)
@@ -336,8 +339,8 @@ def main(arguments):
     labels = Labels(collection)
     if not collection.pictures:
         raise LabError(
-            f"{given.folder} holds no pictures yet: make collect FOLDER={given.folder}"
-            " opens the page that brings them in."
+            f"{given.folder} holds no pictures yet: make collect"
+            f' FOLDER="{given.folder}" opens the page that brings them in.'
         )
     result = do(given.step, collection, labels)
     if given.step != "datasheet":

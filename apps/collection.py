@@ -87,9 +87,11 @@ class Log:
             raise LabError(
                 f"{relative(path)} is not written in UTF-8: save it as CSV UTF-8."
             ) from None
-        header, *lines = [line for line in csv.reader(io.StringIO(text)) if line] or [
-            []
-        ]
+        try:
+            table = [line for line in csv.reader(io.StringIO(text)) if line]
+        except csv.Error:  # such as a quotation mark that is never closed
+            table = []
+        header, *lines = table or [[]]
         wrong = [line for line in lines if len(line) != len(columns)]
         if whole and header != list(columns) or wrong:
             raise LabError(
@@ -103,7 +105,7 @@ class Log:
 
     def _ended(self, tail):
         """Return whether a last line without its end is whole: its time is."""
-        cells = next(csv.reader([tail.decode(errors="replace")]), [])
+        cells = next(csv.reader([tail.decode(errors="replace").replace("\0", "")]), [])
         time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
         return len(cells) == len(self.columns) and re.fullmatch(time, cells[-1])
 
@@ -144,7 +146,7 @@ class Collection:
     """
 
     def __init__(self, folder):
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(os.path.expanduser(folder))
         self.inside = self.folder / INSIDE
         if self.folder.exists() and not self.folder.is_dir():
             raise LabError(f"{relative(self.folder)} is a file: give another FOLDER=.")
@@ -175,9 +177,17 @@ class Collection:
         self._crops = Log(self.inside / "crops.csv", CROPS)
         self.pictures = {row["picture"]: row for row in self._log.rows}
         self.crops = {}
-        for row in self._crops.rows:
-            if row["picture"] in self.pictures:  # not taken out
-                self._cropped(row)
+        try:
+            for row in self._log.rows:
+                int(row["width"]), int(row["height"])
+            for row in self._crops.rows:
+                if row["picture"] in self.pictures:  # not taken out
+                    self._cropped(row)
+        except ValueError as error:
+            raise LabError(
+                f"{relative(self.inside)}: a number in pictures.csv or crops.csv cannot"
+                f" be read ({error}): mend the line."
+            ) from None
 
     def path(self, picture):
         """Return the path of a picture's copy."""
@@ -332,7 +342,7 @@ class Collection:
                 group = f"name {file.parent / stem}" if stem else group
             elif row["grouping"] == "time" and row["taken"]:
                 try:
-                    bursts[name] = datetime.fromisoformat(row["taken"])
+                    bursts[name] = datetime.strptime(row["taken"], "%Y-%m-%d %H:%M:%S")
                 except ValueError:
                     raise LabError(
                         f"{relative(self.inside / 'pictures.csv')} has the time"

@@ -95,7 +95,7 @@ def video_copy(path):
             if writer is not None:
                 writer.release()
         video = cv2.VideoCapture(str(unfinished))  # OpenCV says nothing of a full disk
-        whole = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == count
+        whole = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) >= count
         video.release()
         if not whole:
             raise LabError(

@@ -18,7 +18,7 @@ SEEDS = (0, 1, 2)
 SIZE = 32  # pixels: the networks' images, small, so that twelve trainings stay short
 
 
-def trained(collection, tell=print, epochs=None):
+def trained(collection, epochs=None):
     """Train the small network of notebook 03, one convolution, on shares of the
     training images, and keep and return what came out, as JSON can hold it.
 
@@ -33,7 +33,7 @@ def trained(collection, tell=print, epochs=None):
             " page, or STEP=split."
         )
     from lab import datasets, engine, models
-    from lab.lesson import adapted
+    from lab.plumbing.parameters import adapted
 
     dataset = datasets.load(str(collection.folder.resolve()), image_size=SIZE)
     images, classes = len(dataset.splits["training"]), len(dataset.classes)
@@ -44,7 +44,7 @@ def trained(collection, tell=print, epochs=None):
     points = []
     for share in SHARES:
         if int(share * images) < classes or share * np.bincount(labels).min() < 1:
-            tell(f"1/{1 / share:.0f} of the training images is left out: too few.")
+            print(f"1/{1 / share:.0f} of the training images is left out: too few.")
             continue
         subset = share if share < 1 else None
         for seed in SEEDS:
@@ -74,13 +74,6 @@ def trained(collection, tell=print, epochs=None):
     result |= fitted(points, result["validation"])
     write(collection.inside / "curve.json", json.dumps(result, indent=1) + "\n")
     return result
-
-
-def stored(collection):
-    """Return what `trained` kept, None where it is of another division or not there."""
-    path = collection.inside / "curve.json"
-    result = json.loads(path.read_text()) if path.exists() else {}
-    return result if result and result["division"] == splits.mark(collection) else None
 
 
 def fitted(points, validation):

@@ -91,7 +91,7 @@ def written(collection, labels):
     if mark not in text:
         text = f"{text.rstrip()}\n\n{mark}\n"
     write(target, text)
-    figure, result = drawing(collection.name), curve.stored(collection)
+    figure, result = drawing(collection.name), splits.kept(collection, "curve")
     figure.unlink(missing_ok=True)
     if result:
         with writing(figure) as part:
@@ -139,7 +139,7 @@ def known(collection, labels):
         "Collection": _collection(collection, pictures),
         "Labels": _labels(labels, agreed),
         "Splits": _splits(collection, pictures, rows),
-        "Size": _size(curve.stored(collection), agreed),
+        "Size": _size(splits.kept(collection, "curve"), agreed),
         "Uses and limits": [],
         "Distribution and maintenance": [
             f"- The pictures lie in the folder `{collection.folder.name}`, which Git"
@@ -268,7 +268,7 @@ def _splits(collection, pictures, rows):
         else f"- Not grouped: {some(count, 'picture')}."
         for said, count in used.most_common()
     ]
-    division = splits.told(collection)
+    division = splits.kept(collection, "splits")
     if not division:
         return [*lines, "- The pictures are not divided yet."]
     groups = {row["group"] for row in rows}

@@ -3,6 +3,7 @@ and folders of them, or of what a camera sees.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def parser():
     made.add_argument(
         "path",
         nargs="?",
-        type=lambda text: Path(text).expanduser(),
+        type=lambda text: Path(os.path.expanduser(text)),
         metavar="PATH",
         help="a photo, a video, or a folder of them",
     )

@@ -6,7 +6,6 @@ seconds.
 """
 
 import argparse
-import functools
 import importlib
 import re
 import secrets
@@ -19,7 +18,6 @@ FOLDER = Path(__file__).resolve().parent / "web"
 PICTURE = 10_000_000  # bytes of a camera's picture, at most
 
 
-@functools.cache
 def answers():
     """Return the module apps.answers, whose import takes seconds."""
     return importlib.import_module("apps.answers")

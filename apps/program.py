@@ -37,8 +37,13 @@ def guarded(function, *arguments):
     except KeyboardInterrupt:
         leave()
     except Exception as error:
-        from lab import LabError
-
+        try:
+            from lab import LabError
+        except ModuleNotFoundError:
+            sys.exit(
+                "The package lab is not found. If this folder was moved or renamed,"
+                " delete its folder .venv and run make again."
+            )
         if isinstance(error, (LabError, OSError)):
             sys.exit(f"\n{error}")
         raise

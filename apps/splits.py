@@ -181,8 +181,9 @@ def divide(collection, labels):
     pictures = [name for name in collection.pictures if name in final]
     if not pictures and labels.counts().any():
         raise LabError(
-            "Every labelled picture has equally many votes for two classes: agree on"
-            " some under 3 Agree, or let one more person label."
+            "No labelled picture has a class: it has equally many votes for two"
+            " classes, or it was agreed that nobody can tell. Agree on others under"
+            " 3 Agree, or let one more person label."
         )
     if not pictures:
         raise LabError("No picture has a label yet: label some first.")
@@ -223,7 +224,7 @@ def divide(collection, labels):
         "near": [
             {"pictures": [pictures[i], pictures[j]], "correlation": score}
             for i, j, score in pairs
-        ][:50],
+        ][:12],
         "pairs": len(pairs),
         "leak": leak(images, targets, groups, split),
     }
@@ -234,14 +235,16 @@ def divide(collection, labels):
     return summary
 
 
-def told(collection):
-    """Return what `divide` returned, None where it is of another division."""
-    path = collection.inside / "splits.json"
+def kept(collection, name):
+    """Return what `divide` kept as "splits", or `curve.trained` as "curve"; None where
+    it is of another division, damaged or not there.
+    """
+    path = collection.inside / f"{name}.json"
     try:
-        summary = json.loads(path.read_text()) if path.exists() else {}
+        result = json.loads(path.read_text()) if path.exists() else {}
     except ValueError:
-        summary = {}
-    return summary if summary and summary["division"] == mark(collection) else None
+        result = {}
+    return result if result and result["division"] == mark(collection) else None
 
 
 # --- the folders

@@ -40,6 +40,18 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group("quick"))
 
 
+@pytest.fixture
+def offline(monkeypatch):
+    """Data sets are those that are here: nothing is downloaded."""
+    from lab.plumbing import files, sources
+
+    def refused(*_):
+        raise files.LabError("no network in tests")
+
+    monkeypatch.setattr(sources, "fetch", refused)
+    monkeypatch.setattr(sources, "kaggle", lambda handle: None)
+
+
 @pytest.fixture(scope="session")
 def digits():
     from lab import datasets

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -62,11 +63,15 @@ def test_mcnemar_is_that_of_statsmodels(pairs):
     assert p == pytest.approx(other_mcnemar(table, exact=True).pvalue)
 
 
-def test_intervals_and_holm_are_those_of_statsmodels():
-    assert statistics.wilson(0.937, 1000) == pytest.approx(
-        proportion_confint(937, 1000, method="wilson")
+@given(
+    st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+    st.lists(st.floats(0, 1), min_size=1, max_size=20),
+)
+def test_intervals_and_holm_are_those_of_statsmodels(share, p_values):
+    right, n = share
+    assert statistics.wilson(right / n, n) == pytest.approx(
+        proportion_confint(right, n, method="wilson"), abs=1e-7
     )
-    p_values = [0.04, 0.001, 0.02, 0.6]
     assert taught.holm(p_values) == pytest.approx(
         multipletests(p_values, method="holm")[1]
     )
@@ -184,9 +189,11 @@ def test_calibration_by_hand():
     assert taught.threshold(np.array([[0.9, 0.1]]), np.array([1])) == np.inf
 
 
-def test_the_reliability_table_is_that_of_scikit_learn():
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_reliability_table_is_that_of_scikit_learn(classes):
     rng = np.random.default_rng(0)
-    p, labels = rng.dirichlet([1, 1, 1], 500), rng.integers(0, 3, 500)
+    p = rng.dirichlet([1] * classes, 500).astype(np.float16)
+    p[:9], labels = 1 / classes, rng.integers(0, classes, 500)  # 0.5 is a bin's edge
     accuracy, confidence = calibration.calibration_curve(
         p.argmax(axis=1) == labels, p.max(axis=1), n_bins=10
     )
@@ -449,3 +456,12 @@ def test_heat_is_that_of_a_sum_where_a_block_has_a_skip_connection():
     assert parts.fine_convolution(small).output.shape[1:] == (15, 15, 256)
     large = models.build_improved((96, 96, 3), 10, skip=True)
     assert isinstance(parts.fine_convolution(large), keras.layers.Add)
+
+
+def test_a_network_without_errors_has_no_confusions():
+    class Perfect(list):
+        title = "Dense"
+
+    run = SimpleNamespace(test=lambda: (np.eye(3), np.arange(3)))
+    table = tables.confusions({"dense": Perfect([run])}, "abc")
+    assert list(table) == ["Dense"] and table.iloc[:1, 0].sum() == 0

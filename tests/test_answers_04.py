@@ -27,7 +27,10 @@ ANSWERS = written()
 
 def has(number, *values):
     """Whether an answer holds each of some numbers or words."""
-    return all(str(value) in ANSWERS[number] for value in values)
+    return all(
+        re.search(rf"(?<![\d.,]){re.escape(str(value))}(?!\d|[.,]\d)", ANSWERS[number])
+        for value in values
+    )
 
 
 def convolution(size):

@@ -56,7 +56,7 @@ def test_copies_conflicts_and_blanks_are_counted(pictures):
     [("fashion_mnist", 60_000, 1 / 6), ("cifar10", 50_000, 0.1)],
 )
 def test_the_stored_validation_splits_are_those_of_the_taught_function(
-    name, count, fraction
+    name, count, fraction, offline
 ):
     one = datasets.load(name)
     if not one.available:

@@ -75,7 +75,7 @@ def test_labels_and_marks_that_are_not_the_sets_are_named(run, array):
     )
 
 
-def test_stored_labels_are_those_of_the_sets():
+def test_stored_labels_are_those_of_the_sets(offline):
     for name, arrays in check.STORED.items():
         dataset = datasets.load(name)
         if not dataset.available:

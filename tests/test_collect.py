@@ -2,6 +2,7 @@
 compared, divided and described; what is interrupted loses nothing.
 """
 
+import csv
 import io
 import itertools
 import json
@@ -333,7 +334,7 @@ def test_faces_are_cut_out(tmp_path):
         ("none", ["a/1.png", "a/2.png", "b/1.png"], 3),
         ("folder", ["a/1.png", "a/2.png", "b/1.png"], 2),
         ("name", ["anna_01.png", "anna_02.png", "ben_01.png", "7.png"], 3),
-        ("time", ["12:00:00", "12:00:05", "12:00:14", "12:00:30"], 2),
+        ("time", ["12:00:00", "12:00:09", "12:00:19", "12:00:30"], 3),
     ],
 )
 def test_groups_follow_from_what_the_collector_says(tmp_path, grouping, files, groups):
@@ -484,6 +485,49 @@ def test_a_line_that_was_cut_off_is_dropped(tmp_path):
     log.path.write_bytes("picture,label\n1,café\n".encode("latin-1"))
     with pytest.raises(LabError, match="a.csv is not written in UTF-8"):
         Log(log.path, log.columns)
+    log.path.write_bytes(content + b"\0\0\0")  # what a power failure leaves
+    assert len(Log(log.path, log.columns).rows) == 2
+    log.path.write_text('picture,label\n1,"never closed\n' + "2,four\n" * 30_000)
+    with pytest.raises(LabError, match="does not have the columns picture, label"):
+        Log(log.path, log.columns)
+
+
+def test_a_number_or_time_that_was_written_wrong_is_one_sentence(example, tmp_path):
+    own = Path(shutil.copytree(example.collection.folder, tmp_path / "own"))
+    table = own / "_collected" / "pictures.csv"
+    header, first, *rest = table.read_text().splitlines()
+    columns, cells = header.split(","), next(csv.reader([first]))
+    for column, wrong, said in (
+        ("width", "wide", "a number in pictures.csv or crops.csv cannot be read"),
+        ("taken", "2026-01-01T00:00:00+01:00", "write it as 2026-05-01 12:00:00"),
+    ):
+        changed = dict(zip(columns, cells)) | {"grouping": "time", column: wrong}
+        changed |= {"group": "", "frame": ""}
+        line = ",".join(f'"{changed[name]}"' for name in columns)
+        table.write_text("\n".join([header, line, *rest]) + "\n")
+        with pytest.raises(LabError, match=said):
+            Collection(own).groups()
+
+
+def test_a_step_too_early_is_one_sentence(tmp_path, originals):
+    (tmp_path / "file").touch()
+    with pytest.raises(LabError, match="is a file: give another FOLDER="):
+        Collection(tmp_path / "file")
+    with pytest.raises(LabError, match='no pictures yet: make collect FOLDER=".*new"'):
+        collect.main(["agree", str(tmp_path / "new")])
+    own, truth = collected(tmp_path / "shapes", dict([*originals.items()][:10]))
+    with pytest.raises(LabError, match="run make collect FOLDER=.* STEP=split"):
+        datasets.load(str(own.folder))
+    labels = Labels(own)
+    for who, kind, said in (
+        (None, None, "No picture has a label yet"),
+        ("Anna", "circle", "All labels are circle"),
+        ("Ben", "square", "equally many votes"),
+    ):
+        for name in truth if who else ():
+            labels.annotator(who).label(name, kind)
+        with pytest.raises(LabError, match=said):
+            splits.divide(own, labels)
 
 
 def test_a_table_that_an_editor_or_a_spreadsheet_saved_is_read_whole(tmp_path):
@@ -672,7 +716,7 @@ def test_the_page_and_a_terminal_divide_one_after_the_other(
             said += capsys.readouterr().out
             time.sleep(0.01)
         further.set()
-    assert page.result() == terminal.result() == splits.told(collection)
+    assert page.result() == terminal.result() == splits.kept(collection, "splits")
     assert "dividing own: process" in said
     rows = splits.stored(collection)
     for row in rows:
@@ -735,13 +779,12 @@ def test_a_curve_before_the_division_is_one_sentence(tmp_path, originals):
 
 @pytest.mark.long
 def test_the_small_network_learns_from_shares(example):
-    lines = []
-    found = curve.trained(example.collection, lines.append, epochs=1)
+    found = curve.trained(example.collection, epochs=1)
     assert [one["images"] for one in found["points"]] == sorted(
         one["images"] for one in found["points"]
     )
     assert len({one["images"] for one in found["points"]}) >= 3
-    assert curve.stored(example.collection) == json.loads(json.dumps(found))
+    assert splits.kept(example.collection, "curve") == json.loads(json.dumps(found))
     curve.drawn(found)
 
 

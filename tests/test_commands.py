@@ -1,12 +1,15 @@
 """The commands of the README, as far as they can be seen without running them."""
 
 import importlib
+import importlib.util
 import os
 import re
 import shlex
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from conftest import ROOT, packages, tool
@@ -59,7 +62,9 @@ def test_every_variable_of_a_command_changes_what_it_runs():
 
     seen = set()
     commands = re.findall(r"(?:^make [^\n`]+$|`make [^`]+`)", TEXT, flags=re.M)
-    for command in [*commands, "make exam SEED=7", "make baselines MINUTES=20"]:
+    commands += ["make exam SEED=7", "make baselines MINUTES=20"]
+    commands += ["make photos FOLDER=photos/ PROFILE=quick"]
+    for command in commands:
         words = shlex.split(command.strip("`"))[1:]
         for word in words:
             name = word.partition("=")[0]
@@ -68,7 +73,10 @@ def test_every_variable_of_a_command_changes_what_it_runs():
                 rest = [other for other in words if other != word]
                 assert run(*words) != run(*rest), command
     named = "RUNS WORKERS SCHEDULER CLAIMS FOLDER INPUT DATASETS RUBRIC SEED MINUTES"
+    named += " PROFILE"
     assert seen >= set(named.split())
+    other = make("-n", "-W", "requirements.txt", "quick", "PYTHON=python9").stdout
+    assert "python9 tools/venv.py" in other
 
 
 def test_the_versions_of_the_readme_are_those_that_are_installed():
@@ -83,20 +91,24 @@ def test_the_versions_of_the_readme_are_those_that_are_installed():
     assert f'requires-python = ">=3.{low},<3.{int(high) + 1}"' in about
 
 
+def handed(*words):
+    """Return the arguments with which a command of make calls Python."""
+    there = [f"-o.venv/{name}" for name in ("installed", "cluster")]
+    said = make("-s", *there, "RUN=printf [%s]", *words).stdout
+    return re.findall(r"\[(.*?)\]", said.replace("[%s]", ""))
+
+
 def test_plan_and_retrain_are_narrowed_by_patterns():
-    for command, words in (("plan", "list"), ("retrain", "train")):
-        assert (
-            f"plan.py {words} 'cifar10/improved/*' '*/dense'"
-            in make("-n", command, "RUNS=cifar10/improved/* */dense").stdout
-        )
-    assert "plan.py train missing" in make(
-        "-n", "retrain", "RUNS=missing"
-    ).stdout.replace("'", "")
-    for words, option in (
-        ("WORKERS=2", "--workers '2'"),
-        ("SCHEDULER=tcp://host:8786", "--scheduler 'tcp://host:8786'"),
+    patterns = ["cifar10/improved/*", "*/dense"]
+    for command, word in (("plan", "list"), ("retrain", "train")):
+        called = handed(command, f"RUNS={' '.join(patterns)}")
+        assert called == ["tools/plan.py", word, *patterns]
+    for words, added in (
+        ("RUNS=missing", ["missing"]),
+        ("WORKERS=2", ["--workers", "2"]),
+        ("SCHEDULER=tcp://host:8786", ["--scheduler", "tcp://host:8786"]),
     ):
-        assert option in make("-n", "retrain", words).stdout
+        assert handed("retrain", words) == ["tools/plan.py", "train", *added]
 
 
 def test_reproduce_builds_the_report_of_what_it_ran_and_report_the_written_one():
@@ -105,21 +117,18 @@ def test_reproduce_builds_the_report_of_what_it_ran_and_report_the_written_one()
 
 
 def test_demo_takes_a_path_with_spaces_or_a_camera():
-    assert (
-        '-m apps.demo "$INPUT"' in make("-n", "demo", "INPUT=my photos/").stdout
-    )  # make puts INPUT into the environment
-    assert (
-        'notebooks.py on "$FOLDER" full'
-        in make("-n", "photos", "FOLDER=Anna's photos/").stdout
-    )
-    assert "-m apps.demo --camera 0" in make("-n", "demo", "INPUT=--camera 0").stdout
-    assert "-m apps.page" in make("-n", "demo").stdout
+    assert handed("demo", "INPUT=my photos/") == ["-m", "apps.demo", "my photos/"]
+    notebooks = handed("photos", "FOLDER=Anna's photos/")[:4]
+    assert notebooks == ["tools/notebooks.py", "on", "Anna's photos/", "full"]
+    camera = handed("demo", "INPUT=--camera 0")
+    assert camera == ["-m", "apps.demo", "--camera", "0"]
+    assert handed("demo")[:2] == ["-m", "apps.page"]
 
 
 def test_collect_opens_its_page_or_does_one_step():
-    said = make("-n", "collect", "FOLDER=Anna's birds/").stdout
-    assert '-m apps.collect page "${FOLDER:-photos}"' in said
-    assert "-m apps.collect split " in make("-n", "collect", "STEP=split").stdout
+    page = handed("collect", "FOLDER=Anna's birds/")
+    assert page == ["-m", "apps.collect", "page", "Anna's birds/"]
+    assert handed("collect", "STEP=split")[2:] == ["split", "photos"]
 
 
 @pytest.mark.parametrize(
@@ -190,8 +199,18 @@ def test_a_tool_leaves_the_files_of_another_checkout_alone(copy):
     )
 
 
-def test_ci_calls_make_test():
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+def test_ci_runs_the_tests_the_check_and_the_notebooks(tmp_path):
+    log = tmp_path / "log"
+    script = f'#!/bin/sh\necho "$@" >> "{log}"\n'
+    for name in (".ci/run", "bin/make", ".venv/bin/python"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(script if name != ".ci/run" else (ROOT / name).read_text())
+        path.chmod(0o755)
+    found = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
+    subprocess.run([tmp_path / ".ci" / "run"], check=True, env={"PATH": found})
+    said = log.read_text().splitlines()
+    assert said == ["test", "check", "tools/notebooks.py run quick"]
 
 
 def test_the_address_stands_once():
@@ -243,17 +262,49 @@ def test_check_reminds_of_what_still_has_the_examples_name(monkeypatch):
 
 def test_check_says_how_closely_another_result_must_agree():
     import check
+    import report
+    from lab.taught import prediction_interval
 
     header, *rows = check.levels()
     assert (
         header.split()[-4:] == ["exact", "same", "weights", "retrained"]
         and len(rows) >= 10
     )
+    groups = {"/".join(key): group for key, group in report.runs_in(check.RUNS).items()}
     for row in rows:
         name, accuracy, turning, interval = re.fullmatch(
             r"(\S+) +([\d.]+) +± ([\d.]+) +(.+)", row
         ).groups()
-        assert 30 < float(accuracy) < 100 and 0 <= float(turning) < 2, name
+        values = groups[name].values("test", "accuracy")
+        assert float(accuracy) == pytest.approx(100 * values[0], abs=0.006), name
+        assert 0 <= float(turning) < 2, name
         if "to" in interval:
             low, high = map(float, interval.split(" to "))
-            assert low < high
+            expected = 100 * np.array(prediction_interval(values))
+            assert (low, high) == pytest.approx(expected, abs=0.06), name
+
+
+@pytest.fixture
+def environment():
+    """tools/venv.py, whose name is that of a module of Python, too."""
+    made = importlib.util.spec_from_file_location("made", ROOT / "tools" / "venv.py")
+    made.loader.exec_module(module := importlib.util.module_from_spec(made))
+    return module
+
+
+@pytest.mark.parametrize("version", [(3, 9, 1), (3, 14, 0)])
+def test_another_python_is_one_sentence(version, environment, monkeypatch):
+    other = SimpleNamespace(
+        version_info=version, version="3", executable="python", exit=sys.exit
+    )
+    monkeypatch.setattr(environment, "sys", other)
+    said = "Python 3.10 to 3.13 is needed, .* make quick PYTHON=python3.12"
+    with pytest.raises(SystemExit, match=said):
+        environment.main("none")
+
+
+def test_a_missing_part_of_python_is_named(environment, monkeypatch):
+    monkeypatch.setattr(environment, "has_ensurepip", lambda: False)
+    monkeypatch.setattr(environment.os, "geteuid", lambda: 1000)
+    with pytest.raises(SystemExit, match=r"apt-get install\s+python3\.\d+-venv"):
+        environment.main("none")

@@ -229,26 +229,6 @@ def test_loading_a_finished_run_leaves_random_state_and_policies_as_they_are(
         keras.config.set_dtype_policy("float32")
 
 
-def test_an_architecture_is_described_once(digits, recipe, monkeypatch):
-    described, describe = [], fingerprint.architecture
-
-    def counted(model):
-        described.append(model.layers[-2].units)
-        return describe(model)
-
-    def build_mine(shape, classes, units=4):
-        return models.build_dense(shape, classes, units)
-
-    monkeypatch.setattr(fingerprint, "architecture", counted)
-
-    for seed, units in [(0, 4), (1, 4), (0, 5), (2, 5)]:
-        changed = replace(recipe, model_arguments={"units": units})
-        engine.fingerprint(
-            replace(JOB, build=build_mine, seed=seed, recipe=changed), digits
-        )
-    assert described == [4, 5]
-
-
 @pytest.mark.parametrize("weight", [None, "balanced"])
 def test_the_training_step_is_compiled_in_the_warm_up_and_never_again(
     digits, recipe, tmp_path, monkeypatch, weight

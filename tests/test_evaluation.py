@@ -30,17 +30,6 @@ def test_metrics_by_hand():
     )
 
 
-def test_wilson_interval_by_hand():
-    n, p, z = 100, 0.9, 1.959963985
-    centre, half = (
-        (p + z**2 / (2 * n)),
-        z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)),
-    )
-    low, high = statistics.wilson(p, n)
-    assert low == pytest.approx((centre - half) / (1 + z**2 / n))
-    assert high == pytest.approx((centre + half) / (1 + z**2 / n))
-
-
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 )
@@ -144,10 +133,6 @@ def test_holm_keeps_the_order_and_is_between_plain_and_bonferroni(p_values):
     ).all()
     assert corrected.min() == pytest.approx(min(1, len(p_values) * min(p_values)))
     assert (np.diff(corrected[np.argsort(p_values)]) >= 0).all()
-
-
-def test_holm_by_hand():
-    assert taught.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
 
 
 def point(variant, *accuracies, views=0.0, last=None):

@@ -331,3 +331,22 @@ def test_it_runs_alone_from_top_to_bottom_and_answers_a_rubric(
         assert rubric.answer(item, rest)[1], item["asks"]
         open_ones += [item["asks"]] * bool(fault)
     assert open_ones == ["Are the most frequent errors named and explained?"]
+
+
+def test_it_is_a_notebook_and_a_page_with_the_repositorys_name(
+    mine, monkeypatch, tmp_path, digits
+):
+    mine["repository"] = "https://gitlab.com/ada/vision"
+    monkeypatch.setattr(handin, "ROOT", tmp_path)
+    monkeypatch.setattr(notebooks, "out_of_sync", list)
+    monkeypatch.setattr(handin, "loaded", lambda *_: digits)
+
+    def execute(path, profile):
+        book = notebooks.read(path)
+        book.metadata["lab"] = {"runs": {}, "files": {}}
+        return book, None
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    found = handin.build("digits", tmp_path / "out")
+    names = [path.name for path in found if path.stat().st_size > 10_000]
+    assert names == ["vision-digits.ipynb", "vision-digits.html"]

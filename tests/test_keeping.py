@@ -176,3 +176,19 @@ def test_files_are_found_among_the_inputs_of_a_kaggle_notebook(tmp_path, monkeyp
     folder.mkdir(parents=True)
     (folder / "fer2013.csv").touch()
     assert sources.found("fer2013.csv") == [folder / "fer2013.csv"]
+
+
+def test_in_kaggle_what_was_kept_is_found_among_the_inputs(
+    colab, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    monkeypatch.setattr(keeping, "KAGGLE", tmp_path / "kaggle")
+    monkeypatch.setattr(sources, "KAGGLE", tmp_path / "kaggle" / "input")
+    (tmp_path / "kaggle" / "working").mkdir(parents=True)
+    kept = tmp_path / "kaggle" / "input" / "version" / "trained"
+    put(kept, "recipe", 1)
+    (kept / keeping.MARK).touch()
+    runs = colab[0] / "data" / "runs"
+    keeping.begin("", runs)
+    found = storage.read(runs / "a" / "b" / "main" / "seed-0")
+    assert found[0]["fingerprint"] == "recipe"

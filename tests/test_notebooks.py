@@ -404,7 +404,10 @@ def test_one_notebook_is_run_and_an_unknown_number_is_one_sentence(monkeypatch):
 
 @pytest.mark.parametrize(
     ("wrong", "named"),
-    [("x = one(", "03_two_conv_cnn.ipynb fails .SyntaxError.*x = one"), ("x = y", "y")],
+    [
+        ("x = one(", "03_two_conv_cnn.ipynb fails .SyntaxError.*x = one"),
+        ("x = y", "03_two_conv_cnn.ipynb fails .NameError: name 'y' is.*line 'x = y'"),
+    ],
 )
 def test_a_mistake_in_a_tagged_cell_is_one_sentence(
     tmp_path, monkeypatch, wrong, named
@@ -442,3 +445,39 @@ def test_a_missing_quotation_mark_or_file_is_one_sentence(tmp_path, monkeypatch)
             project()
     with pytest.raises(SystemExit, match="No such file .*: it must be there, readable"):
         notebooks.guarded((tmp_path / "none").read_text)
+
+
+@pytest.mark.parametrize(
+    "address, files",
+    [
+        ("https://gitlab.com/ada/vision.git", "https://gitlab.com/ada/vision/-/blob"),
+        ("https://github.com/ada/vision/", "https://github.com/ada/vision/blob"),
+    ],
+)
+def test_links_into_the_repository_are_those_of_its_server(
+    address, files, tmp_path, monkeypatch
+):
+    text = (ROOT / "pyproject.toml").read_text()
+    text = re.sub(
+        r'(?m)^repository = ".*"', f'repository = "{address}"', text, flags=re.I
+    )
+    (tmp_path / "pyproject.toml").write_text(text)
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    assert project()["files"] == f"{files}/main"
+    assert project()["repository"] == "/".join(files.split("/")[:5])
+
+
+def test_make_quick_refuses_notebooks_about_one_data_set(monkeypatch):
+    changed = notebooks.read(notebooks.paths()[1])
+    [cell] = tagged(changed, "parameters")
+    cell.source = cell.source.replace('DATASETS = "all"', 'DATASETS = ["photos/"]')
+    monkeypatch.setattr(notebooks, "read", lambda path: changed)
+    with pytest.raises(LabError, match=r"has DATASETS = .* make photos FOLDER"):
+        notebooks.run("quick")
+
+
+def test_a_folder_that_was_moved_is_one_sentence(capsys):
+    error = ModuleNotFoundError("No module named 'lab'", name="lab")
+    notebooks.interrupt.hook(ModuleNotFoundError, error, None)
+    said = capsys.readouterr().err
+    assert "delete its folder .venv and run make again" in said

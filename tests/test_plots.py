@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -111,6 +112,13 @@ def test_no_interval_of_a_group_is_drawn_backwards():
     frame = tables.by_group(right, {"all": right, "none": ~right})
     assert frame.index.tolist() == ["all"]
     plt.close(figures.bars(frame, "group"))
+
+
+@pytest.mark.parametrize("end", [(0.0, 1e-17, 0.3), (1.0, 0.7, 1 - 1e-16)])
+def test_a_network_that_is_always_right_or_wrong_is_drawn(end, digits):
+    share, low, high = end  # rounding puts an end of the interval beyond the share
+    seeds = SimpleNamespace(mean=lambda: share, interval=lambda: (low, high))
+    plt.close(figures.networks({digits.name: {"dense": seeds}}, [digits]))
 
 
 def test_a_number_has_a_minus_sign_and_a_name_keeps_its_hyphen():

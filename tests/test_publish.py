@@ -155,3 +155,26 @@ def test_the_page_shows_the_pictures_of_the_readme_and_links_into_the_repository
     shown = re.findall(r'<img[^>]* src="([^"]*)"', page)
     assert len(shown) >= 3 and all("/" not in name for name in shown)
     assert 'href="report.pdf"' in page and "/-/blob/main/docs/" in page
+
+
+def test_of_all_sets_a_notebook_the_report_and_its_sources_are_handed_in(
+    tmp_path, monkeypatch
+):
+    about = notebooks.project() | {
+        name: "mine" for name in ("author", "course", "date", "declaration")
+    }
+    about["repository"] = "https://gitlab.com/ada/vision"
+    monkeypatch.setattr(notebooks, "project", lambda: about)
+    monkeypatch.setattr(notebooks, "stale", lambda *_: [])
+    monkeypatch.setattr(publish.check, "check_report", lambda: [])
+    files = publish.report_files()
+    monkeypatch.setattr(publish, "report_files", lambda: files)
+    monkeypatch.setattr(publish, "ROOT", tmp_path)
+    pdf = tmp_path / publish.REPORT
+    pdf.parent.mkdir()
+    pdf.write_bytes(b"%PDF")
+    publish.submission("")
+    written = [path for path in (tmp_path / "build").rglob("*") if path.is_file()]
+    names = ["report.pdf", "report.zip", "vision.ipynb"]
+    assert sorted(path.name for path in written) == names
+    assert next(p for p in written if p.name == names[0]).read_bytes() == b"%PDF"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import shutil
 import subprocess
@@ -92,8 +91,8 @@ def test_quick_leaves_everything_outside_build_alone(quick):
 
 
 @pytest.mark.long
-def test_one_notebook_alone_in_any_order(copy):
-    name = random.choice(NAMES[1:])
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_one_notebook_alone_in_any_order(copy, name):
     for other in NAMES:
         if other != name:
             (copy / "notebooks" / f"{other}.ipynb").unlink()
@@ -159,7 +158,6 @@ def test_an_unwritable_folder_ends_the_tool_with_one_sentence(copy):
 
 
 @pytest.mark.long
-@pytest.mark.long
 def test_full_finishes_without_images_and_network_and_leaves_what_is_committed_alone(
     quick, tmp_path
 ):
@@ -205,7 +203,6 @@ def test_full_finishes_without_images_and_network_and_leaves_what_is_committed_a
     assert before == after
 
 
-@pytest.mark.long
 @pytest.mark.long
 def test_a_folder_never_seen_with_damaged_files_through_all_five_notebooks(
     quick, tmp_path

@@ -163,15 +163,23 @@ def test_special_characters_of_captions_are_escaped():
     )
 
 
-def test_an_unknown_key_stops_the_build(tmp_path):
+@pytest.mark.parametrize(
+    "command, said",
+    [
+        (r"\result{no.such}", "Unknown result 'no.such'"),
+        (r"\labfigure{no_such}", "File `no_such' not found"),
+        (r"\labtable{no_such}", "Unknown figure or table 'no_such'"),
+    ],
+)
+def test_what_does_not_exist_stops_the_build(tmp_path, command, said):
     if not report.has_latex():
         pytest.skip("LaTeX is not installed")
     (tmp_path / "wrong.tex").write_text(
         "\\documentclass{article}\n"
         + (ROOT / "report" / "macros.tex").read_text()
-        + "\\begin{document}\\result{no.such.key}\\end{document}\n"
+        + f"\\begin{{document}}{command}\\end{{document}}\n"
     )
-    with pytest.raises(LabError, match="Unknown result 'no.such.key'"):
+    with pytest.raises(LabError, match=said):
         report.latex(tmp_path / "wrong.tex", tmp_path / "wrong.pdf", tmp_path / "work")
     assert not (tmp_path / "wrong.pdf").exists()
 
@@ -277,3 +285,21 @@ def test_the_readme_says_of_a_graphics_card_what_the_runs_say(monkeypatch):
     assert (
         shared not in without and "To train the first seed of each network" in without
     )
+
+
+@pytest.mark.parametrize("chosen, more", [("", []), ("french", ["LANGUAGE=french"])])
+def test_latex_is_installed_where_the_user_is_root(monkeypatch, chosen, more):
+    there, ran = iter([False, True]), []
+    monkeypatch.setattr(report, "has_latex", lambda: next(there))
+    monkeypatch.setattr(report.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(report.shutil, "which", lambda name: name)
+    monkeypatch.setattr(report.language, "chosen", lambda: chosen)
+    monkeypatch.setattr(report.subprocess, "run", lambda words, **_: ran.append(words))
+    report.need_latex()
+    assert ran == [["make", "install-tex", *more, "--no-print-directory"]]
+
+
+def test_a_damaged_file_of_numbers_is_one_sentence(tmp_path):
+    (tmp_path / "02_dense_baseline.json").write_text("<<<<<<< HEAD")
+    with pytest.raises(LabError, match="02_dense_baseline.json cannot be read"):
+        report.notebooks_of(tmp_path)

@@ -105,3 +105,21 @@ def test_a_network_of_the_quick_profile_is_found(digits, tmp_path, monkeypatch):
     recipe = replace(models.dense_recipe, epochs=1)
     train(digits, recipe, tmp_path / "runs", weights=True)
     assert Predictor("digits").run.name == "digits/dense/main/seed-0"
+
+
+def test_a_folder_is_asked_by_its_path_and_only_at_its_size(
+    tmp_path, monkeypatch, recipe
+):
+    monkeypatch.setattr(reading, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(prediction, "FOLDERS", (tmp_path / "runs",))
+    rng, folder = np.random.default_rng(0), tmp_path / "photos"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for i in range(8):
+            noise = rng.integers(0, 256, (20, 20, 3), np.uint8)
+            Image.fromarray(noise).save(folder / name / f"{i}.png")
+    short, one = replace(recipe, epochs=1), folder / "cat" / "0.png"
+    train(datasets.load(str(folder)), short, tmp_path / "runs", weights=True)
+    assert predict(one, str(folder)).iloc[0, 0].split()[0] in ("cat", "dog")
+    with pytest.raises(LabError, match="another size, or grey"):
+        predict(one, datasets.load(str(folder), image_size=32))

@@ -145,9 +145,7 @@ def train(name, images, labels, seconds, line):
             )
         order = rng.permutation(len(images))
         seen = augment(images[order], rng, **changes) if changes else images[order]
-        logs = model.fit(
-            **batches(BATCH, seen, labels[order]), shuffle=False, verbose=0
-        ).history
+        logs = model.fit(**batches(BATCH, seen, labels[order]), **options).history
         took = time.perf_counter() - start
         epochs, gone, longest = epochs + 1, gone + took, max(longest, took)
         line.show(

@@ -15,8 +15,6 @@ import contextlib
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -33,12 +31,12 @@ from apps import faces
 from lab import datasets, engine, models, training
 from lab.plumbing.backend import batches, cores, environment, keras
 from lab.plumbing.checkpoints import Checkpoints
-from lab.plumbing.files import LabError
 from lab.plumbing.fingerprint import operations
 from lab.prediction import Predictor
 from lab.recipes import Job
 from notebooks import guarded
 from plan import T4
+from screenshot import served
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 3
@@ -118,23 +116,12 @@ def opening():
     """Return the seconds from the start of the demo's page until a browser gets it, and
     until its first network is ready.
     """
-    start = time.perf_counter()
-    command = [sys.executable, "-u", "-m", "apps.page", "--port", "0"]
-    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, **piped) as page:
-        try:
-            address = page.stdout.readline().split()[0]
-            seconds = []
-            for path in ("", "networks"):
-                urllib.request.urlopen(f"{address}/{path}", timeout=600).close()
-                seconds.append(time.perf_counter() - start)
-            return seconds
-        except (IndexError, OSError):
-            raise LabError(
-                "The demo's page does not open: make demo says why."
-            ) from None
-        finally:
-            page.terminate()
+    start, seconds = time.perf_counter(), []
+    with served() as address:
+        for path in ("", "networks"):
+            urllib.request.urlopen(f"{address}/{path}", timeout=600).close()
+            seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def spreading():

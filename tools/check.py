@@ -799,7 +799,7 @@ def levels():
         f" {'same weights':>13} {'retrained':>14}"
     ]
     for (dataset, model), group in report.runs_in(RUNS).items():
-        probabilities, labels = group[0].test()
+        probabilities, _ = group[0].test()
         highest = np.sort(probabilities.astype(np.float64), axis=1)
         turning = 100 * np.mean(highest[:, -1] - highest[:, -2] < CLOSE)
         accuracies = [run.record["metrics"]["test"]["accuracy"] for run in group]

@@ -65,14 +65,14 @@ def questions():
     return every
 
 
-def paper(count, seed):
+def paper(seed):
     """Return a random paper as Markdown: the questions, then their answers on a page of
     their own.
     """
     every = questions()
-    if not 1 <= count <= len(every):
-        raise LabError(f"There are {len(every)} questions: ask for 1 to {len(every)}.")
-    drawn = sorted(random.Random(seed).sample(range(len(every)), count))
+    if len(every) < QUESTIONS:
+        raise LabError(f"A paper needs {QUESTIONS} questions; there are {len(every)}.")
+    drawn = sorted(random.Random(seed).sample(range(len(every)), QUESTIONS))
     lines = [f"# Practice paper {seed}", "Answers follow on a page of their own."]
     for i, place in enumerate(drawn, 1):
         title, _, question, _ = every[place]
@@ -88,7 +88,7 @@ def parser():
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__)
     text = "the number of the paper; the same number gives the same paper"
-    made.add_argument("--seed", type=int, default=None, help=text)
+    made.add_argument("--seed", type=int, help=text)
     return made
 
 
@@ -98,7 +98,7 @@ def main(arguments):
 
     given = parser().parse_args(arguments)
     seed = random.randrange(10_000) if given.seed is None else given.seed
-    body = markdown2html(paper(QUESTIONS, seed))
+    body = markdown2html(paper(seed))
     body = re.sub(r'<a class="anchor-link".*?</a>', "", body)
     path = ROOT / "build" / f"exam-{seed}.html"
     write(path, PAGE.format(title=f"Practice paper {seed}", body=body))

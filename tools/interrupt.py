@@ -7,6 +7,10 @@ import signal
 import sys
 
 STDERR = os.dup(2)
+MOVED = (
+    "The package lab is not found. If this folder was moved or renamed, delete its"
+    " folder .venv and run make again."
+)
 STOPPED = "\nStopped. What was finished is kept: the same command goes on from there."
 
 
@@ -25,13 +29,15 @@ def ready():
 
 
 def hook(kind, error, trace, shown=sys.excepthook):
-    """Show a traceback; one line for Ctrl-C, and for a mistake in a tagged cell, which
-    stops every tool when it imports lab.
+    """Show a traceback; one line for Ctrl-C, for a mistake in a tagged cell, which
+    stops every tool when it imports lab, and where lab is not found.
     """
     if issubclass(kind, KeyboardInterrupt):
         print(STOPPED, file=sys.stderr)
     elif said := mistake(error):
         print(said, file=sys.stderr)
+    elif isinstance(error, ModuleNotFoundError) and error.name == "lab":
+        print(MOVED, file=sys.stderr)
     else:
         shown(kind, error, trace)
 

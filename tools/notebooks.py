@@ -100,15 +100,19 @@ def texts(path):
 
 
 def project():
-    """Return the repository's address, and what the report and the hand-in carry on
-    their first page, from pyproject.toml. Raises LabError where it does not hold them.
+    """Return the addresses of the repository and of its files, and what the report and
+    the hand-in carry on their first page, from pyproject.toml. Raises LabError where it
+    does not hold them.
     """
     try:
         content = tomllib.loads((ROOT / "pyproject.toml").read_text())
         about = {"date": "", "declaration": ""} | content["tool"]["coursework"]
-        return {"repository": content["project"]["urls"]["repository"].rstrip("/")} | {
-            name: str(about[name]) for name in (*FIRST_PAGE, *about)
-        }
+        where = (
+            content["project"]["urls"]["repository"].rstrip("/").removesuffix(".git")
+        )
+        files = where + ("/blob/main" if "github.com" in where else "/-/blob/main")
+        about = {name: str(about[name]) for name in (*FIRST_PAGE, *about)}
+        return {"repository": where, "files": files} | about
     except (KeyError, ValueError) as error:
         raise LabError(
             f"pyproject.toml cannot be used ({error}): correct this place."
@@ -123,15 +127,12 @@ def shared():
     sync` writes them.
     """
     books = {path: read(path) for path in paths()}
-    where = project()["repository"]
+    where, files = (project()[name] for name in ("repository", "files"))
     titles = {
         path: book.cells[0].source.splitlines()[0].lstrip("# ")
         for path, book in books.items()
     }
-    links = {
-        path: f"[{titles[path]}]({where}/-/blob/main/notebooks/{path.name})"
-        for path in books
-    }
+    links = {path: f"[{titles[path]}]({files}/notebooks/{path.name})" for path in books}
     order = list(books)
     for i, book in enumerate(books.values()):
         for cell in tagged(book, "setup"):
@@ -473,6 +474,13 @@ def run(profile, datasets=None, numbers=()):
     if unknown := sorted(set(numbers) - set(known)):
         unknown, known = ", ".join(unknown), ", ".join(known)
         raise LabError(f"There is no notebook {unknown}: take some of {known}.")
+    for path in chosen if profile == "quick" and not datasets else ():
+        (cell,) = tagged(read(path), "parameters")
+        if (asked := assigned(cell.source)["DATASETS"]) != '"all"':
+            raise LabError(
+                f'{relative(path)} has DATASETS = {asked}: set it to "all", or run make'
+                " photos FOLDER=… PROFILE=quick."
+            )
     *first, last = chosen
     with ThreadPoolExecutor(2) as pool:
         try:
@@ -498,7 +506,7 @@ def run_one(profile, datasets, path):
         and not datasets
         and built.exists()
         and texts(built) == texts(path)
-        and read(built).metadata["lab"].get("language", "") == language.chosen()
+        and read(built).metadata.get("lab", {}).get("language", "") == language.chosen()
         and not stale(built, ROOT / "build" / "quick" / "runs")
     ):
         return f"{path.name}: up to date"

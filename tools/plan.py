@@ -47,7 +47,10 @@ def matching(jobs, patterns):
     for pattern in patterns:
         fitting = {job.name: job for job in jobs if fits(job.name, pattern)}
         if not fitting:
-            raise LabError(f"No job is called {pattern}: make plan lists them all.")
+            raise LabError(
+                f"No job is called {pattern}: make plan lists them all. Only make"
+                " retrain knows the words grader and missing, missing as the first."
+            )
         by_name |= fitting
     return list(by_name.values())
 

@@ -4,7 +4,6 @@ import interrupt  # noqa: F401
 
 import argparse
 import re
-import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -171,7 +170,8 @@ def submission(name):
         written = [folder / f"{repository}.ipynb", folder / "report.zip"]
         notebooks.save(written[0], merged(books))
         archive(written[1], report_files())
-        written.append(shutil.copy(ROOT / REPORT, folder))
+        write(folder / "report.pdf", (ROOT / REPORT).read_bytes())
+        written.append(folder / "report.pdf")
     for path in map(Path, written):
         print(f"{relative(path)}: {path.stat().st_size / 1e6:.1f} MB")
 
@@ -185,7 +185,7 @@ def index(text):
     """
     from nbconvert.filters import markdown2html
 
-    where = notebooks.project()["repository"]
+    files = notebooks.project()["files"]
 
     def mend(match):
         target = match[2]
@@ -196,7 +196,7 @@ def index(text):
         elif match[1] == "src" or target == REPORT:
             target = Path(target).name
         else:
-            target = f"{where}/-/blob/main/{target}"
+            target = f"{files}/{target}"
         return f'{match[1]}="{target}"'
 
     body = re.sub(r'\b(href|src)="([^"]*)"', mend, markdown2html(text))
@@ -217,7 +217,7 @@ def pages():
     text = (ROOT / "README.md").read_text()
     write(folder / "index.html", index(text))
     for path in (REPORT, *re.findall(r"!\[[^]]*\]\((?!https?:)([^)]*)\)", text)):
-        shutil.copy(ROOT / path, folder)
+        write(folder / Path(path).name, (ROOT / path).read_bytes())
     print(
         f"{len(list(folder.iterdir()))} files in {relative(folder)}; open"
         f" {relative(folder / 'index.html')}"

@@ -110,10 +110,19 @@ def notebooks_of(folder):
     """Return {stem: content} of what each notebook wrote in a folder of generated
     files.
     """
-    return {
-        path.stem: json.loads(path.read_text())
-        for path in sorted(folder.glob("[0-9][0-9]_*.json"))
-    }
+    paths = sorted(folder.glob("[0-9][0-9]_*.json"))
+    return {path.stem: read_json(path) for path in paths}
+
+
+def read_json(path):
+    """Return what a JSON file holds. Raises LabError where it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise LabError(
+            f"{relative(path)} cannot be read ({error}): git checkout it, or make it"
+            " again."
+        ) from None
 
 
 def runs_in(folder, names=DATASETS["full"]):
@@ -188,7 +197,7 @@ def generated(folder, runs_folder):
     groups, others = runs_in(runs_folder, names), runs_folder.parent / "baselines.json"
     runs = [run for seeds in groups.values() for run in seeds]
     about = {
-        name: value if name == "repository" else escape(value)
+        name: value if name in ("repository", "files") else escape(value)
         for name, value in project().items()
     }
     return {
@@ -197,6 +206,7 @@ def generated(folder, runs_folder):
             + "".join(
                 f"\\newcommand{{\\report{name}}}{{{value}}}\n"
                 for name, value in about.items()
+                if name.isalpha()
             )
             + "".join(
                 f"\\defresult{{{key}}}{{{number.latex()}}}\n"
@@ -626,7 +636,8 @@ def need_latex():
     if not has_latex():
         print(
             "LaTeX or a part of it is missing, so the report is not built; all else is"
-            f" done. Run: {' '.join(command)}"
+            f" done. Run: {' '.join(command)} (Debian and Ubuntu; elsewhere install TeX"
+            " Live with latexmk and siunitx)"
         )
         sys.exit(3)
 
@@ -916,8 +927,8 @@ def main(arguments):
     command = parser().parse_args(arguments).command
     if command == "readme" and elsewhere():
         print(
-            "A data set or the votes of FER+ are missing: the committed report and"
-            " tables are left as they are."
+            "A data set or the votes of FER+ are missing, or DATASETS in a notebook is"
+            ' not "all": the committed report and tables are left as they are.'
         )
     elif command == "readme":
         path = ROOT / "README.md"

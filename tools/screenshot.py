@@ -99,7 +99,10 @@ def served():
     piped = {"stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, **piped) as program:
         try:
-            yield program.stdout.readline().split()[0]
+            said = program.stdout.readline().split()
+            if not said:
+                raise LabError("The demo's page does not open: make demo says why.")
+            yield said[0]
         finally:
             program.terminate()
 

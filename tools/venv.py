@@ -42,7 +42,7 @@ def main(folder, constraint=None):
     if not (3, 10) <= sys.version_info[:2] <= (3, 13):
         sys.exit(
             f"Python 3.10 to 3.13 is needed, {sys.executable} is"
-            f" {sys.version.split()[0]}: name another with make PYTHON=python3.12"
+            f" {sys.version.split()[0]}: name another with make quick PYTHON=python3.12"
         )
     if not has_ensurepip():
         package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"

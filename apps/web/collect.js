@@ -448,7 +448,7 @@ function divided(found) {
   }
   if (found.near.length) {
     parts.push(h("h2", {}, `${some(found.pairs, "pair")} of near copies, whose groups were joined`),
-      h("div", { class: "row" }, ...found.near.slice(0, 12).map((pair) => h("div", { class: "pair" }, ...pair.pictures.map((name) => picture(name))))));
+      h("div", { class: "row" }, ...found.near.map((pair) => h("div", { class: "pair" }, ...pair.pictures.map((name) => picture(name))))));
   }
   parts.push(h("p", {}, "Now the notebooks can run on it: ", h("code", {}, `make photos FOLDER="${state.folder}"`)));
   return parts;

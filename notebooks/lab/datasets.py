@@ -144,7 +144,7 @@ def _known(known):
                 "FER2013 is here as JPEG files, in which no pixel is that of"
                 " fer2013.csv: it is used as a data set of its own, fer2013_jpeg."
             )
-            return _folder(reading.JPEG, *known.shape[:2])
+            return _folder(reading.JPEG, size=48, grey=True)
         print(f"{known.title} is skipped: {missing}\n{known.advice}")
         return known
     splits = reading.read_splits(known)

@@ -95,7 +95,7 @@ def stored(job: Job, dataset: Dataset, folder: Path | str) -> Run | None:
     """
     mark = fingerprint(job, dataset)
     path = storage.finished(folder, job.name, mark, job.test, job.weights)
-    return path and read(path)
+    return path and (read(path) or read(Path(folder) / job.name))
 
 
 def keep(result: Result, folder: Path | str) -> Run:

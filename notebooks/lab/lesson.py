@@ -252,7 +252,7 @@ class Lesson(Output):
         name = f"confusion_{dataset.name}_{run.record['model']}"
         matrix = metrics.confusion(*run.test())
         self.save_matrix(matrix, dataset.classes, name)
-        title = f"{Seeds([run]).title} on {dataset.title}"
+        title = f"{run.title} on {dataset.title}"
         caption = figures.confusion_caption(matrix, dataset.classes, title)
         picture = figures.confusion(matrix, dataset.classes, title)
         self.save_figure(picture, name, caption)

@@ -305,7 +305,8 @@ def reliability(probabilities, labels, bins=10):
     """Return a table, one row a bin: mean confidence, accuracy, number of images."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    bin_of, rows = np.minimum((confidence * bins).astype(int), bins - 1), []
+    bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
+    rows = []
     for number in np.unique(bin_of):
         mine = bin_of == number
         rows.append([confidence[mine].mean(), right[mine].mean(), mine.sum()])

@@ -12,7 +12,6 @@ from matplotlib.textpath import TextPath
 from PIL import Image
 
 from ..plumbing.files import sha256
-from ..plumbing.names import MODEL_TITLES  # noqa: F401 (figures share it)
 from ..plumbing.screen import notebook_display
 
 WIDTH = 6.3  # inches: the width of the report's text

@@ -67,7 +67,7 @@ def class_balance(datasets):
             learnt = counts if name == "training" else learnt
         axes.bar_label(bars, [f"{n:,}" for n in learnt], padding=2, fontsize=7.5)
         axes.margins(x=0.24)
-        inches = 0.7 * figure.get_figheight() / (-(-len(datasets) // 3))
+        inches = 0.7 * figure.get_figheight() / axes.get_gridspec().nrows
         name_classes(axes.yaxis, dataset.classes, inches)
         axes.invert_yaxis()
         axes.set_title(dataset.title)

@@ -9,8 +9,8 @@ import pandas as pd
 import seaborn as sns
 from scipy.stats import t
 
-from ..plumbing.names import BASE
-from .base import COLOURS, MARKERS, MODEL_TITLES, NARROW, WIDTH, panels
+from ..plumbing.names import BASE, MODEL_TITLES
+from .base import COLOURS, MARKERS, NARROW, WIDTH, panels
 
 
 def networks(finished, datasets):
@@ -25,7 +25,7 @@ def networks(finished, datasets):
         for model, seeds in finished[dataset.name].items():
             row, accuracy = models.index(model), 100 * seeds.mean()
             low, high = (100 * end for end in seeds.interval())
-            error = [[accuracy - low], [high - accuracy]]
+            error = [[max(0, accuracy - low)], [max(0, high - accuracy)]]
             _mark(axes, accuracy, row, xerr=error)
             _above(axes, f"{accuracy:.1f}", accuracy, row)
         names = [MODEL_TITLES[model] for model in models]

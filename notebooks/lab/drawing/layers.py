@@ -5,7 +5,8 @@ import numpy as np
 
 from ..plumbing.building import functional
 from ..plumbing.fingerprint import architecture
-from .base import COLOURS, MODEL_TITLES, NARROW, WIDTH, labelled, picture
+from ..plumbing.names import MODEL_TITLES
+from .base import COLOURS, NARROW, WIDTH, labelled, picture
 
 
 def weights(kernels, columns, name):

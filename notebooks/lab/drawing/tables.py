@@ -376,9 +376,9 @@ def confusions(seeds_by_model, classes):
     for true, answer, _ in largest_confusions(first, classes, 6):
         place = list(classes).index(true), list(classes).index(answer)
         rows[f"{true} taken for {answer}"] = {
-            title: f"{matrix[place]:,}" for title, matrix in counts.items()
+            title: int(matrix[place]) for title, matrix in counts.items()
         }
-    return pd.DataFrame(rows).T
+    return pd.DataFrame(rows, index=list(counts)).T
 
 
 def f1(seeds_by_model, classes):

@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import AutoMinorLocator
 
-from .base import COLOURS, MARKERS, MODEL_TITLES, NARROW, WIDTH, panels
+from ..plumbing.names import MODEL_TITLES
+from .base import COLOURS, MARKERS, NARROW, WIDTH, panels
 
 
 def curves(runs, titles):

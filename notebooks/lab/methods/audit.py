@@ -96,7 +96,7 @@ def _small(images):
     """Return (n, 8, 8, channels): the means of the fields into which 8 x 8 divides each
     image.
     """
-    n, height, width, channels = images.shape
+    _, height, width, _ = images.shape
     rows, columns = (
         np.linspace(0, length, 9).astype(int)[:-1] for length in (height, width)
     )
@@ -113,15 +113,15 @@ def fer_plus():
     """Return the votes of FER+ as (35,887, 10) integers, row by row beside FER2013, or
     None.
 
-    Columns are `FER_PLUS`. They are read from fer2013new.csv in the raw folder; where
-    it is not there, the way to get it is printed. Source: Barsoum et al. (2016), arXiv
-    1608.01041.
+    Columns are `FER_PLUS`. They are read from fer2013new.csv, see `sources.found`;
+    where it is not there, the way to get it is printed. Source: Barsoum et al. (2016),
+    arXiv 1608.01041.
     Raises LabError for a file that holds something else.
     """
     for path in sources.found("fer2013new.csv"):
         try:
             votes = pd.read_csv(path)[list(FER_PLUS)].to_numpy()
-        except (KeyError, ValueError, UnicodeDecodeError) as error:
+        except (KeyError, ValueError) as error:
             raise LabError(
                 f"{relative(path)} cannot be read as FER+ votes ({error}): download it"
                 " anew, see data/README.md."

@@ -12,6 +12,7 @@ from .backend import accelerator, keras, out_of_memory
 from .files import beside, relative, sha256, writing
 
 SELDOM = 10  # seconds
+STATE = ("history", "best", "environments", "shared")  # what a file keeps of a state
 
 
 class Checkpoints:
@@ -45,14 +46,7 @@ class Checkpoints:
         fresh = beside(self.folder / "new.npz")
         with writing(fresh) as part:
             np.savez(
-                part,
-                state=json.dumps(
-                    {
-                        key: state[key]
-                        for key in ("history", "best", "environments", "shared")
-                    }
-                ),
-                **arrays,
+                part, state=json.dumps({key: state[key] for key in STATE}), **arrays
             )
         os.replace(
             fresh, self.folder / f"{len(state['history']):04d}-{sha256(fresh)[:16]}.npz"
@@ -73,10 +67,7 @@ class Checkpoints:
                 with np.load(path) as arrays:
                     stored = dict(arrays)
                 state = json.loads(str(stored["state"]))
-                state = {
-                    key: state[key]
-                    for key in ("history", "best", "environments", "shared")
-                }
+                state = {key: state[key] for key in STATE}
                 values = [stored[f"v{i:03d}"] for i in range(len(variables))]
                 if any(
                     value.shape != tuple(variable.shape)

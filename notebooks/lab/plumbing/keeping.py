@@ -47,7 +47,7 @@ def begin(keep, runs):
         if link.is_symlink():  # of another session
             link.unlink(missing_ok=True)
         return
-    folder = Path(keep).expanduser() if keep else lent() / "trained"
+    folder = Path(os.path.expanduser(keep)) if keep else lent() / "trained"
     if not folder.parent.is_dir():
         raise LabError(
             f"KEEP is {keep}, but there is no folder {folder.parent}: make it (for"

@@ -63,7 +63,7 @@ def adapted(job, dataset, epochs=None, precision=None):
     """
     recipe, batch = job.recipe, job.recipe.batch_size
     images = len(dataset.splits["training"]) if dataset.available else np.inf
-    while batch > 16 and batch * 16 > images:
+    while batch >= 32 and batch * 16 > images:
         batch //= 2
     rate = recipe.learning_rate
     if recipe.optimizer.endswith("SGD"):

@@ -33,10 +33,11 @@ FORMATS = [
     if name in Image.OPEN
 ]
 RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw")
+HEIC = "a HEIC photograph: `pip install pillow-heif`, start again, or save it as JPEG"
 BRANDS = {  # in the first bytes of a file, what it is and what reads it
-    b"ftyphei": "a HEIC photograph: `pip install pillow-heif`, or save it as JPEG",
+    b"ftyphei": HEIC,
     b"ftyphev": "a HEIC film or photograph: save it as JPEG",
-    b"ftypmif1": "a HEIC photograph: `pip install pillow-heif`, or save it as JPEG",
+    b"ftypmif1": HEIC,
     b"ftypavi": "an AVIF picture: Pillow 11.3 or newer reads it, or save it as JPEG",
     b"ftypcrx": "a camera's raw file: save it as JPEG",
     b"ftyp": "a film",
@@ -229,15 +230,15 @@ def read_picture(path, size, grey):
 
     Raises Unreadable with the reason.
     """
-    return _fitted(open_picture(path, size, grey), size, grey)
+    return _fitted(open_picture(path, size, grey), size)
 
 
 def open_picture(path, size, grey, ground=None):
     """Return a picture, upright, of 8 bits, grey or in colour; a much larger one than
     `size` pixels is decoded smaller.
 
-    path: of a file, or a file that is open. Transparent parts become white; of an
-        animation the first picture is taken.
+    path: of a file, or a file that is open. Transparent parts become white, or with a
+        ground what `upright` says; of an animation the first picture is taken.
     Raises Unreadable with the reason.
     """
     try:
@@ -509,6 +510,7 @@ def pictures(source, shape, ground=None):
     cannot be used is named and left out.
     """
     height, width, channels = shape
+    grey = channels == 1
     if isinstance(source, (list, tuple)):
         parts, faults = [], [LabError("The list of pictures is empty.")]
         for item in source:
@@ -548,13 +550,12 @@ def pictures(source, shape, ground=None):
     elif isinstance(source, Image.Image):
         try:
             few = height if ground is None else 4 * height
-            opened = [upright(source.copy(), few, channels == 1, ground)]
+            opened = [upright(source.copy(), few, grey, ground)]
         except (OSError, SyntaxError, ValueError) as error:
             raise LabError(f"The picture is damaged: {error}.") from None
         names = [0]
     else:
-        names, opened = _read_files(source, height, channels == 1, ground)
-    grey = channels == 1
+        names, opened = _read_files(source, height, grey, ground)
     opened = [picture.convert("L" if grey else "RGB") for picture in opened]
     exact = [picture.size == (width, height) for picture in opened]
     opened, done = zip(
@@ -565,14 +566,13 @@ def pictures(source, shape, ground=None):
     )
     return (
         names,
-        np.stack([_fitted(picture, height, grey) for picture in opened]),
+        np.stack([_fitted(picture, height) for picture in opened]),
         list(done),
     )
 
 
-def _fitted(picture, size, grey):
+def _fitted(picture, size):
     """Return the centre square of a picture, scaled, as uint8 (size, size, 1 or 3)."""
-    picture = picture.convert("L" if grey else "RGB")
     picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
     return np.asarray(picture).reshape(size, size, -1)
 

@@ -74,7 +74,7 @@ def in_order(name, images, labels):
     try:
         with np.load(ORDERS) as stored:
             positions = stored[name]
-    except (OSError, KeyError, ValueError):
+    except sources.DAMAGED:
         return images, labels
     if len(positions) != len(images):
         return images, labels
@@ -93,9 +93,8 @@ def place(name):
     """Return the folder called `name`, or None: it is looked for as all paths are, see
     `files.located`, then in the raw folder.
     """
-    here = located(name) if name else None
-    here = here or (located(sources.raw() / name) if name else None)
-    return here if here and here.is_dir() else None
+    found = [located(path) for path in (name, sources.raw() / name) if name]
+    return next((path for path in found if path and path.is_dir()), None)
 
 
 def folder(name, size, grey, official, taken):
@@ -106,24 +105,30 @@ def folder(name, size, grey, official, taken):
     taken: names that belong to other data sets.
     """
     if name == JPEG:
-        path, size, grey, title = sources.fer2013_jpeg(), 48, True, "FER2013 (JPEG)"
+        path, size, grey = sources.fer2013_jpeg(), 48, True
+        plain, title = JPEG, "FER2013 (JPEG)"
+        if path is None:
+            raise LabError(
+                "The JPEG files of FER2013 are not here: unpack msambare/fer2013 of"
+                f" Kaggle into {relative(sources.raw())}/."
+            )
     else:
         path = place(name)
-        title = path and path.resolve().name
-    if path is None and name == JPEG:
-        raise LabError(
-            "The JPEG files of FER2013 are not here: unpack msambare/fer2013 of Kaggle"
-            f" into {relative(sources.raw())}/."
-        )
-    if path is None:
-        raise LabError(
-            f"There is no folder {name}: give the path of a folder that holds a folder"
-            " of pictures for each class (an archive is unpacked first). A relative"
-            " path is seen from where this runs, then from the repository."
-        )
-    plain = JPEG if name == JPEG else photos.slug(title)
-    plain = f"my-{plain}" if name != JPEG and plain in (*taken, JPEG) else plain
+        if path is None:
+            raise LabError(
+                f"There is no folder {name}: give the path of a folder that holds a"
+                " folder of pictures for each class (an archive is unpacked first). A"
+                " relative path is seen from where this runs, then from the repository."
+            )
+        title = path.resolve().name
+        plain = photos.slug(title)
+        plain = f"my-{plain}" if plain in taken else plain
     files, unused = photos.listing(path)
+    if not files and (path / "_collected").is_dir():
+        raise LabError(
+            f"The pictures in {name} are not divided yet: run make collect"
+            f' FOLDER="{name}" STEP=split.'
+        )
     facts = [
         (relative(file), file.stat().st_size, file.stat().st_mtime_ns)
         for file, _, _ in files
@@ -138,7 +143,7 @@ def folder(name, size, grey, official, taken):
         with np.load(cache / "splits.npz") as stored:
             splits = {split: stored[split] for split in SPLITS}
         arrays = _cached(cache, about["sha256"])
-    except (OSError, ValueError, KeyError):
+    except sources.DAMAGED:
         arrays = None
     if arrays is None:
         arrays, about, splits = _read_folder(path, size, grey, official)
@@ -267,7 +272,7 @@ def read_splits(known):
     try:
         with np.load(path) as stored:
             splits = {name: stored[name].astype(np.int64) for name in SPLITS}
-    except (OSError, KeyError, ValueError):
+    except sources.DAMAGED:
         splits = None
     if splits is None or split_hash(splits) != known.split_sha256:
         raise LabError(

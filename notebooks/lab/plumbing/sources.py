@@ -34,6 +34,7 @@ ARCHIVES = (".zip", ".npz", ".tar", ".tgz", ".tar.gz")
 DAMAGED = (
     LabError,
     ValueError,
+    OverflowError,
     TypeError,
     OSError,
     EOFError,
@@ -59,7 +60,7 @@ def raw():
     """
     named = os.environ.get("LAB_DATA")
     if named:
-        return located(named) or Path(named).expanduser()
+        return located(named) or Path(os.path.expanduser(named))
     return ROOT / "data" / "raw"
 
 
@@ -86,12 +87,11 @@ def found(*endings, folder=None):
     the raw folder, then Kaggle's, then that of Keras, ~/.keras/datasets or in
     KERAS_HOME.
     """
-    keras = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
+    keras = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
+    tops = [folder] if folder else [raw(), KAGGLE, keras / "datasets"]
     return [
         here / name
-        for here, _, names in (
-            folders(folder) if folder else folders(raw(), KAGGLE, keras)
-        )
+        for here, _, names in folders(*tops)
         for name in names
         if name.lower().endswith(endings or "") and not name.startswith(".")
     ]
@@ -171,6 +171,7 @@ def unpacked(file, path, wanted, name=None, left=None):
         OSError,
         EOFError,
         RuntimeError,
+        ValueError,
     ) as error:
         raise LabError(f"{name} is damaged ({error})") from None
 
@@ -345,7 +346,7 @@ def drawn(files, known):
         except LabError as error:  # a bomb
             yield path, error
             return
-        except (SyntaxError, *DAMAGED):
+        except (SyntaxError, Image.DecompressionBombError, *DAMAGED):
             continue
         if len(images) % 5000 == 1:
             line.show(f"{known.title}: {len(images) - 1:,} PNG pictures read")

@@ -111,7 +111,8 @@ def finished(folder, name, mark, tested, kept):
 
     tested, kept: whether it must have predicted the test images, and kept its weights.
     """
-    for path in (Path(folder) / name, waiting(folder) / name):
+    home = Path(folder) / name
+    for path in (home, waiting(folder) / name, home):  # it may be moved meanwhile
         record, *_ = read(path) or [{"fingerprint": None}]
         if record["fingerprint"] != mark or tested and "test" not in record["metrics"]:
             continue
