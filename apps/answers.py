@@ -81,7 +81,7 @@ class Session:
     """
 
     def __init__(self, title, confidence=0.5):
-        self.title, self.predict = title, predictor(title)
+        self.title, self.predict, self.confidence = title, predictor(title), confidence
         self.watcher, self.given = None, 0  # the last number
         self.numbers = {}  # {number: (Face, when)}
         if networks()[title].record["dataset"] == "fer2013":
@@ -120,7 +120,9 @@ class Session:
         top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
         part = faces.crop(image, left, top, side, self.predict.shape)
         probabilities = self.predict(part[None])[0]
-        label = self.predict.classes[int(probabilities.argmax())]
+        best = int(probabilities.argmax())
+        sure = probabilities[best] >= self.confidence
+        label = self.predict.classes[best] if sure else faces.UNSURE
         return [faces.Face(left, top, side, probabilities, label)]
 
 

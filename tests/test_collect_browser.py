@@ -63,6 +63,15 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+def ready(page):
+    """Wait until the picture that is asked for is on the screen."""
+    for _ in range(600):
+        if page.evaluate("visible === seen[0] && !busy"):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("no picture is shown")
+
+
 def test_thirty_pictures_from_the_camera_to_the_datasheet(browser, tmp_path):
     folder, sheet = tmp_path / "page-test", ROOT / "data" / "page-test.md"
     photos = tmp_path / "photos"
@@ -137,6 +146,7 @@ def test_thirty_pictures_from_the_camera_to_the_datasheet(browser, tmp_path):
                     page.fill("#annotator", who)
                     page.click("#annotator-form button")
                     page.wait_for_selector(f"text={who}: {done} of 30 done")
+                ready(page)
                 name = page.evaluate("seen[0]")
                 key = 1 + KINDS.index(truth[name])
                 if done == 5 and who == "anna":  # a slip, taken back
@@ -244,11 +254,32 @@ def test_what_is_clicked_too_soon_or_twice_harms_nothing(browser, tmp_path):
         page.click("#annotator-form button")
         for done, key in enumerate("1121"):
             page.wait_for_selector(f"text={done} of 70 done")
+            ready(page)
             page.keyboard.press(key)
         page.wait_for_selector("text=4 of 70 done")
         assert page.locator("#tabs [aria-current=step]").inner_text() == "2 Label"
         width = "(bar) => bar.getBoundingClientRect().width"
         long, short = (bar.evaluate(width) for bar in page.locator(".bar i").all())
         assert abs(long / short - 3) < 0.05
+
+        # A key that is pressed before one's first picture is there labels nothing.
+        page.evaluate(
+            """() => {
+              window.held = [];
+              const real = window.fetch;
+              window.fetch = (path, ...more) => !String(path).startsWith("/picture?")
+                ? real(path, ...more)
+                : new Promise((go) => held.push(() => go(real(path, ...more))));
+            }"""
+        )
+        page.fill("#annotator", "ben")
+        page.click("#annotator-form button")
+        page.wait_for_selector("text=ben: 0 of 70 done")
+        page.keyboard.press("1")
+        page.evaluate("() => { held.forEach((go) => go()); held.push = (go) => go(); }")
+        ready(page)
+        assert not (folder / "_collected" / "labels" / "ben.csv").exists()
+        page.keyboard.press("1")
+        page.wait_for_selector("text=ben: 1 of 70 done")
     finally:
         program.kill()

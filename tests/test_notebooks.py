@@ -101,6 +101,15 @@ def lines(cell):
 
 
 @each
+def test_a_table_that_is_shown_has_at_most_twenty_rows(name):
+    for cell in code(BOOKS[name]):
+        for output in cell.outputs:
+            shown = str(output.get("data", {}).get("text/html", ""))
+            for table in shown.split("<table")[1:]:
+                assert table.partition("<tbody")[2].count("<tr") <= 20, cell.source
+
+
+@each
 def test_cells_are_few_small_and_explained(name):
     book = BOOKS[name]
     assert len(book.cells) <= 100

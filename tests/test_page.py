@@ -14,6 +14,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from apps import faces, page, serving
+from apps import answers, faces, page, serving
 from conftest import ROOT
 
 FER = "FER2013: Improved CNN"
@@ -189,6 +190,22 @@ def test_a_file_that_cannot_be_read_is_one_sentence(body, name, reason, address)
     status, said = photo(address, body, name)
     assert status == 400 and reason in said["error"]
     assert not [*address[1].iterdir()]
+
+
+def test_a_centre_below_the_threshold_is_not_sure(monkeypatch):
+    class Network:
+        shape, classes = (32, 32, 3), ("cat", "dog")
+
+        def __call__(self, images):
+            return np.array([[0.6, 0.4]])
+
+    run = SimpleNamespace(record={"dataset": "cifar10"})
+    monkeypatch.setattr(answers, "networks", lambda: {"a network": run})
+    monkeypatch.setattr(answers, "predictor", lambda title: Network())
+    for confidence, label in ((0.5, "cat"), (0.9, "not sure")):
+        session = answers.Session("a network", confidence)
+        [face] = session.picture(np.zeros((40, 50, 3), np.uint8)).values()
+        assert face.label == label
 
 
 def test_another_network_classifies_the_centre_square(address):

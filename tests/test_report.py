@@ -1,11 +1,10 @@
-import csv
-import io
 import json
 import re
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 import baselines
@@ -66,13 +65,17 @@ def test_every_key_figure_and_table_of_the_report_exists():
 
 
 def test_the_csv_of_runs_has_a_row_for_every_run():
-    rows = list(csv.DictReader(io.StringIO(report.runs_csv(RUNS, DATASETS["full"]))))
+    rows = report.every_run(RUNS, DATASETS["full"]).to_dict("records")
     folders = {path.parent.relative_to(RUNS).as_posix() for path in RECORDS}
     assert {row["run"] for row in rows} == folders
     row = next(row for row in rows if row["run"] == "cifar10/improved/main/seed-0")
     record = json.loads((RUNS / row["run"] / "run.json").read_text())
     assert float(row["test.accuracy"]) == record["metrics"]["test"]["accuracy"]
     assert json.loads(row["recipe.augmentation"]) == record["recipe"]["augmentation"]
+    total = report.totals(pd.DataFrame(rows))
+    assert total["runs.count"].value == len(RECORDS)
+    assert total["runs.pflop"].value == pytest.approx(sum(row["pflop"] for row in rows))
+    assert not any(number.value for number in report.totals(pd.DataFrame()).values())
 
 
 def test_the_table_of_recipes_has_a_column_a_recipe_and_what_each_run_used():

@@ -133,7 +133,8 @@ def solution(name, groups):
                 word: rf"\result{{{name}.{model}.{key}}}" for word, key in keys.items()
             }
             said = sentence.format(**values)
-            lines.append(rf"\textbf{{{translated(title)}}}: {said}" + "\n")
+            mark = translated(": ")
+            lines.append(rf"\textbf{{{translated(title)}}}{mark}{said}" + "\n")
     return lines
 
 
@@ -166,7 +167,7 @@ def analysis(name, groups, figures):
     ]
     if errors:
         taken = translated("{true} taken for {answer}")
-        listed = "; ".join(
+        listed = translated("; ").join(
             rf"{taken.format(true=true, answer=said)} (\num{{{count}}})"
             for true, said, count in errors
         )

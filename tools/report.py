@@ -196,6 +196,8 @@ def generated(folder, runs_folder):
     language.names.update([*MODEL_TITLES.values(), *map(title, names)])
     groups, others = runs_in(runs_folder, names), runs_folder.parent / "baselines.json"
     runs = [run for seeds in groups.values() for run in seeds]
+    table = every_run(runs_folder, names)
+    numbers |= totals(table)
     about = {
         name: value if name in ("repository", "files") else escape(value)
         for name, value in project().items()
@@ -218,7 +220,7 @@ def generated(folder, runs_folder):
             for name, (stem, caption) in sorted(figures.items())
         ),
         "results.tex": latex_table(result_table(groups.values())),
-        "runs.csv": runs_csv(runs_folder, names),
+        "runs.csv": table.to_csv(index=False, lineterminator="\n"),
         "recipes.tex": recipes_table(groups) if groups else "",
         "layers.tex": layers_table(groups, [*MODEL_TITLES][:-1]),
         "layers_improved.tex": layers_table(groups, [*MODEL_TITLES][-1:]),
@@ -542,8 +544,8 @@ def title(dataset):
     return KNOWN[dataset].title if dataset in KNOWN else dataset
 
 
-def runs_csv(folder, names):
-    """Return a CSV with a row for each run of the data sets `names`: what was trained
+def every_run(folder, names):
+    """Return a table with a row for each run of the data sets `names`: what was trained
     and how, what it cost and reached. Raises LabError for a damaged run.
     """
     rows = []
@@ -570,7 +572,16 @@ def runs_csv(folder, names):
             for split, metrics in record["metrics"].items():
                 row |= {f"{split}.{key}": v for key, v in metrics.items()}
             rows.append(row)
-    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame(rows)
+
+
+def totals(table):
+    """Return {key: Number} of what all runs of `every_run` cost together."""
+    return {
+        "runs.count": Number(len(table), "count"),
+        "runs.hours": Number(sum(table.get("seconds.train", ())) / 3600, "count"),
+        "runs.pflop": Number(sum(table.get("pflop", ())), "count"),
+    }
 
 
 def cell(value):

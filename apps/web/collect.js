@@ -1,7 +1,7 @@
 "use strict";
 const $ = (name) => document.getElementById(name);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const ENDED = "The program has ended: run make collect again. What you did is kept.";
+const ENDED = "The program has ended: run make collect again. What you did before is kept.";
 let state = {}, tab = "pictures", annotator = "", seen = [], shown = 0;
 
 // --- asking the program
@@ -27,19 +27,20 @@ function readable(file) {
   return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 }
 
-// Calls `each` for every line of a long answer, and returns the last one that is no fault.
+// Calls `each` for every line of a long answer, and returns the last one that is no fault;
+// `failed` says that a fault came after it.
 async function lines(answer, each) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "", last = null;
   for (;;) {
     const { value, done, cut } = await reader.read().catch(() => ({ cut: true }));
-    if (cut) { fault(ENDED); return last; }
+    if (cut) { fault(ENDED); return { ...last, failed: true }; }
     text += value || "";
     const parts = text.split("\n");
     text = parts.pop();
     for (const part of parts) {
       const found = JSON.parse(part);
-      if (found.error) { fault(found.error); return last; }
+      if (found.error) { fault(found.error); return { ...last, failed: true }; }
       each(last = found);
     }
     if (done) return last;
@@ -88,10 +89,11 @@ async function refresh() {
   const found = await ask("GET", "/state");
   if (!found) return;
   state = found;
-  $("name").textContent = `· ${state.name}, ${state.pictures} pictures`;
+  $("name").textContent = `· ${state.name}, ${some(state.pictures, "picture")}`;
   if ($("classes").value === written) $("classes").value = written = state.classes.join(", ");
   $("answers").replaceChildren(...state.classes.map((name, i) => // as the keys are
     h("button", { onclick: () => say(name) }, name, h("kbd", {}, `${i + 1}`))));
+  for (const one of document.querySelectorAll("#answers button")) one.disabled = !seen.length || $("shown").hidden;
   if (!$("consent").options.length) {
     $("consent").append(h("option", { value: "" }, "choose"), ...state.consent.map((one) => h("option", { value: one }, one)));
     $("grouping").append(...Object.entries(state.groupings).map(([key, text]) => h("option", { value: key }, text)));
@@ -107,7 +109,7 @@ function session() {
 }
 async function add(file, name, given) {
   const answer = await ask("POST", "/add", { ...given, file: name }, file);
-  return answer && lines(answer, (part) => { $("adding").textContent = `${name}: ${part.added} added`; });
+  return answer ? lines(answer, (part) => { $("adding").textContent = `${name}: ${part.added} added`; }) : { failed: true };
 }
 async function addAll(files, known = {}) {
   let added = 0;
@@ -115,14 +117,14 @@ async function addAll(files, known = {}) {
   clear();
   const stays = [...files].filter((file) => !file.name.startsWith("."));
   for (const [i, file] of stays.entries()) {
-    const found = await add(file, file.webkitRelativePath || file.name, given);
-    added += found ? found.added : 0;
-    for (const [reason, count] of Object.entries(found ? found.reasons : {})) {
+    const found = await add(file, file.webkitRelativePath || file.name, given) ?? {};
+    added += found.added ?? 0;
+    for (const [reason, count] of Object.entries(found.reasons ?? {})) {
       reasons[reason] ||= { count: 0, names: [] };
       reasons[reason].count += count;
       reasons[reason].names.push(file.name);
     }
-    if (!$("fault").hidden) break;
+    if (found.failed) break;
     $("adding").textContent = `${i + 1} of ${some(stays.length, "file")}, ${some(added, "picture")} added`;
   }
   const why = Object.entries(reasons).map(([reason, { count, names }]) =>
@@ -148,20 +150,23 @@ $("files").onchange = $("folder").onchange = async (event) => {
   await addAll(event.target.files);
   event.target.value = "";
 };
-document.addEventListener("dragover", (event) => event.preventDefault());
+const typing = (event) => event.target.closest?.("input") && !event.dataTransfer.types.includes("Files"); // a text is dropped
+document.addEventListener("dragover", (event) => { if (!typing(event)) event.preventDefault(); });
 document.addEventListener("drop", (event) => {
+  if (typing(event)) return;
   event.preventDefault();
   if (tab !== "pictures") return;
   const dropped = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry());
   if (dropped.some((entry) => entry && entry.isDirectory)) fault("A folder cannot be dropped here: use “Add a folder”.");
-  else addAll(event.dataTransfer.files);
+  else if (event.dataTransfer.files.length) addAll(event.dataTransfer.files);
 });
 $("more").onclick = () => grid();
 $("classes-form").onsubmit = async (event) => {
   event.preventDefault();
-  if (!await ask("POST", "/classes", { names: $("classes").value })) return;
-  written = $("classes").value;
-  $("kept").textContent = "The classes are kept.";
+  const typed = $("classes").value;
+  if (!await ask("POST", "/classes", { names: typed })) return;
+  written = typed;
+  if ($("classes").value === typed) $("kept").textContent = "The classes are kept.";
   await refresh();
 };
 
@@ -190,6 +195,7 @@ $("camera-start").onclick = async () => {
   $("video").srcObject = stream;
   await $("video").play().catch(() => {}); // it was stopped meanwhile
   $("camera").hidden = mine !== wanted;
+  if (mine === wanted && document.activeElement === document.body) $("snap").focus();
 };
 function stopCamera() {
   wanted += 1;
@@ -198,7 +204,7 @@ function stopCamera() {
   $("camera").hidden = true;
   $("camera-start").hidden = false;
 }
-$("camera-stop").onclick = stopCamera;
+$("camera-stop").onclick = () => { stopCamera(); $("camera-start").focus(); };
 $("snap").onclick = async () => {
   const video = $("video"), canvas = h("canvas");
   [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
@@ -222,6 +228,7 @@ function crop(name) {
     const scale = Math.min(0.85 * Math.min(innerWidth, 900) / width, 0.6 * innerHeight / height);
     Object.assign($("whole").style, { width: `${scale * width}px`, height: `${scale * height}px` });
   };
+  $("whole").onerror = () => { $("crop-fault").textContent = "The picture cannot be shown: it is damaged, or the program has ended."; };
   $("whole").src = `/picture?${new URLSearchParams({ picture: name, whole: "1" })}`;
   if (!$("cropper").open) $("cropper").showModal();
 }
@@ -282,10 +289,16 @@ async function keep(given) {
   if (seen[0] === name) await present(name);
   if ($("cropper").open) nextCrop();
 }
-function nextCrop() {
+async function nextCrop() {
   if (keeping) return;
-  const all = [...document.querySelectorAll("#grid button")].map((button) => button.dataset.picture);
-  const next = all[all.indexOf(cropping) + 1];
+  const listed = () => [...document.querySelectorAll("#grid button")].map((button) => button.dataset.picture);
+  if (listed().at(-1) === cropping && !$("more").hidden) {
+    keeping = true;
+    await grid();
+    keeping = false;
+    if (!$("cropper").open) return;
+  }
+  const all = listed(), next = all[all.indexOf(cropping) + 1];
   if (next) crop(next);
   else $("cropper").close();
 }
@@ -316,7 +329,7 @@ function forget(name) {
 async function present(name) {
   try {
     const source = await address(name);
-    if (seen[0] === name) $("shown").src = source;
+    if (seen[0] === name) { $("shown").src = source; visible = name; }
   } catch (error) {
     if (seen[0] !== name) return;
     $("shown").hidden = true;
@@ -347,9 +360,9 @@ async function show(found) {
   seen.forEach(address);
   if (seen.length) await present(seen[0]);
 }
-let busy = false;
+let busy = false, visible = ""; // the picture that is on the screen
 async function say(label) {
-  if (!seen.length || busy || $("shown").hidden && label !== "(skipped)") return;
+  if (!seen.length || busy || label !== "(skipped)" && ($("shown").hidden || visible !== seen[0])) return;
   busy = true;
   await show(await ask("POST", "/label", { annotator, picture: seen[0], label }));
   busy = false;
@@ -364,6 +377,7 @@ $("annotator-form").onsubmit = async (event) => {
   event.preventDefault();
   clear();
   seen = []; // no key labels for the annotator before
+  $("labeller").hidden = true;
   await refresh();
   if (!state.classes.length) return fault("Name the classes first, under 1 Collect.");
   if (!state.pictures) return fault("Add pictures first, under 1 Collect.");
@@ -388,9 +402,10 @@ document.addEventListener("keydown", (event) => {
   if (event.target.closest("input, select") || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (tab === "pictures" && stream && event.key === " ") { event.preventDefault(); $("snap").click(); }
   if (tab !== "labelling" || $("labeller").hidden) return;
-  const name = state.classes[Number(event.key) - 1];
+  const key = /^Digit\d$/.test(event.code) ? event.code.at(-1) : event.key; // some keyboards need Shift for digits
+  const name = state.classes[Number(key) - 1];
   if (name) say(name);
-  else if (event.key === "0") say("(cannot tell)");
+  else if (key === "0") say("(cannot tell)");
   else if (event.key === " ") { event.preventDefault(); say("(skipped)"); }
   else if (event.key === "u" || event.key === "Backspace") undo();
 });
@@ -467,18 +482,29 @@ function described(found) {
 const drawings = { agree: agreed, split: divided, curve: drawn, datasheet: described };
 for (const button of document.querySelectorAll("[data-step]")) {
   button.onclick = async () => {
-    const place = button.nextElementSibling;
+    const said = button.nextElementSibling, place = said.nextElementSibling;
     button.disabled = true;
     clear();
-    place.replaceChildren(h("p", { role: "status" }, "Working."));
+    said.textContent = "Working.";
+    place.replaceChildren();
     await refresh();
     const answer = await ask("POST", "/step", { step: button.dataset.step });
-    const last = answer && await lines(answer, (one) => { if (one.line) place.replaceChildren(h("p", { role: "status" }, one.line)); });
+    const last = answer && await lines(answer, (one) => { if (one.line) said.textContent = one.line; });
     place.replaceChildren(...last && last.result ? drawings[button.dataset.step](last.result) : []);
+    said.textContent = last?.result ? "Done." : "";
     button.disabled = false;
+    if (document.activeElement === document.body) button.focus();
   };
 }
-for (const button of document.querySelectorAll("#tabs button")) button.onclick = () => { clear(); open(button.dataset.tab); refresh(); };
+for (const button of document.querySelectorAll("#tabs button")) {
+  button.onclick = async () => {
+    clear();
+    open(button.dataset.tab);
+    await refresh();
+    const ready = annotator && !seen.length && !busy && !$("labeller").hidden;
+    if (tab === "labelling" && ready) await show(await ask("GET", "/next", { annotator })); // pictures may be new
+  };
+}
 
 open("pictures");
 refresh();

@@ -11,8 +11,9 @@ const LONGEST = 640;  // pixels of a camera's picture that is sent
 const VIDEOS = /\.(mp4|avi|mov|mkv|webm|m4v|mpe?g|wmv|3gp|mts)$/i;
 const CAMERA = {
   NotFoundError: "No camera was found: connect one, and try again.",
-  OverconstrainedError: "This camera is no longer there: choose another.",
+  OverconstrainedError: "This camera is no longer there: use the camera again.",
   NotAllowedError: "The browser may not use the camera: allow it in the address bar, and try again.",
+  AbortError: "The camera cannot be started: close other programs that use it, and try again.",
   NotReadableError: "The camera is used by another program: close that, and try again.",
 };
 const ENDED = "The program does not answer: run make demo again.";
@@ -72,6 +73,7 @@ function begin(what) {
   at.status.textContent = what;
   at.video.pause();
   at.video.srcObject = null;
+  if (at.video.src.startsWith("blob:")) URL.revokeObjectURL(at.video.src);
   at.video.removeAttribute("src");
   for (const name of ["stop", "which", "working", "results", "copy", "time", "speed", "media",
     "image", "video"]) at[name].hidden = true;
@@ -128,18 +130,21 @@ function reveal(media) {
 }
 
 async function watch(file, wanted) {
-  const name = file.name;
-  const answer = await post("film", { name, confidence: at.confidence.value / 100 }, file);
+  const name = file.name, below = at.confidence.value;
+  at.working.hidden = false;
+  at.progress.removeAttribute("value");
+  at.done.textContent = "";
+  const answer = await post("film", { name, confidence: below / 100 }, file);
   const start = performance.now();
   film = 1;
-  at.working.hidden = at.time.hidden = false;
-  at.progress.removeAttribute("value");
+  at.time.hidden = false;
   for await (const one of lines(answer)) {
     if (!wanted()) return;
     if (one.error) throw new Error(one.error);
     if (one.copy) {
       at.copy.href = `copy?name=${one.copy}`;
       at.copy.download = name.replace(/\.[^.]*$/, "") + "-faces.mp4";
+      at.copy.textContent = `Save the annotated video (“not sure” below ${below} %)`;
       at.copy.hidden = false;
       break;
     }
@@ -173,14 +178,14 @@ function play(file, wanted) {
     at.image.hidden = true;
     at.video.classList.remove("mirrored");
     reveal(at.video);
-    at.video.requestVideoFrameCallback(function follow() {
+    (function follow() {
       if (!wanted()) return;
       const now = at.video.currentTime;
       const next = rows.findIndex((row) => row.seconds > now + 0.02);
       seen = { ...seen, faces: rows.at(next < 0 ? -1 : Math.max(0, next - 1)).faces };
       show(performance.now() - drawn > 250);
       at.video.requestVideoFrameCallback(follow);
-    });
+    })();
   };
   at.video.onerror = () => wanted() && (at.speed.textContent +=
     " The browser cannot play this video: the annotated copy holds its frames.");
@@ -227,12 +232,14 @@ async function use_camera(id) {
       complain(new Error("The camera was disconnected: connect it, and start it again."));
     };
     await list_cameras(track.getSettings().deviceId);
+    if (!wanted()) return;
     at.video.controls = false;
     at.video.classList.add("mirrored");
     at.video.srcObject = stream;
     await at.video.play();
     at.stop.hidden = at.time.hidden = at.results.hidden = false;
     at.start.hidden = true;
+    if (document.activeElement === document.body) (id ? at.camera : at.stop).focus();
     at.status.textContent = "The camera is on.";
     await follow_camera(wanted);
   } catch (error) {
@@ -250,7 +257,7 @@ async function list_cameras(current) {
     const name = camera.label || `camera ${i + 1}`;
     return new Option(name, camera.deviceId, false, camera.deviceId === current);
   }));
-  at.which.hidden = false;
+  at.which.hidden = !stream;
 }
 
 async function follow_camera(wanted) {
@@ -354,10 +361,11 @@ function draw_faces() {
     ? "Each face that is found gets a name for its expression, and its calibrated probabilities."
     : "The centre of the picture gets calibrated probabilities.";
   const cards = new Map([...at.faces.children].map((card) => [card.dataset.number, card]));
+  const present = new Set(faces.map((face) => String(face.number)));
+  cards.forEach((card, number) => present.has(number) || card.remove());
   faces.toSorted((a, b) => a.number - b.number).forEach((face, i) => {
     let card = cards.get(String(face.number));
-    if (card) cards.delete(String(face.number));
-    else {
+    if (!card) {
       card = make_card(face);
       at.faces.insertBefore(card, at.faces.children[i] ?? null);
     }
@@ -371,7 +379,6 @@ function draw_faces() {
       bar.querySelector(".value").textContent = percent(p);
     });
   });
-  cards.forEach((card) => card.remove());
 }
 
 function make_card(face) {
@@ -513,8 +520,12 @@ at.file.onchange = () => {
   at.file.value = "";
 };
 at.start.onclick = () => use_camera();
-at.stop.onclick = () => begin("The camera is off.");
-at.cancel.onclick = () => begin("The video was left.");
+at.stop.onclick = () => { begin("The camera is off."); at.start.focus(); };
+at.cancel.onclick = () => {
+  last = null;
+  begin("The video was left.");
+  at.choose.focus();
+};
 at.camera.onchange = () => use_camera(at.camera.value);
 at.whose.onchange = draw_timeline;
 at["save-table"].onclick = () => save(new Blob([table()], { type: "text/csv" }), "faces.csv");
@@ -535,7 +546,11 @@ at.network.onchange = () => {
 for (const button of document.querySelectorAll("[data-example]")) {
   button.onclick = async () => {
     const name = button.dataset.example;
-    look(new File([await (await fetch(`examples/${name}`)).blob()], name));
+    try {
+      look(new File([await (await fetch(`examples/${name}`)).blob()], name));
+    } catch (error) {
+      complain(error);
+    }
   };
 }
 addEventListener("dragover", (event) => {
