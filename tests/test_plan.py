@@ -240,27 +240,35 @@ def test_a_record_gives_its_job_back():
         job_of({"model": "other", "metrics": {}})
 
 
-def test_an_interrupted_retraining_goes_on_where_it_was(tmp_path, monkeypatch, recipe):
-    listing = importlib.util.spec_from_file_location(
-        "listing", ROOT / "tools" / "plan.py"
-    )
-    listing.loader.exec_module(tool := importlib.util.module_from_spec(listing))
-    path, began = tmp_path / "retrain.json", "2026-01-01T00:00:00+00:00"
-    monkeypatch.setattr(tool, "BATCH", path)
+@pytest.fixture
+def listing(tmp_path, monkeypatch):
+    """The tool, with its files in `tmp_path`."""
+    made = importlib.util.spec_from_file_location("listing", ROOT / "tools" / "plan.py")
+    made.loader.exec_module(tool := importlib.util.module_from_spec(made))
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    monkeypatch.setattr(tool, "RUNS", tmp_path / "data" / "runs")
+    monkeypatch.setattr(tool, "BATCH", tmp_path / "retrain.json")
+    return tool
+
+
+def test_an_interrupted_retraining_goes_on_where_it_was(listing, monkeypatch, recipe):
+    path, began = listing.BATCH, "2026-01-01T00:00:00+00:00"
     path.write_text(json.dumps({"patterns": ["digits"], "began": began}))
-    assert tool.batch(["digits"]) == began
+    assert listing.batch(["digits"]) == began
     ends = {0: "2026-01-02", 1: "2025-12-31"}  # after the command began, and before
     monkeypatch.setattr(
-        tool.engine,
+        listing.engine,
         "stored",
         lambda job, *_: SimpleNamespace(record={"finished_at": ends[job.seed]}),
     )
     build = models.build_dense
     jobs = [Job("digits", "dense", "main", seed, recipe, build) for seed in (0, 1)]
-    assert [job.seed for job in tool.wanted(["digits"], jobs, tool.RUNS, True)] == [1]
+    assert [
+        job.seed for job in listing.wanted(["digits"], jobs, listing.RUNS, True)
+    ] == [1]
     for other in (json.dumps({"patterns": ["cifar10"], "began": began}), "{}"):
         path.write_text(other)
-        assert tool.batch(["digits"]) > began
+        assert listing.batch(["digits"]) > began
 
 
 @pytest.mark.long
@@ -332,12 +340,8 @@ def test_check_names_runs_without_a_job_and_of_a_changed_recipe_its_runs_alone(c
 
 
 def test_a_grader_trains_one_seed_of_each_network_apart_and_gets_a_verdict(
-    recipe, tmp_path, monkeypatch, capsys
+    listing, recipe, tmp_path, monkeypatch, capsys
 ):
-    listing = importlib.util.spec_from_file_location(
-        "listing", ROOT / "tools" / "plan.py"
-    )
-    listing.loader.exec_module(tool := importlib.util.module_from_spec(listing))
     jobs = [
         Job(
             "digits",
@@ -355,18 +359,16 @@ def test_a_grader_trains_one_seed_of_each_network_apart_and_gets_a_verdict(
             ("mine", "main", 0),
         )
     ]
-    monkeypatch.setattr(tool, "plan", lambda: {job.name: job for job in jobs})
-    monkeypatch.setattr(tool, "ROOT", tmp_path)
-    monkeypatch.setattr(tool, "BATCH", tmp_path / "retrain.json")
+    monkeypatch.setattr(listing, "plan", lambda: {job.name: job for job in jobs})
     for word in ("trained", "loaded"):
-        tool.train(["grader"])
+        listing.train(["grader"])
         said = capsys.readouterr().out
         assert said.count(f", {word}") == 2 and "2 runs in build/grader/runs" in said
         assert "digits/dense" in said and "nothing to compare with" in said
     assert len(list(tmp_path.rglob("run.json"))) == 2
-    monkeypatch.setattr(tool, "plan", lambda: {})
+    monkeypatch.setattr(listing, "plan", lambda: {})
     with pytest.raises(LabError, match="No data set is here"):
-        tool.train(["grader"])
+        listing.train(["grader"])
 
 
 def test_a_network_has_the_name_of_the_function_that_builds_it():
@@ -384,17 +386,6 @@ def test_the_cost_of_a_network_whose_input_nobody_has_named():
 
     job = Job("digits", "mine", "main", 0, Recipe(epochs=2), build_mine)
     assert cost(job) == 3 * (2 * 256 * 10) * 1079 * 2
-
-
-@pytest.fixture
-def listing(tmp_path, monkeypatch):
-    """The tool, with its files in `tmp_path`."""
-    made = importlib.util.spec_from_file_location("listing", ROOT / "tools" / "plan.py")
-    made.loader.exec_module(tool := importlib.util.module_from_spec(made))
-    monkeypatch.setattr(tool, "ROOT", tmp_path)
-    monkeypatch.setattr(tool, "RUNS", tmp_path / "data" / "runs")
-    monkeypatch.setattr(tool, "BATCH", tmp_path / "retrain.json")
-    return tool
 
 
 def test_only_what_is_missing_is_trained_when_that_is_asked(
