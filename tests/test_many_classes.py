@@ -49,7 +49,7 @@ def drawn(dataset):
         figures.class_scores(scores),
         figures.class_balance([dataset]),
         figures.mean_images([dataset]),
-        figures.projection([dataset], count=300),
+        figures.projection([dataset]),
     ]
 
 

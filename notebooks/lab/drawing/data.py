@@ -145,8 +145,8 @@ def mean_images(datasets):
     return figure
 
 
-def projection(datasets, count=2000):
-    """The first two principal components of some training images, a large dot at the
+def projection(datasets):
+    """The first two principal components of 2,000 training images, a large dot at the
     mean of each class.
 
     Source: scikit-learn's PCA on the pixels. Introduced in notebook 01.
@@ -154,7 +154,7 @@ def projection(datasets, count=2000):
     figure, grid = panels(len(datasets), 2.9, datasets, 0.08, width=NARROW)
     for axes, dataset in zip(grid, datasets):
         images, labels = dataset.split("training")
-        positions = np.random.default_rng(0).permutation(len(images))[:count]
+        positions = np.random.default_rng(0).permutation(len(images))[:2000]
         places = PCA(2, svd_solver="randomized", random_state=0).fit_transform(
             images[positions].reshape(len(positions), -1) / 255
         )

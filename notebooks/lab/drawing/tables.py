@@ -39,6 +39,9 @@ from ..taught import (
 # Hyper-parameters that are shown where they are set.
 SELDOM = ("fit_on", "leave_out", "views")
 
+# The corruptions of notebook 05 that no training has.
+UNSEEN = ["occlusion", "JPEG"]
+
 
 def row(seeds):
     """Return a row of a table on the Seeds of a network: test metrics in percent,
@@ -452,34 +455,29 @@ def by_corruption(network, *asked):
     return {"untouched": untouched, **kinds, "lost": untouched - kinds.mean()}
 
 
-def withstood(right, title, unseen=("occlusion", "JPEG")):
+def withstood(right, title):
     """Return a table of what networks lose under corruption, one row a network of the
     data set `title`.
 
-    right: {network: a table of `tried`}. unseen: the corruptions that no training has;
-        their loss has a column of its own. The last column is the loss under all, less
-        that of the first network, image by image; see `with_interval`.
+    right: {network: a table of `tried`}. The corruptions of `UNSEEN` have a column of
+        their own. The last column is the loss under all, less that of the first
+        network, image by image; see `with_interval`.
     """
     rows, first = {}, None
     for name, table in right.items():
         untouched = table.xs(0, axis=1, level=1).mean(axis=1)
         spoilt = table.drop(columns=0, level=1)
         lost = untouched - spoilt.mean(axis=1)
+        lost_unseen = untouched - spoilt[UNSEEN].mean(axis=1)
         rows[f"{title}: {name}"] = {
             "untouched": f"{100 * untouched.mean():.1f}",
             "corrupted": f"{100 * spoilt.mean(axis=1).mean():.1f}",
             "lost": f"{100 * lost.mean():.1f}",
-            "lost, unseen": _lost(untouched, spoilt, unseen),
+            "lost, unseen": f"{100 * lost_unseen.mean():.1f}",
             "lost more": "" if first is None else with_interval(lost - first),
         }
         first = lost if first is None else first
     return pd.DataFrame(rows).T
-
-
-def _lost(untouched, spoilt, kinds):
-    """Return the points that are lost under some corruptions, as text."""
-    kept = spoilt.loc[:, list(kinds)].mean(axis=1)
-    return f"{100 * (untouched - kept).mean():.1f}"
 
 
 def every_seed(seeds, classes, contradicted):
