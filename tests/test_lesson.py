@@ -251,8 +251,8 @@ def test_a_study_trains_each_point_once_and_leaves_out_what_is_missing(
 
     assert study(factors, train=False) == {}
     assert (
-        "0 runs, trained for 0:00; 3 points left out, which TRAIN_STUDY = True would"
-        " train" in capsys.readouterr().out
+        "0 runs, trained for 0 minutes; 3 points left out, which TRAIN_STUDY = True"
+        " would train" in capsys.readouterr().out
     )
     study({"rate": factors["rate"]}, train=True)
     found = study(factors, train=False)

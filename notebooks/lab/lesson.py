@@ -21,7 +21,6 @@ from .plumbing.files import ROOT, LabError, relative
 from .plumbing.names import BASE, DATA_SETS, MODEL_TITLES
 from .plumbing.numbers import numbers_of
 from .plumbing.parameters import adapted
-from .plumbing.screen import clock
 from .plumbing.storage import run_sha256, waiting
 from .recipes import Job
 from .runs import Run, Seeds, headline
@@ -153,7 +152,7 @@ class Lesson(Output):
         missing = sum(not point for point in seeds.values())
         seconds = sum(len(point) * point.seconds() for point in seeds.values() if point)
         line = f"{dataset.title}: {sum(map(len, seeds.values()))} runs, trained for"
-        line += f" {clock(seconds)}"
+        line += f" {seconds / 60:.0f} minutes"
         if missing:
             trainer = "TRAIN_STUDY = True would train"
             trainer = "an earlier notebook trains" if train is None else trainer
@@ -184,7 +183,7 @@ class Lesson(Output):
             runs = Seeds(map(self._stored(dataset), jobs))
             if all(runs):
                 finished[name] = self._note(runs)
-        line = f"{dataset.title}: {len(finished)} of {len(points)} are trained"
+        line = f"{dataset.title}: {len(finished)} of {len(points)} variants are trained"
         rest = "; make retrain RUNS=missing trains the others"
         if points:
             print(line + rest * (len(finished) < len(points)))

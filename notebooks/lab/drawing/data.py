@@ -146,8 +146,8 @@ def mean_images(datasets):
 
 
 def projection(datasets):
-    """The first two principal components of 2,000 training images, a large dot at the
-    mean of each class.
+    """The first two principal components of up to 2,000 training images, a large mark
+    at the mean of each class.
 
     Source: scikit-learn's PCA on the pixels. Introduced in notebook 01.
     """
@@ -158,18 +158,18 @@ def projection(datasets):
         places = PCA(2, svd_solver="randomized", random_state=0).fit_transform(
             images[positions].reshape(len(positions), -1) / 255
         )
+        mine = labels[positions]
+        dots = [COLOURS[label % len(COLOURS)] for label in mine]
+        axes.scatter(*places.T, c=dots, s=2, alpha=0.5, linewidths=0)
         for label, name in enumerate(labels_of(dataset.classes)):
-            mine = places[labels[positions] == label]
-            colour = COLOURS[label % len(COLOURS)]
-            axes.plot(*mine.T, ".", ms=2, alpha=0.4, color=colour)
             axes.plot(
-                *mine.mean(axis=0),
+                *places[mine == label].mean(axis=0),
                 "os^DvPX*<>"[(label + label // len(COLOURS)) % 10],
-                ms=6,
+                ms=4.5,
                 zorder=3,
                 mec="black",
                 mew=0.6,
-                color=colour,
+                color=COLOURS[label % len(COLOURS)],
                 label=name,
             )
         if len(dataset.classes) > COUNTED:

@@ -218,13 +218,14 @@ def robustness(right, title):
     tables = {label: table.mean().unstack() for label, table in right.items()}
     kinds, strengths = next(iter(tables.values())).axes
     figure, grid = plt.subplots(2, 4, figsize=(NARROW, 2.7), sharex=True, sharey=True)
+    # Each network has its colour of the other figures; further ones are dotted.
+    order = list(dict.fromkeys([*MODEL_TITLES.values(), *tables]))
     for axes, kind in zip(grid.ravel(), kinds):
-        # A third line may cover another: it is dotted.
-        styles = zip(cycle(MARKERS), cycle(("-", "-", ":")))
-        for i, ((marker, line), label) in enumerate(zip(styles, tables)):
-            style = {"ms": 3, "label": label, "zorder": 3 - i / 10}
-            values = 100 * tables[label].loc[kind]
-            axes.plot(strengths, values, line + marker, **style)
+        for label, table in tables.items():
+            i = order.index(label) % len(MARKERS)
+            line = "-" if label in MODEL_TITLES.values() else ":"
+            style = {"color": COLOURS[i], "ms": 3, "label": label, "zorder": 3 - i / 10}
+            axes.plot(strengths, 100 * table.loc[kind], line + MARKERS[i], **style)
         axes.set_title(kind)
         axes.set_ylim(0, 100)
         axes.set_xticks(strengths)

@@ -137,7 +137,7 @@ def turns(points):
         axes.locator_params(axis="x", nbins=4)
         axes.xaxis.set_minor_locator(AutoMinorLocator(2))
         axes.grid(color="0.92", which="both")
-    grid[0, 0].set_ylabel("cross-entropy")
+    grid[0, 0].set_ylabel("cross-entropy (cut at 0.7)")
     figure.legend(
         *grid[0, 0].get_legend_handles_labels(),
         ncols=3,

@@ -115,9 +115,13 @@ def with_interval(differences):
 
 
 def signed(value, low, high):
-    """Return a difference in points as text, with its interval where there is one."""
-    interval = f" ({100 * low:+.1f} to {100 * high:+.1f})" if np.isfinite(low) else ""
-    return f"{100 * value:+.1f}{interval}"
+    """Return a difference in points as text, with its interval where there is one; a
+    bound near 0 has two decimals.
+    """
+    if not np.isfinite(low):
+        return f"{100 * value:+.1f}"
+    digits = 1 if min(abs(low), abs(high)) >= 5e-4 else 2
+    return f"{100 * value:+.1f} ({100 * low:+.{digits}f} to {100 * high:+.{digits}f})"
 
 
 def between(value, low, high):
