@@ -829,7 +829,8 @@ def readme(text):
     leaked = "".join(
         f" Test images of {title(seeds[0].record['dataset'])} include copies of"
         f" training images; without them {seeds.title} reaches"
-        f" {seeds.percent('test', kept)} %, with views {seeds.percent('test', kept_views)} %."
+        f" {seeds.percent('test', kept)} %, with views"
+        f" {seeds.percent('test', kept_views)} %."
         for seeds in groups
         if kept_views in seeds[0].record["metrics"]["test"]
     )
