@@ -299,7 +299,7 @@ def do(step, collection, labels):
     from apps import datasheet
 
     path = datasheet.written(collection, labels)
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     return {"said": datasheet.said(collection), "text": text}
 
 

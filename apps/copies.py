@@ -233,7 +233,7 @@ def annotate(path, output, camera=None):
     header = ["file", "frame", "left", "top", "side", "label", *watcher.predict.classes]
     with (
         writing(output / "faces.csv") as unfinished,
-        open(unfinished, "w", newline="") as file,
+        open(unfinished, "w", newline="", encoding="utf-8") as file,
     ):
         csv.writer(file).writerows([header, *table])
     if fault:

@@ -114,7 +114,7 @@ def fitted(points, validation):
         "largest": int(most),
         "now": now,
         "interval": wilson(now, validation),
-        "twice": (likely, max(0.0, low), high),
+        "twice": tuple(max(0.0, share) for share in (likely, low, high)),
         "gain": (max(0.0, likely - fit_now), max(0.0, low - fit_now)),
     }
 

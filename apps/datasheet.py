@@ -66,7 +66,7 @@ def written(collection, labels):
     collection.keep()
     mark = MARK.format(collection.id)
     if target.exists():
-        text = target.read_text()
+        text = target.read_text(encoding="utf-8")
         if not is_datasheet(text):
             raise LabError(
                 f"{relative(target)} is a page of its own: rename the folder"
@@ -314,5 +314,5 @@ def _size(result, agreed):
 
 def said(collection):
     """Return a sentence on a datasheet: where it is, and what is open."""
-    count = open_places(path(collection).read_text())
+    count = open_places(path(collection).read_text(encoding="utf-8"))
     return f"{relative(path(collection))}: {some(count, 'place')} open"

@@ -94,7 +94,7 @@ class Labels:
 
     def __init__(self, collection):
         self.collection = collection
-        files = sorted((collection.inside / "labels").glob("*.csv"))
+        files = sorted((collection.inside / "labels").glob("[!.]*.csv"))
         for file in files:
             if photos.slug(file.stem) != file.stem:
                 raise LabError(
@@ -109,6 +109,7 @@ class Labels:
             row["picture"]: row["label"]
             for row in self._log.rows
             if row["picture"] in collection.pictures
+            and row["label"] in (*collection.classes, UNSURE)
         }
 
     def annotator(self, name):

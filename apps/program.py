@@ -37,13 +37,19 @@ def guarded(function, *arguments):
     except KeyboardInterrupt:
         leave()
     except Exception as error:
-        try:
-            from lab import LabError
-        except ModuleNotFoundError:
+        if isinstance(error, ModuleNotFoundError) and error.name == "lab":
             sys.exit(
                 "The package lab is not found. If this folder was moved or renamed,"
                 " delete its folder .venv and run make again."
             )
-        if isinstance(error, (LabError, OSError)):
+        if mistake(error):
             sys.exit(f"\n{error}")
         raise
+
+
+def mistake(error):
+    """Return whether a user can mend an error: an OSError or a LabError, which
+    `import lab` raises, too.
+    """
+    named = [kind.__name__ for kind in type(error).__mro__]
+    return isinstance(error, OSError) or "LabError" in named

@@ -16,6 +16,8 @@ import webbrowser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from .program import mistake
+
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -215,9 +217,7 @@ def _sentence(error):
     """Return the answer for a user's mistake; what is none is shown in the terminal,
     too.
     """
-    from lab import LabError
-
-    if isinstance(error, (LabError, OSError)):
+    if mistake(error):
         return {"error": str(error)}
     traceback.print_exception(error)
     return {

@@ -98,7 +98,7 @@ def divided(labels, groups, classes):
         )
     best = None
     for parts in (PARTS, 5, 3):  # larger parts, where groups are few
-        if parts > np.bincount(labels).max():
+        if parts > min(np.bincount(labels).max(), len(np.unique(groups))):
             continue
         for seed in range(TRIES):
             folds = _folds(StratifiedGroupKFold, labels, groups, parts, seed)
@@ -241,10 +241,10 @@ def kept(collection, name):
     """
     path = collection.inside / f"{name}.json"
     try:
-        result = json.loads(path.read_text()) if path.exists() else {}
-    except ValueError:
-        result = {}
-    return result if result and result["division"] == mark(collection) else None
+        result = json.loads(path.read_text())
+        return result if result["division"] == mark(collection) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 # --- the folders
@@ -258,7 +258,10 @@ def stored(collection):
     division.
     """
     path = collection.inside / "splits.csv"
-    rows = list(csv.DictReader(path.open(newline=""))) if path.exists() else []
+    rows = []
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
     if rows and rows[0].keys() != set(COLUMNS):
         raise LabError(
             f"{relative(path)} was changed: delete it and the folders"

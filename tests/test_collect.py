@@ -663,6 +663,13 @@ def test_too_few_groups_are_named():
         splits.divided(labels, groups, ["cat", "dog"])
 
 
+def test_three_groups_a_class_are_enough():
+    labels, groups = np.repeat([0, 1], 60), np.repeat(np.arange(6), 20)
+    split = splits.divided(labels, groups, ["cat", "dog"])
+    for label in (0, 1):
+        assert {*split[labels == label]} == {*splits.SPLITS}
+
+
 def test_a_division_that_is_interrupted_ends_at_the_next_start(
     example, tmp_path, monkeypatch
 ):
@@ -769,6 +776,9 @@ def test_a_power_law_is_found_again_and_the_cautious_estimate_is_below_it():
     assert curve.fitted(flat, 2000)["gain"] == pytest.approx((0, 0), abs=1e-9)
     perfect = [point | {"wrong": 0} for point in points]
     assert curve.fitted(perfect, 2000)["now"] == 1
+    rising = zip(points, [1700, 1720, 1710, *[1800] * 3, *[1890] * 3, *[1990] * 3])
+    worse = [point | {"wrong": wrong} for point, wrong in rising]
+    assert min(curve.fitted(worse, 2000)["twice"]) == 0
 
 
 def test_a_curve_before_the_division_is_one_sentence(tmp_path, originals):

@@ -223,7 +223,9 @@ def test_a_study_tells_better_worse_and_noise():
             "dropout-0.2": point("dropout-0.2", 0.9),
         }
     }
-    assert tables.against_base(alone)["verdict"].tolist() == ["", "cannot tell"]
+    table = tables.against_base(alone)
+    assert table["verdict"].tolist() == ["", "cannot tell"]
+    assert table["p"].tolist() == ["", ""]
     even = {
         "dropout": {
             "dropout-0.4": point("study-base", 0.7),

@@ -13,6 +13,7 @@ from lab import LabError, engine, parts, taught, training
 from lab.drawing import layers as drawing
 from lab.drawing import tables
 from lab.plumbing import storage
+from lab.plumbing.fingerprint import operations
 from lab.recipes import Job, Recipe
 
 RECIPE = Recipe(epochs=1, batch_size=256, subset=0.2)
@@ -161,6 +162,18 @@ def one_number(shape, classes):
     return divided(shape, 1)
 
 
+def any_size(shape, classes):
+    inputs = keras.Input((None, None, shape[-1]))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(inputs))
+    return keras.Model(inputs, layers.Dense(classes, activation="softmax")(x))
+
+
+def halves(shape, classes):
+    inputs = keras.Input(shape)
+    left, right = keras.ops.split(inputs / 255, 2, axis=1)
+    return ended(left + right, classes, inputs)
+
+
 def twelve(shape, classes):
     return divided(shape, 12)
 
@@ -201,6 +214,7 @@ def one_argument(shape):
 
 WORKING = [sequential, sequential_with_input, divided, cast, with_lambda]
 WORKING += [added, with_activation, with_layer, subclassed, nested, shared]
+WORKING += [halves]
 REFUSED = {
     no_return: "no_return returns nothing and not a model: end it with `return",
     a_tensor: "returns a KerasTensor and not a model",
@@ -209,6 +223,7 @@ REFUSED = {
     one_number: "gives 1 number for an image, and not one for each of the 10 classes",
     twelve: "gives 12 numbers for an image, and not one for each of the 10",
     no_flatten: "gives 16 × 16 × 10 numbers for an image.*put Flatten",
+    any_size: "for images of None × None × 1, and these are of 16 × 16 × 1",
     other_shape: "for images of 28 × 28 × 1, and these are of 16 × 16 × 1",
     pooled_away: "pooled_away cannot build a network for images of 16 × 16 × 1.*"
     "(negative.*at `x = layers.MaxPooling2D|smaller than one pixel)",
@@ -330,6 +345,29 @@ def test_code_in_a_network_belongs_to_its_fingerprint(digits, tmp_path):
     for before, after in [*changes, ("FACTOR = 255", "FACTOR = 128")]:
         changed = SOURCE.replace(before, after)
         assert of_source(tmp_path, changed, digits) != first, after
+
+
+def test_a_variable_with_the_name_of_an_attribute_changes_no_fingerprint(digits):
+    def build(shape, classes):
+        return with_layer(shape, classes)
+
+    before = engine.fingerprint(job(build), digits)
+    globals()["factor"] = 3  # Scale has an attribute of this name
+    try:
+        assert engine.fingerprint(job(build), digits) == before
+    finally:
+        del globals()["factor"]
+
+
+def test_every_place_of_a_dense_layer_and_of_all_convolutions_costs_operations():
+    def count(*parts):
+        return operations(keras.Sequential([keras.Input((8, 8, 3)), *parts]))
+
+    assert count(layers.Dense(5)) == count(layers.Conv2D(5, 1)) == 2 * 8 * 8 * 3 * 5
+    rows = layers.Reshape((64, 3))
+    assert count(rows, layers.Conv1D(5, 3, padding="same")) == 2 * 64 * 3 * 3 * 5
+    apart = layers.SeparableConv2D(5, 3, padding="same")
+    assert count(apart) == 2 * 64 * (3 * 3 * 3 + 3 * 5)
 
 
 def test_constants_and_calls_of_operations_belong_to_the_fingerprint(digits):

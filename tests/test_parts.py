@@ -100,13 +100,14 @@ def test_muon_moves_kernels_by_a_matrix_of_given_size_and_all_else_as_before():
     )
 
 
-def test_muon_trains_a_network_with_convolutions(digits, tmp_path):
+@pytest.mark.parametrize("arguments", [{"momentum": 0.85}, {}])
+def test_muon_trains_a_network_with_convolutions(digits, tmp_path, arguments):
     recipe = replace(
         models.two_conv_recipe,
         epochs=2,
         optimizer="Muon",
         learning_rate=0.1,
-        optimizer_arguments={"momentum": 0.85},
+        optimizer_arguments=arguments,
     )
     run = train(digits, recipe, tmp_path, model="two_conv", build=models.build_two_conv)
     assert run.history["accuracy"].iloc[-1] > 0.6

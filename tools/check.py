@@ -40,6 +40,8 @@ try:
     from lab.runs import Seeds, headline
     from lab.taught import prediction_interval
 except Exception as broken:  # a module that somebody changed
+    if type(broken).__name__ == "LabError":  # Keras is missing or another one
+        sys.exit(str(broken))
     place = traceback.extract_tb(broken.__traceback__)[-1].filename
     sys.exit(
         f"{getattr(broken, 'filename', None) or place} cannot be imported"

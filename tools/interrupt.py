@@ -30,7 +30,7 @@ def ready():
 
 def hook(kind, error, trace, shown=sys.excepthook):
     """Show a traceback; one line for Ctrl-C, for a mistake in a tagged cell, which
-    stops every tool when it imports lab, and where lab is not found.
+    stops every tool when it imports lab, where lab is not found, and for what lab says.
     """
     if issubclass(kind, KeyboardInterrupt):
         print(STOPPED, file=sys.stderr)
@@ -38,6 +38,8 @@ def hook(kind, error, trace, shown=sys.excepthook):
         print(said, file=sys.stderr)
     elif isinstance(error, ModuleNotFoundError) and error.name == "lab":
         print(MOVED, file=sys.stderr)
+    elif "LabError" in [base.__name__ for base in kind.__mro__]:
+        print(error, file=sys.stderr)
     else:
         shown(kind, error, trace)
 

@@ -75,7 +75,8 @@ class Seeds(tuple):
     def values(self, split: str, metric: str) -> np.ndarray:
         """Return a metric of a split, one value for each run.
 
-        Of the validation images, those that stand in training, too, are left out.
+        For accuracies and macro-F1 on validation images, those that stand in training,
+        too, are left out.
         """
         kept = f"{metric}_without_leaked"
         name = kept if split == "validation" and self.has(split, kept) else metric

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ..plumbing.building import functional
+from ..plumbing.building import functional, output_shape
 from ..plumbing.fingerprint import architecture
 from ..plumbing.names import MODEL_TITLES
 from .base import COLOURS, NARROW, WIDTH, labelled, picture
@@ -245,7 +245,8 @@ def _steps(network):
             type(layer).__name__,
             getattr(getattr(layer, "activation", None), "__name__", "linear"),
         )
-        shape = (layer.output if kind != "InputLayer" else network.inputs[0]).shape[1:]
+        first = kind == "InputLayer"
+        shape = network.inputs[0].shape[1:] if first else output_shape(layer)
         if kind in STEPS:
             size = (
                 f" {layer.kernel_size[0]}×{layer.kernel_size[1]}"

@@ -19,7 +19,7 @@ from ..methods.statistics import (
     with_interval,
     worth,
 )
-from ..plumbing.building import functional
+from ..plumbing.building import functional, output_shape
 from ..plumbing.fingerprint import architecture
 from ..plumbing.names import BASE
 from ..plumbing.records import GONE, setting
@@ -271,7 +271,7 @@ def _compared(points, references, study, macro_f1=False):
     for i, ((_, seeds), reference) in enumerate(zip(others, references)):
         differences[i] = seeds.mean("validation") - reference.mean("validation")
         errors[i] = deviation * np.sqrt(1 / len(seeds) + 1 / len(reference))
-    p_values, bounds = np.ones(len(others)), np.full(len(others), np.nan)
+    p_values = bounds = np.full(len(others), np.nan)
     if freedom:
         p_values = holm(2 * t.sf(np.abs(differences) / errors, freedom))
         bounds = np.abs(differences) + t.ppf(0.975, freedom) * errors
@@ -279,7 +279,7 @@ def _compared(points, references, study, macro_f1=False):
     told = zip(others, differences, p_values, bounds)
     for (name, seeds), difference, p, bound in told:
         verdict = "better" if difference > 0 else "worse"
-        if p >= 0.05:
+        if not p < 0.05:
             within = f", < {np.ceil(1000 * bound) / 10:.1f}" if freedom else ""
             verdict = f"cannot tell{within}"
         rows[name] = _point(seeds, macro_f1) | {
@@ -593,7 +593,7 @@ def layer_table(model):
             {
                 "layer": kind,
                 "settings": _words(settings),
-                "output": " × ".join(f"{n:,}" for n in layer.output.shape[1:]),
+                "output": " × ".join(f"{n:,}" for n in output_shape(layer)),
                 "parameters": f"{sum(map(np.prod, shapes)):,}",
             }
         )

@@ -57,6 +57,11 @@ class Muon(FastOffsetSGD):
         super().__init__(learning_rate, **arguments)
         self.kernel_momentum, self.kernel_factor = kernel_momentum, kernel_factor
 
+    def build(self, variables):
+        super().build(variables)
+        if not self.momentums:  # SGD has none without momentum; kernels need theirs
+            self.momentums = self.add_optimizer_variables(variables, "momentum")
+
     def update_step(self, gradient, variable, learning_rate):
         if len(variable.shape) != 4:
             return super().update_step(gradient, variable, learning_rate)

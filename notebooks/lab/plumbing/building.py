@@ -75,6 +75,12 @@ def functional(model, shape=None):
     return keras.Model(inputs, model(inputs), name=model.name)
 
 
+def output_shape(layer):
+    """Return the shape of what a layer gives for one image, the first of several."""
+    first = layer.output
+    return (first[0] if isinstance(first, (list, tuple)) else first).shape[1:]
+
+
 def _check(model, name, shape, classes):
     """Raise LabError where a functional model does not take one image, or does not give
     one number for each class.
@@ -86,7 +92,7 @@ def _check(model, name, shape, classes):
                 " picture and give one list of probabilities."
             )
     taken, given = model.inputs[0].shape[1:], model.outputs[0].shape[1:]
-    if any(side not in (None, own) for side, own in zip_longest(taken, shape)):
+    if any(side != own for side, own in zip_longest(taken, shape)):
         raise LabError(
             f"{name} returns a model for images of {_sides(taken)}, and these are of"
             f" {_sides(shape)}: write `keras.Input(shape=input_shape)`."
@@ -118,7 +124,7 @@ def check_answers(model, name):
     """
     shape, classes = model.inputs[0].shape[1:], model.outputs[0].shape[-1]
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (8, *(side or 64 for side in shape)), np.uint8)
+    images = rng.integers(0, 256, (8, *shape), np.uint8)
 
     def ask():
         return keras.ops.convert_to_numpy(model(images, training=False)).astype(float)

@@ -3,6 +3,7 @@ source.
 """
 
 import ast
+import dis
 import linecache
 import sysconfig
 from functools import partial
@@ -41,9 +42,8 @@ def text(things):
     """Return the source of what `reached` found, without comments, docstrings and
     layout: the same in a notebook and in a module.
     """
-    return "\n".join(
-        thing if isinstance(thing, str) else _text(thing) for thing in things
-    )
+    texts = (thing if isinstance(thing, str) else _text(thing) for thing in things)
+    return "\n".join(sorted(texts))  # versions of Python find names in other orders
 
 
 def _single(pairs):
@@ -85,8 +85,12 @@ def _used(thing):
 
 
 def _names(code):
-    """Return the names that a code object and those in it look up, in order."""
-    names = list(code.co_names)
+    """Return the global names that a code object and those in it look up."""
+    names = [
+        step.argval
+        for step in dis.get_instructions(code)
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    ]
     for inner in code.co_consts:
         names += _names(inner) if isinstance(inner, CodeType) else []
     return list(dict.fromkeys(names))
@@ -122,7 +126,19 @@ def _text(thing):
     for node in [child for top in definitions for child in ast.walk(top)]:
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body[0] = ast.Pass()
-    return "\n".join(map(ast.unparse, definitions)) or repr(_bare(code))
+    return "\n".join(str(_tree(node)) for node in definitions) or repr(_bare(code))
+
+
+def _tree(node):
+    """Return a syntax tree as plain Python, the same with every version of Python."""
+    if isinstance(node, list):
+        return [_tree(part) for part in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    parts = {name: _tree(part) for name, part in ast.iter_fields(node)}
+    return type(node).__name__, {
+        k: v for k, v in parts.items() if v not in ([], "None")
+    }
 
 
 def _first_line(node):

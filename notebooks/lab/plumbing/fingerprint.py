@@ -190,14 +190,16 @@ def _inputs(node):
 
 def operations(model):
     """Return the multiplications and additions that one image costs on its way forward,
-    of convolutions and dense layers, those of functional models in the model included.
+    of convolutions and dense layers, those of functional models in the model included;
+    a layer that is called more than once counts once.
     """
     count = 0
     for layer in functional(model).layers:
-        if hasattr(layer, "kernel"):
-            places = layer.output.shape[1:-1] if len(layer.kernel.shape) == 4 else ()
-            count += 2 * np.prod(layer.kernel.shape) * np.prod(places)
-        elif isinstance(layer, keras.Sequential) or hasattr(layer, "operations"):
+        for name in ("kernel", "depthwise_kernel", "pointwise_kernel"):
+            if hasattr(layer, name):
+                size = np.prod(getattr(layer, name).shape)
+                count += 2 * size * np.prod(layer.output.shape[1:-1])
+        if isinstance(layer, keras.Sequential) or hasattr(layer, "operations"):
             count += operations(layer)
     return int(count)
 

@@ -120,7 +120,9 @@ def _catalogue(header, texts):
 def _entries(path):
     """Yield (msgid, msgstr) of a file of gettext."""
     entry = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(
+        path.read_text(encoding="utf-8").splitlines(), start=1
+    ):
         match = re.fullmatch(r'(?:(msgid|msgstr)\s+)?(".*")', line.strip())
         if not line.strip() or line.startswith("#"):
             continue

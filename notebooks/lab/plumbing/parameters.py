@@ -66,7 +66,7 @@ def adapted(job, dataset, epochs=None, precision=None):
     while batch >= 32 and batch * 16 > images:
         batch //= 2
     rate = recipe.learning_rate
-    if recipe.optimizer.endswith("SGD"):
+    if recipe.optimizer.endswith("SGD") and batch < recipe.batch_size:
         rate *= batch / recipe.batch_size
     recipe = replace(
         recipe,

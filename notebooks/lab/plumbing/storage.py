@@ -77,7 +77,9 @@ def load_weights(path, record, model, classes):
         )
     if not stored.exists() or sha256(stored) != digest:
         raise LabError(
-            f"{relative(stored)} is missing or altered: git checkout {relative(stored)}"
+            f"{relative(stored)} is missing or altered: git checkout"
+            f" {relative(stored)}, or delete the folder {relative(path)} to train it"
+            " again."
         )
     with np.load(stored) as arrays:
         keys = sorted(filter(str.isdigit, arrays), key=int)
@@ -147,7 +149,7 @@ def store(path, record, history, predictions, weights, classes):
         record["predictions_sha256"] = sha256(fresh / "predictions.npz")
         record["weights_file_sha256"] = None
         if weights is not None:
-            arrays = {f"{i:03d}": w.astype(np.float16) for i, w in enumerate(weights)}
+            arrays = {f"{i:03d}": _half(w) for i, w in enumerate(weights)}
             with writing(fresh / "weights.npz") as part:
                 np.savez_compressed(part, classes=classes, **arrays)
             record["weights_file_sha256"] = sha256(fresh / "weights.npz")
@@ -223,3 +225,10 @@ def run_sha256(path):
 def weights_sha256(network):
     """Return the SHA-256 of all weights as float32, in the model's order."""
     return sha256(*(np.ascontiguousarray(w, "<f4") for w in network.get_weights()))
+
+
+def _half(weight):
+    """Return a weight as float16; as it is, where a number is too large for that."""
+    with np.errstate(over="ignore"):
+        half = weight.astype(np.float16)
+    return half if np.isfinite(half).all() else weight
