@@ -895,7 +895,7 @@ def model_card(text):
             f" {100 * metrics['accuracy_without_leaked']:.1f} % without the pictures"
             f" that are also in training, macro-F1 {metrics['macro_f1']:.2f}. On"
             f" {100 * votes['fer2013.fer_plus.agreement']:.0f} % of the pictures of"
-            " FER2013, the label is also the most frequent of the ten votes of FER+."
+            " FER2013, no other answer has more of the ten votes of FER+ than the label."
         ),
     ]
     return filled(text, rows)
