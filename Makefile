@@ -12,7 +12,11 @@ unexport LANGUAGE
 TEX += $(addprefix texlive-lang-,$(filter-out english,$(LANGUAGE)))
 endif
 
+# Tools and notebooks read and write UTF-8 whatever the locale is.
+export PYTHONUTF8 := 1
+
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help quick test test-long test-oldest reproduce plan retrain photos check mutate bench baselines demo screenshot collect exam submission rubric pages sync report install-tex
 
 help: ## list the commands

@@ -102,10 +102,6 @@ class Page:
             "folder": str(self.collection.folder),
             "classes": self.collection.classes,
             "pictures": len(self.collection.pictures),
-            "annotators": {
-                name: sum(annotator.counts().values())
-                for name, annotator in self.labels.annotators.items()
-            },
             "consent": CONSENT,
             "groupings": GROUPINGS,
         }

@@ -77,6 +77,11 @@ class Log:
         if not path.exists():
             return
         content = path.read_bytes()
+        if re.search(rb"\r(?!\n|\Z)", content):
+            raise LabError(
+                f"{relative(path)} has the line ends of an old Macintosh: save it as"
+                " CSV UTF-8."
+            )
         whole = content[: content.rfind(b"\n") + 1]
         if self._ended(content[len(whole) :]):  # an editor left the line's end out
             self._write(b"\n")
@@ -403,9 +408,9 @@ def _bare(content, orientation):
         exif[0x0112] = orientation
         block = exif.tobytes()
         kept.append(b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block)
-    while at + 4 <= len(content) and content[at + 1] != 0xD9:
+    while at + 4 <= len(content) and content[at : at + 2] != b"\xff\xd9":
         marker = content[at + 1]
-        if marker == 0xFF:  # a byte that fills
+        if content[at] != 0xFF or marker == 0xFF:  # a byte between two segments
             at += 1
             continue
         end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")

@@ -114,6 +114,9 @@ class Labels:
 
     def annotator(self, name):
         """Return the Annotator of a name, a new one where there is none."""
+        known = self.annotators.get(photos.slug(name))
+        if known and any(letter.isalnum() for letter in name):
+            return known
         annotator = Annotator(self.collection, name)
         return self.annotators.setdefault(annotator.name, annotator)
 

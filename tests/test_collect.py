@@ -271,6 +271,18 @@ def test_odd_metadata_keep_no_picture_out(tmp_path):
     assert reason is None and collection.pictures[name]["taken"] == ""
 
 
+def test_stray_bytes_between_the_parts_of_a_photo_hide_no_metadata(tmp_path):
+    plain = jpeg(drawing("circle", 1, 2))
+    (tmp_path / "a.jpg").write_bytes(plain[:2] + b"\0\0" + plain[2:])
+    collection = Collection(tmp_path / "own")
+    [(name, _)] = bring(collection, "a.jpg", tmp_path / "a.jpg", SESSION)
+    kept = collection.path(name).read_bytes()
+    for told in (b"Paris", b"48.85", b"2026:05:01"):
+        assert told in plain and told not in kept
+    with Image.open(io.BytesIO(kept)) as copy, Image.open(io.BytesIO(plain)) as first:
+        assert np.array_equal(copy, first)
+
+
 def test_a_png_with_text_and_transparency_becomes_a_plain_one(tmp_path):
     image = drawing("square", 2, 0).convert("RGBA")
     image.putalpha(128)
@@ -484,6 +496,9 @@ def test_a_line_that_was_cut_off_is_dropped(tmp_path):
         Log(log.path, ("picture", "time"))
     log.path.write_bytes("picture,label\n1,café\n".encode("latin-1"))
     with pytest.raises(LabError, match="a.csv is not written in UTF-8"):
+        Log(log.path, log.columns)
+    log.path.write_bytes(b"picture,label\r1,cat\r")
+    with pytest.raises(LabError, match="a.csv has the line ends of an old Macintosh"):
         Log(log.path, log.columns)
     log.path.write_bytes(content + b"\0\0\0")  # what a power failure leaves
     assert len(Log(log.path, log.columns).rows) == 2

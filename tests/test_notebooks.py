@@ -346,6 +346,12 @@ def test_a_notebook_whose_parameters_lack_the_data_sets_is_one_sentence(
     notebooks.save(path, book)
     with pytest.raises(LabError, match="01_small.ipynb has no line DATASETS"):
         notebooks.execute(path, "full", ["pets/"])
+    book.cells[0].source = ""
+    with pytest.raises(LabError, match="01_small.ipynb has no title"):
+        notebooks.title(path, book)
+    book.cells[0].metadata["tags"] = []
+    with pytest.raises(LabError, match="01_small.ipynb has no cells tagged param"):
+        notebooks.parameters_cell(path, book)
 
 
 def test_control_c_puts_a_changed_figure_back_before_it_leaves(

@@ -56,9 +56,12 @@ def test_one_notebook_holds_all_five_once(one):
 
 
 def test_its_parameters_keep_the_values_of_each_part(one):
-    found = publish.parameters(one)
+    def parameters(path, book):
+        return notebooks.assigned(notebooks.parameters_cell(path, book).source)
+
+    found = parameters(ROOT / "one.ipynb", one)
     for path in notebooks.paths():
-        for name, value in publish.parameters(notebooks.read(path)).items():
+        for name, value in parameters(path, notebooks.read(path)).items():
             assert found.get(f"{name}_{path.name[:2]}", found.get(name)) == value
     text = "\n".join(cell.source for cell in one.cells if cell.cell_type == "code")
     ast.parse(text)

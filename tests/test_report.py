@@ -282,7 +282,8 @@ def test_the_readme_says_of_a_graphics_card_what_the_runs_say(monkeypatch):
     assert "To train the first seed of each network without GPU takes" in both
     alone = said(True, alone=True)
     assert (
-        shared not in alone and "To train the first seed of each network without GPU" in alone
+        shared not in alone
+        and "To train the first seed of each network without GPU" in alone
     )
     without = said(False)
     assert (

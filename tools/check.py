@@ -473,7 +473,11 @@ def check_unread():
         hidden = any(part.startswith(".") for part in path.relative_to(DATA).parts)
         if path not in known and not hidden and not {*path.parents} & {*named}:
             named.append(path)
-            yield "stale", f"{relative(path)} is read by nothing: delete it"
+            yield (
+                "stale",
+                f"{relative(path)} is read by nothing: move it out of data (sets go"
+                " into data/raw), or delete it if nobody needs it",
+            )
     if None in stamps().values():
         return
     read = {name for stamp in stamps().values() for name in stamp["runs"]}
@@ -543,7 +547,8 @@ def check_leftovers():
         if path not in written and not path.name.startswith((".", *unknown)):
             yield (
                 "stale",
-                f"{relative(path)} is written by no notebook any more: delete it",
+                f"{relative(path)} is written by no notebook any more: move it away,"
+                " or delete it",
             )
 
 
@@ -600,7 +605,7 @@ def check_generated():
 def check_report():
     """Yield what is wrong with report.pdf, which names the hash of its sources."""
     inputs = report.inputs()
-    stamp = json.loads((GENERATED / "stamp.json").read_text())
+    stamp = report.read_json(GENERATED / "stamp.json")
     own = re.search(rb"/Sources ?\((\w*)\)", PDF.read_bytes())
     if stamp["inputs"] != inputs:
         yield (

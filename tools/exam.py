@@ -60,7 +60,7 @@ def questions():
                 f"{relative(path)}: question or answer {min(wrong)} stands alone:"
                 " give both the same number."
             )
-        title = book.cells[0].source.splitlines()[0].lstrip("# ")
+        title = notebooks.title(path, book)
         every += [(title, n, asked[n], answered[n]) for n in asked]
     return every
 

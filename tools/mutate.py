@@ -63,7 +63,7 @@ def copied(to):
 def restored(copy, content):
     """Give a copy the files {path: bytes} again, and no others."""
     for path in sorted(copy.rglob("*"), reverse=True):
-        if "__pycache__" in path.parts or "build" in path.parts:
+        if {"__pycache__", "build"} & {*path.relative_to(copy).parts}:
             continue
         if path.is_dir():
             if not any(path.iterdir()):

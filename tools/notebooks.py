@@ -122,16 +122,35 @@ def project():
 # --- sync
 
 
+def title(path, book):
+    """Return a notebook's title. Raises LabError where its first cell has none."""
+    lines = book.cells[0].source.splitlines() if book.cells else []
+    if not lines:
+        raise LabError(
+            f"{relative(path)} has no title: begin its first cell with a line such as"
+            " # 03 · CNN."
+        )
+    return lines[0].lstrip("# ")
+
+
+def parameters_cell(path, book):
+    """Return the Parameters cell. Raises LabError where there is not exactly one."""
+    cells = tagged(book, "parameters")
+    if len(cells) != 1:
+        raise LabError(
+            f"{relative(path)} has {len(cells) or 'no'} cells tagged parameters: give"
+            " the tag to one."
+        )
+    return cells[0]
+
+
 def shared():
     """Return {path: content} of the notebooks, lab/models.py and lab/taught.py as `make
     sync` writes them.
     """
     books = {path: read(path) for path in paths()}
     where, files = (project()[name] for name in ("repository", "files"))
-    titles = {
-        path: book.cells[0].source.splitlines()[0].lstrip("# ")
-        for path, book in books.items()
-    }
+    titles = {path: title(path, book) for path, book in books.items()}
     links = {path: f"[{titles[path]}]({files}/notebooks/{path.name})" for path in books}
     order = list(books)
     for i, book in enumerate(books.values()):
@@ -475,8 +494,8 @@ def run(profile, datasets=None, numbers=()):
         unknown, known = ", ".join(unknown), ", ".join(known)
         raise LabError(f"There is no notebook {unknown}: take some of {known}.")
     for path in chosen if profile == "quick" and not datasets else ():
-        (cell,) = tagged(read(path), "parameters")
-        if (asked := assigned(cell.source)["DATASETS"]) != '"all"':
+        cell = parameters_cell(path, read(path))
+        if (asked := assigned(cell.source).get("DATASETS", "nothing")) != '"all"':
             raise LabError(
                 f'{relative(path)} has DATASETS = {asked}: set it to "all", or run make'
                 " photos FOLDER=… PROFILE=quick."

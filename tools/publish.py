@@ -35,12 +35,6 @@ pre { background: #f4f4f4; padding: 0.6rem; overflow: auto; }
 # --- one notebook
 
 
-def parameters(book):
-    """Return {name: value as text} of a notebook's Parameters cell."""
-    (cell,) = notebooks.tagged(book, "parameters")
-    return notebooks.assigned(cell.source)
-
-
 def merged(books):
     """Return one notebook that holds `books`, {path: notebook}, in order, with one
     Setup and one Parameters cell.
@@ -50,7 +44,8 @@ def merged(books):
     """
     values = {}  # {parameter: {number of the part: value}}
     for path, book in books.items():
-        for name, value in parameters(book).items():
+        cell = notebooks.parameters_cell(path, book)
+        for name, value in notebooks.assigned(cell.source).items():
             values.setdefault(name, {})[path.name[:2]] = value
     varying = {name for name, parts in values.items() if len(set(parts.values())) > 1}
     lines = [

@@ -230,7 +230,7 @@ def generated(folder, runs_folder):
             "baselines.tex": latex_table(
                 pd.DataFrame(
                     baseline_rows(
-                        json.loads(others.read_text()),
+                        read_json(others),
                         headline(runs_folder / "cifar10" / "improved" / "earlier")[0],
                         groups["cifar10", "improved"],
                     )
@@ -240,7 +240,7 @@ def generated(folder, runs_folder):
                 pd.DataFrame(
                     {
                         name: BASELINE_RECIPES[name]
-                        for name in json.loads(others.read_text())["networks"]
+                        for name in read_json(others)["networks"]
                     }
                 )
                 .rename_axis("")
@@ -662,6 +662,7 @@ def latex(source, pdf, work, mark=None):
     work.mkdir(parents=True, exist_ok=True)
     command = [
         "latexmk",
+        "-norc",  # the user's settings change the report
         "-pdf",
         "-interaction=nonstopmode",
         "-halt-on-error",
@@ -895,7 +896,8 @@ def model_card(text):
             f" {100 * metrics['accuracy_without_leaked']:.1f} % without the pictures"
             f" that are also in training, macro-F1 {metrics['macro_f1']:.2f}. On"
             f" {100 * votes['fer2013.fer_plus.agreement']:.0f} % of the pictures of"
-            " FER2013, no other answer has more of the ten votes of FER+ than the label."
+            " FER2013, no other answer has more of the ten votes of FER+ than the"
+            " label."
         ),
     ]
     return filled(text, rows)

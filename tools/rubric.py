@@ -56,7 +56,7 @@ def in_notebook(book):
                 elif "text/html" in data:
                     add("table", f"{before}\n{data.get('text/plain', '')}")
                 else:
-                    add("output", output.get("text", ""))
+                    add("output", output.get("text") or data.get("text/plain", ""))
             continue
         for part in cell.source.split("\n\n"):
             if part.startswith("#"):
@@ -188,7 +188,7 @@ def hand_in(pattern):
 
     Raises LabError where there is none, or where it is out of date.
     """
-    paths = [Path(path) for path in glob(str(ROOT / pattern))]
+    paths = [ROOT / path for path in glob(pattern, root_dir=ROOT)]
     if not paths:
         raise LabError(f"The hand-in {pattern} is not here: docs/hand-in.md says how.")
     path = max(paths, key=lambda path: path.stat().st_mtime)

@@ -67,9 +67,12 @@ def main(folder, constraint=None):
             check=True,
         )
     print(f"Installing into {folder}: some minutes, once.", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = Path(folder, "bin", "python")
+    here = Path(sys.executable).resolve()
+    other = ["--clear"] if python.exists() and python.resolve() != here else []
+    subprocess.run([sys.executable, "-m", "venv", *other, folder], check=True)
     pip = [
-        str(Path(folder, "bin", "python")),
+        str(python),
         "-m",
         "pip",
         "install",
