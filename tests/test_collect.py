@@ -273,14 +273,15 @@ def test_odd_metadata_keep_no_picture_out(tmp_path):
 
 def test_stray_bytes_between_the_parts_of_a_photo_hide_no_metadata(tmp_path):
     plain = jpeg(drawing("circle", 1, 2))
-    (tmp_path / "a.jpg").write_bytes(plain[:2] + b"\0\0" + plain[2:])
+    first = 4 + int.from_bytes(plain[4:6], "big")  # the end of the first part
+    (tmp_path / "a.jpg").write_bytes(plain[:first] + b"\0\0" + plain[first:])
     collection = Collection(tmp_path / "own")
     [(name, _)] = bring(collection, "a.jpg", tmp_path / "a.jpg", SESSION)
     kept = collection.path(name).read_bytes()
     for told in (b"Paris", b"48.85", b"2026:05:01"):
         assert told in plain and told not in kept
-    with Image.open(io.BytesIO(kept)) as copy, Image.open(io.BytesIO(plain)) as first:
-        assert np.array_equal(copy, first)
+    with Image.open(io.BytesIO(kept)) as copy, Image.open(io.BytesIO(plain)) as whole:
+        assert np.array_equal(copy, whole)
 
 
 def test_a_png_with_text_and_transparency_becomes_a_plain_one(tmp_path):
