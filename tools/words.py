@@ -18,7 +18,7 @@ FACTS = {  # numbers that no run gives, with their source
     "70 %": "the example that explains calibration",
     "95 %": "the level of every interval",
     "1 minute": "notebook 04 with the stored runs on two cores, as make reproduce took",
-    "4 minutes": "a seed on a T4, from its operations and the rate of the card",
+    "3 minutes": "a seed on a T4, from its operations and the rate of the card",
     "4 points": "of a drawing in notebook 01",
 }
 APART = ("Questions", "Answers", "Sources", "Layer sheet")  # examples may have digits
