@@ -456,6 +456,20 @@ def test_a_label_file_that_was_brought_back_under_another_name_is_named(
         Labels(collection)
 
 
+def test_what_another_machine_adds_to_the_labels_does_no_harm(example, tmp_path):
+    collection, labels = copy_of(example, tmp_path)
+    known = {*labels.annotators}
+    assert labels.annotator(min(known)) is labels.annotators[min(known)]
+    (collection.inside / "labels" / "._anna.csv").write_bytes(b"\0Mac")
+    with open(collection.inside / "decisions.csv", "a") as file:
+        file.write(f"{min(collection.pictures)},zebra,2026-05-01 12:00:00\n")
+    again = Labels(collection)
+    assert {*again.annotators} == known and "zebra" not in again.decisions.values()
+    for damaged in ("[1]", '{"a": 1}', "{"):
+        (collection.inside / "curve.json").write_text(damaged)
+        assert splits.kept(collection, "curve") is None
+
+
 def test_a_killed_program_loses_no_label(example, tmp_path):
     collection, _ = copy_of(example, tmp_path)
     heard, told = os.pipe()

@@ -110,7 +110,7 @@ def test_a_section_that_shows_nothing_is_left_out_and_figures_are_numbered():
         return [new_markdown_cell(f"## {title}{handin.IF_SHOWN}"), cell]
 
     table = new_output("execute_result", {"text/html": "<table>"}, execution_count=9)
-    words = new_output("stream", text="0 of 4 variants are trained")
+    words = new_output("stream", text="variants trained: 0 of 4")
     captions = [new_output("stream", text=f"Figure: {x}\n") for x in ("A", "B")]
     first = [
         new_markdown_cell("# Title"),

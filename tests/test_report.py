@@ -279,11 +279,11 @@ def test_the_readme_says_of_a_graphics_card_what_the_runs_say(monkeypatch):
 
     both = said(True)
     assert shared + "While the processor trained Dense (" in both
-    assert "To train the first seed of each network without GPU takes" in both
+    assert "To train the first seed of each network not marked GPU takes" in both
     alone = said(True, alone=True)
     assert (
         shared not in alone
-        and "To train the first seed of each network without GPU" in alone
+        and "To train the first seed of each network not marked GPU" in alone
     )
     without = said(False)
     assert (

@@ -154,6 +154,12 @@ def test_the_pages_of_a_part_that_is_not_there_are_not_counted(tmp_path, monkeyp
     assert rubric.answer(item, places)[1] == "no part has 'part III'"
 
 
+def test_a_value_that_a_cell_shows_is_found():
+    shown = new_output("execute_result", {"text/plain": "0.9342"}, execution_count=1)
+    book = new_notebook(cells=[new_code_cell("right.mean()", outputs=[shown])])
+    assert ("output", "0.9342") in [place[:2] for place in rubric.in_notebook(book)]
+
+
 def test_a_notebook_may_have_too_many_cells_and_has_no_pages():
     places = rubric.in_notebook(new_notebook(cells=list(NOTEBOOK.values())))
     item = {"part": "data", "pages": [1, 9]}

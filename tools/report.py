@@ -822,7 +822,7 @@ def readme(text):
     shared = any(run.record["shared_machine"] for seeds in fast for run in seeds)
     hours = sum(seeds[0].record["seconds"]["train"] for seeds in slow) / 3600
     kept, kept_views = "accuracy_without_leaked", "accuracy_tta_without_leaked"
-    busy = ", ".join(
+    busy = " and ".join(
         f"{seeds.title} ({title(seeds[0].record['dataset'])})"
         for seeds in slow
         if any(run.record.get("shared_machine") for run in seeds)
@@ -850,8 +850,8 @@ def readme(text):
         ),
         "GPU: the graphics card also did other trainings at the same time. " * shared
         + f"While the processor trained {busy}, it also did other work. " * bool(busy)
-        + f"To train the first seed of each network {'without GPU ' * bool(fast)}takes"
-        f" {hours:.1f} hours in total.",
+        + "To train the first seed of each network"
+        f" {'not marked GPU ' * bool(fast)}takes {hours:.1f} hours in total.",
     ]
     return filled(text, rows)
 

@@ -38,7 +38,9 @@ def parser():
 
 
 def main(folder, constraint=None):
-    """Create `folder`, install, and mark it as installed."""
+    """Create `folder`, install, and mark it as installed. A folder that another Python
+    made is emptied first.
+    """
     if not (3, 10) <= sys.version_info[:2] <= (3, 13):
         sys.exit(
             f"Python 3.10 to 3.13 is needed, {sys.executable} is"
@@ -70,6 +72,8 @@ def main(folder, constraint=None):
     python = Path(folder, "bin", "python")
     here = Path(sys.executable).resolve()
     other = ["--clear"] if python.exists() and python.resolve() != here else []
+    if other:
+        print(f"{folder} has another Python: it is made anew, without what you added.")
     subprocess.run([sys.executable, "-m", "venv", *other, folder], check=True)
     pip = [
         str(python),

@@ -183,8 +183,8 @@ class Lesson(Output):
             runs = Seeds(map(self._stored(dataset), jobs))
             if all(runs):
                 finished[name] = self._note(runs)
-        line = f"{dataset.title}: {len(finished)} of {len(points)} variants are trained"
-        rest = "; make retrain RUNS=missing trains the others"
+        line = f"{dataset.title}: variants trained: {len(finished)} of {len(points)}"
+        rest = "; make retrain RUNS=missing trains the rest"
         if points:
             print(line + rest * (len(finished) < len(points)))
         return finished

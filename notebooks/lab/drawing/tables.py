@@ -39,7 +39,7 @@ from ..taught import (
 # Hyper-parameters that are shown where they are set.
 SELDOM = ("fit_on", "leave_out", "views")
 
-# The corruptions of notebook 05 that no training has.
+# The corruptions that the networks of notebook 05 were not trained with.
 UNSEEN = ["occlusion", "JPEG"]
 
 

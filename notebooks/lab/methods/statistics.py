@@ -115,8 +115,8 @@ def with_interval(differences):
 
 
 def signed(value, low, high):
-    """Return a difference in points as text, with its interval where there is one; a
-    bound near 0 has two decimals.
+    """Return a difference in points as text, with its interval where there is one;
+    where a bound is near 0, both have two decimals.
     """
     if not np.isfinite(low):
         return f"{100 * value:+.1f}"

@@ -61,7 +61,7 @@ def _read(path):
 
 
 def load_weights(path, record, model, classes):
-    """Put the stored weights (float16) of the run in the folder `path` into a freshly
+    """Put the stored weights of the run in the folder `path` into a freshly
     built `model` and return it.
 
     Raises LabError where they were not kept, are missing or altered, are those of
