@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 import check
 from conftest import ROOT, apart, train
-from lab import engine, models, runs, training
+from lab import engine, models, runs, taught, training
 from lab.methods import feeding
 from lab.metrics import measure
 from lab.plumbing import backend, fingerprint, records, storage
@@ -336,6 +336,19 @@ def test_a_run_that_is_no_headline_run_keeps_answers_alone_and_the_same_metrics(
     assert (run.path / "predictions.npz").stat().st_size < (
         whole.path / "predictions.npz"
     ).stat().st_size / 2
+
+
+def test_a_run_says_which_corrupted_images_its_network_has_right(
+    digits, recipe, tmp_path
+):
+    run = train(digits, recipe, tmp_path, corrupted=True)
+    probabilities, labels = run.validation()
+    untouched = (probabilities.argmax(axis=1) == labels)[:500]
+    table = run.predictions["corrupted_right"].reshape(len(untouched), -1, 4)
+    assert table.shape[1] == len(taught.CORRUPTIONS)
+    assert (table[:, :, 0] == untouched[:, None]).all()
+    noise = table.mean(axis=0)[list(taught.CORRUPTIONS).index("noise")]
+    assert noise[0] > noise[3] + 0.05
 
 
 @settings(deadline=None, max_examples=60)

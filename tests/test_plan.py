@@ -105,11 +105,11 @@ def test_points_of_a_study_differ_in_what_they_name_and_share_their_base():
             "rate": {"lr-1": {"learning_rate": 1.0}, "lr-0.001": {}},
             "batch": {"batch-32": {}},
         },
-        weights=("study-base",),
+        corrupted=("study-base",),
     )
     assert points["rate"]["lr-0.001"] == points["batch"]["batch-32"]
     jobs = list(jobs_in(points))
-    assert {(job.variant, job.seed): job.weights for job in jobs} == {
+    assert {(job.variant, job.seed): job.corrupted for job in jobs} == {
         ("lr-1", 0): False,
         ("lr-1", 1): False,
         ("study-base", 0): True,

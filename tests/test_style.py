@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from conftest import ROOT
+from mutate import tracked
 
 FOLDERS = ["notebooks/lab", "apps", "tools", "tests"]
 
@@ -20,6 +21,13 @@ def test_ruff_finds_nothing(words):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_colab_clones_stays_small():
+    sizes = {path: path.stat().st_size for path in tracked()}
+    assert sum(sizes.values()) < 60 * 2**20
+    weights = [size for path, size in sizes.items() if path.name == "weights.npz"]
+    assert 10e6 < sum(weights) < 25e6
 
 
 @pytest.mark.parametrize("part", ["plumbing", "methods", "drawing", "", "apps"])

@@ -390,10 +390,10 @@ ablation = {"all": {"all-ideas": {}}, "before": dict(reversed(fewer.items()))}
 ablation |= {"without": without, "with": others, "with Muon,": with_muon}
 five = ["study-base", "try-ReLU", "try-SiLU", "try-cutout-8", "no-smoothing"]
 five += ["no-whitening", "no-identity", "no-augmentation"]
-weights = ("study-base", "no-whitening", "robust-muon", *with_muon)
+corrupted = ("study-base", "no-whitening", "robust-muon", *with_muon)
 start = "cifar10", "improved", build_improved, ablation_recipe
 ablation_jobs = study_jobs(
-    *start, ablation, more=dict.fromkeys(five, 5), weights=weights
+    *start, ablation, more=dict.fromkeys(five, 5), corrupted=corrupted
 )
 
 
@@ -465,15 +465,14 @@ improved_recipes = {
 }
 improved_jobs, refit_jobs = [], {}
 for name, recipe in improved_recipes.items():
-    jobs = [
-        Job(name, "improved", "main", seed, recipe, build_improved, True, seed == 0)
-        for seed in range(3)
-    ]
-    improved_jobs += jobs
+    start = Job(name, "improved", "main", 0, recipe, build_improved, test=True)
+    improved_jobs.append(replace(start, weights=True, corrupted=True))
+    improved_jobs += [replace(start, seed=seed) for seed in (1, 2)]
     if name != "fer2013":
         both = replace(recipe, fit_on="training_and_validation")
-        again = {"variant": "refit", "recipe": both, "weights": False}
-        refit_jobs[name] = {"Improved CNN": [replace(job, **again) for job in jobs]}
+        again = replace(start, variant="refit", recipe=both)
+        again = [replace(again, seed=seed) for seed in range(3)]
+        refit_jobs[name] = {"Improved CNN": again}
 kernels = {"kernel_factor": 0.226, "kernel_momentum": 0.85}
 half_batch = {"batch_size": 256, "learning_rate": 0.375, "optimizer_arguments": kernels}
 
@@ -516,15 +515,15 @@ starts = {
 trial_jobs, full_length_jobs = {}, {}
 for (name, variant), change in trials.items():
     start, old = starts[name], "trial" not in variant
-    kept = variant == "earlier" and name != "fer2013"
+    compared = variant == "earlier" and name != "fer2013"
     inner = {key: part for key, part in change.items() if isinstance(part, dict)}
     added = {key: getattr(start, key) | part for key, part in inner.items()}
     recipe, place = replace(start, **change | added), (name, "improved", variant)
     jobs = [
-        Job(*place, seed, recipe, build_improved, old, kept and seed == 0)
+        Job(*place, seed, recipe, build_improved, old, corrupted=compared and not seed)
         for seed in range(3 if old or name == "fer2013" else 1)
     ]
     trial_jobs.setdefault(name, {})[variant] = jobs
-    if kept:
+    if compared:
         chosen = [job for job in improved_jobs if job.dataset == name]
         full_length_jobs[name] = {"Improved CNN, earlier": jobs, "Improved CNN": chosen}

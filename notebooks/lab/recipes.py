@@ -83,6 +83,8 @@ class Job(Checked):
         that ends in a softmax.
     test: whether the test images are predicted, once, when the training has ended.
     weights: whether the trained weights are kept.
+    corrupted: whether it is kept which corrupted validation images the network has
+        right; see `engine.fit`.
     Raises LabError for a job that trains on the validation images, too, and does not
     predict the test images: nothing would tell how good it is. Introduced in notebook
     02.
@@ -96,6 +98,7 @@ class Job(Checked):
     build: Callable
     test: bool = False
     weights: bool = False
+    corrupted: bool = False
 
     @property
     def name(self) -> str:
@@ -117,7 +120,7 @@ def study_jobs(
     base: Recipe,
     factors: dict[str, dict[str, dict]],
     more: dict[str, int] | None = None,
-    weights: tuple[str, ...] = (),
+    corrupted: tuple[str, ...] = (),
 ) -> dict[str, dict[str, list[Job]]]:
     """Return {factor: {point: jobs, one a seed}} of recipes that differ from `base` in
     what a point replaces.
@@ -126,15 +129,16 @@ def study_jobs(
         replaces nothing is the base itself, stored as the variant "study-base"; the
         others are stored under their own names.
     more: {variant: how many seeds} for points that have more than 2.
-    weights: the variants of which seed 0 keeps its weights. Introduced in notebook 03.
+    corrupted: the variants of which seed 0 is asked about corrupted images. Introduced
+        in notebook 03.
     """
 
     def jobs(point, change):
         recipe = replace(base, **change)
         variant = BASE if recipe == base else point
-        place, kept = (dataset, model, variant), variant in weights
+        place, asked = (dataset, model, variant), variant in corrupted
         return [
-            Job(*place, seed, recipe, build, weights=kept and seed == 0)
+            Job(*place, seed, recipe, build, corrupted=asked and seed == 0)
             for seed in range((more or {}).get(variant, 2))
         ]
 

@@ -213,7 +213,7 @@ def shifts(curves):
 
 def robustness(right, title):
     """Accuracy against the strength of each corruption, a line a network: {label: a
-    table of `tables.tried`}.
+    table of `metrics.tried`}.
     """
     tables = {label: table.mean().unstack() for label, table in right.items()}
     kinds, strengths = next(iter(tables.values())).axes

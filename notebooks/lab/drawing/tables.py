@@ -24,6 +24,7 @@ from ..plumbing.fingerprint import architecture
 from ..plumbing.names import BASE
 from ..plumbing.records import GONE, setting
 from ..taught import (
+    CORRUPTIONS,
     confusion,
     coverage,
     half_interval,
@@ -427,41 +428,39 @@ def by_group(right, groups):
     return pd.DataFrame(rows).T.astype({"images": int})
 
 
-def tried(network, images, labels, corruptions, corrupted):
-    """Return a table of bool: which images a network has right, one row an image, one
-    column a (corruption, strength); strength 0 is the untouched image.
+def by_corruption(right, title):
+    """Return {row: {column: text}}, one row a network of the data set `title`: the
+    accuracy on untouched images, the mean accuracy over the strengths of each
+    corruption, the points lost on average, and that less the loss of the first
+    network, image by image; see `with_interval`.
 
-    corruptions: {name: (function, its amounts)}; corrupted(images, function, amount)
-        returns changed images.
+    right: {network: the array `corrupted_right` of a run}. A network is left out where
+        it is None, or of other corruptions than those of notebook 05.
     """
-
-    def right(changed):
-        return network.predict_on_batch(changed).argmax(axis=1) == labels
-
-    untouched, columns = right(images), {}
-    for kind, (function, amounts) in corruptions.items():
-        columns[kind, 0] = untouched
-        for strength, amount in enumerate(amounts, start=1):
-            columns[kind, strength] = right(corrupted(images, function, amount))
-    return pd.DataFrame(columns)
-
-
-def by_corruption(network, *asked):
-    """Return {column: accuracy in percent}, asked as in `tried`: on untouched images,
-    under each corruption (the mean over its strengths), and the points lost on average.
-    """
-    table = 100 * tried(network, *asked).mean().unstack()
-    kinds, untouched = table.drop(columns=0).mean(axis=1), table[0].iloc[0]
-    return {"untouched": untouched, **kinds, "lost": untouched - kinds.mean()}
+    columns = pd.MultiIndex.from_product([CORRUPTIONS, range(4)])
+    rows, first = {}, None
+    for name, array in right.items():
+        if array is None or array.shape[1] != len(columns):
+            continue
+        table = pd.DataFrame(array, columns=columns)
+        untouched = table.xs(0, axis=1, level=1).mean(axis=1)
+        spoilt = table.drop(columns=0, level=1).T.groupby(level=0).mean().T
+        lost = untouched - spoilt.mean(axis=1)
+        means = {"untouched": untouched, **spoilt, "lost": lost}
+        row = {key: f"{100 * values.mean():.1f}" for key, values in means.items()}
+        row["lost more"] = "" if first is None else with_interval(lost - first)
+        rows[f"{title}: {name}"] = row
+        first = lost if first is None else first
+    return rows
 
 
 def withstood(right, title):
     """Return a table of what networks lose under corruption, one row a network of the
     data set `title`.
 
-    right: {network: a table of `tried`}. The corruptions of `UNSEEN` have a column of
-        their own. The last column is the loss under all, less that of the first
-        network, image by image; see `with_interval`.
+    right: {network: a table of `metrics.tried`}. The corruptions of `UNSEEN` have a
+        column of their own. The last column is the loss under all, less that of the
+        first network, image by image; see `with_interval`.
     """
     rows, first = {}, None
     for name, table in right.items():

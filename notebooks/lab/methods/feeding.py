@@ -86,9 +86,9 @@ def predict(network, training, dataset, job):
 
     Names that end in _tta are means over views; `training_right` says for each training
     image, as it is, whether the answer is right; where images have the pixels of a
-    training image, `validation_leaked` and `test_leaked` say which. Headline runs and
-    refits keep all probabilities; another run keeps of each image the answer, its
-    probability and that of the label.
+    training image, `validation_leaked` and `test_leaked` say which. Headline runs keep
+    all probabilities; another run keeps of each image the answer, its probability and
+    that of the label.
     """
 
     def ask(images):
@@ -107,5 +107,5 @@ def predict(network, training, dataset, job):
         copied = audit.leaked(dataset, split)
         if copied.any():
             arrays[f"{split}_leaked"] = copied
-    analysed = job.test and job.variant in ("main", "refit")
+    analysed = job.test and job.variant == "main"
     return arrays if analysed else records.answers_alone(arrays)
