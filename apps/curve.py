@@ -40,7 +40,7 @@ def trained(collection, epochs=None):
     labels = dataset.split("training")[1]
     folder = ROOT / "build" / "collect" / collection.name / "runs"
     [first, *_] = models.one_conv_jobs
-    first = adapted(replace(first, test=False, weights=False), dataset, epochs)
+    first = adapted(replace(first, test=False), dataset, epochs)
     points = []
     for share in SHARES:
         if int(share * images) < classes or share * np.bincount(labels).min() < 1:

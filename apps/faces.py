@@ -298,7 +298,8 @@ def look(source):
         raise LabError(f"The photo cannot be read ({reason}): give another.") from None
     watcher = Watcher(Predictor("fer2013"))
     faces = watcher.picture(image)
-    figures.show(figures.photo(annotated(image, faces)))
+    caption = "The photo, with a frame and a label at each face."
+    figures.show(figures.photo(annotated(image, faces)), caption)
     if not faces:
         print("No face was found: it must look into the camera, and be lit.")
     elif faces[0].whole:

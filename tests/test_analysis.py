@@ -28,6 +28,7 @@ from lab import (
     taught,
     training,
 )
+from lab.plumbing import records
 from lab.runs import Run, Seeds, headline
 
 
@@ -266,7 +267,7 @@ def test_what_networks_lose_is_compared_image_by_image():
         | {name: (taught.brightness, (20, 20)) for name in tables.UNSEEN},
         lambda images, function, amount: function(images.astype(float), amount, None),
     )
-    table = metrics.tried(*asked)
+    table = statistics.tried(*asked)
     assert table["bright", 0].all() and not table["bright", 2].any()
     assert table["bright", 1].tolist() == [True, True, True, False]
     lost = tables.withstood({"one": table, "same": table}, "T")
@@ -275,19 +276,38 @@ def test_what_networks_lose_is_compared_image_by_image():
 
 
 def test_the_loss_under_each_corruption_is_that_of_the_stored_answers():
+    def run(right, names=None):
+        names = names or records.spoilt(taught.CORRUPTIONS)
+        return SimpleNamespace(
+            predictions={"corrupted_right": right, "corruptions": np.array(names)}
+        )
+
     one, two = np.ones((2, 4, 7, 4), bool).reshape(2, 4, 28)
     one[:2, 1:4] = two[0, 1:4] = False  # the first corruption, all strengths
     two[:, -1] = False  # the last one, strength 3
-    table = tables.by_corruption(
-        {"before": one, "none": None, "other": one[:, :8], "after": two}, "T"
-    )
+    table = tables.by_corruption({"before": run(one), "after": run(two)}, "T")
     first, *_, last = taught.CORRUPTIONS
     assert list(table) == ["T: before", "T: after"]
     assert table["T: before"][first] == "50.0" and table["T: before"][last] == "100.0"
     assert table["T: after"][first] == "75.0" and table["T: after"][last] == "66.7"
     losses = [row["lost"] for row in table.values()]
     assert losses == [f"{50 / 7:.1f}", f"{25 / 7 + 100 / 21:.1f}"]
-    assert table["T: after"]["lost more"].startswith("+1.2 (")
+    apart = np.array([1, -2, 1, 1]) / 21
+    assert table["T: after"]["lost more"] == tables.with_interval(apart)
+
+
+def test_answers_to_other_corruptions_give_an_empty_row():
+    right, names = np.ones((4, 28), bool), records.spoilt(taught.CORRUPTIONS)
+    known = {"corrupted_right": right, "corruptions": np.array(names)}
+    renamed = known | {"corruptions": np.array(["salt 8", *names[1:]])}
+    runs = {
+        name: SimpleNamespace(predictions=predictions)
+        for name, predictions in (("other", renamed), ("old", {}), ("known", known))
+    }
+    table = tables.by_corruption(runs, "T")
+    assert table["T: other"] == table["T: old"] == {}
+    assert table["T: known"]["lost"] == "0.0"
+    assert "lost more" not in table["T: known"]  # there is no first network
 
 
 def test_copies_are_compared_with_others_of_the_same_classes_and_left_out_of_f1():

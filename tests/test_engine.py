@@ -349,6 +349,7 @@ def test_a_run_says_which_corrupted_images_its_network_has_right(
     assert (table[:, :, 0] == untouched[:, None]).all()
     noise = table.mean(axis=0)[list(taught.CORRUPTIONS).index("noise")]
     assert noise[0] > noise[3] + 0.05
+    assert list(run.predictions["corruptions"]) == records.spoilt(taught.CORRUPTIONS)
 
 
 @settings(deadline=None, max_examples=60)
@@ -419,7 +420,11 @@ def test_a_refit_has_no_validation_images_left_to_be_judged_by(
         replace(recipe, keep="last_epoch", fit_on="training_and_validation"),
         tmp_path,
         variant="refit",
+        corrupted=True,
     )
+    assert set(run.predictions) == {"training_right", "classes"} | {
+        f"test_{part}" for part in ("answer", "p_answer", "p_label", "labels")
+    }
     assert (
         set(run.record["metrics"]) == {"training", "test"}
         and run.history["validation_loss"].isna().all()

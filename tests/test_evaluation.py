@@ -414,7 +414,7 @@ def test_views_mend_some_images_and_break_others():
             "test_probabilities_tta": views,
         },
     )
-    mended, broken = metrics.mended(run)
+    mended, broken = statistics.mended(run)
     assert mended.tolist() == [1] and broken.tolist() == [3]
 
 

@@ -109,7 +109,7 @@ def test_a_data_set_takes_its_own_jobs_and_one_without_takes_the_first_ones(
         and lent[0].recipe.batch_size < own[0].recipe.batch_size
     )
     assert [job.weights for job in own + lent] == [True, False, True, False] and all(
-        job.test for job in own + lent
+        job.test and not job.corrupted for job in own + lent
     )
 
 

@@ -3,11 +3,12 @@
 import ast
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 
 from conftest import ROOT
-from mutate import tracked
+from lab.plumbing.names import DATA_SETS, MODEL_TITLES
 
 FOLDERS = ["notebooks/lab", "apps", "tools", "tests"]
 
@@ -23,11 +24,21 @@ def test_ruff_finds_nothing(words):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_colab_clones_stays_small():
-    sizes = {path: path.stat().st_size for path in tracked()}
-    assert sum(sizes.values()) < 60 * 2**20
+def test_our_runs_stay_small_enough_to_be_cloned_each_time():
+    sizes = {
+        path: path.stat().st_size
+        for name, model in product(DATA_SETS, MODEL_TITLES)
+        for path in (ROOT / "data" / "runs" / name / model).rglob("*.*")
+    }
+    assert sum(sizes.values()) < 48e6
     weights = [size for path, size in sizes.items() if path.name == "weights.npz"]
-    assert 10e6 < sum(weights) < 25e6
+    assert sum(weights) < 25e6
+
+
+def test_the_shelf_of_lab_is_read_in_half_an_hour():
+    shelf = (ROOT / "notebooks" / "lab").glob("*.py")
+    texts = [p.read_text() for p in shelf if p.name not in ("models.py", "taught.py")]
+    assert sum(len(text.splitlines()) for text in texts) <= 1300
 
 
 @pytest.mark.parametrize("part", ["plumbing", "methods", "drawing", "", "apps"])

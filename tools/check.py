@@ -358,14 +358,18 @@ def check_job(run, known):
     if (
         planned
         and ours
-        and (planned.test, planned.weights)
-        != ("test" in record["metrics"], record["weights_file_sha256"] is not None)
+        and (planned.test, planned.weights, planned.corrupted)
+        != (
+            "test" in record["metrics"],
+            record["weights_file_sha256"] is not None,
+            "corrupted_right" in run.predictions,
+        )
     ):
         yield (
             "stale",
             (
-                f"{name}: its job and its record disagree on whether test images were"
-                " predicted, or weights kept"
+                f"{name}: its job and its files disagree on whether test images or"
+                " corrupted ones were predicted, or weights kept"
             ),
         )
 

@@ -11,7 +11,7 @@ import pandas as pd
 from . import training
 from .datasets import Dataset
 from .methods import feeding
-from .metrics import measure, tried
+from .metrics import measure
 from .plan import job_of
 from .plumbing import records, storage
 from .plumbing.backend import enough_memory, keras
@@ -21,7 +21,6 @@ from .plumbing.fingerprint import PROTOCOL, fingerprint, pflop
 from .plumbing.screen import Line
 from .recipes import Job
 from .runs import Run, Seeds, read
-from .taught import CORRUPTIONS, corrupted
 
 
 @dataclass
@@ -91,8 +90,8 @@ def _train(job, dataset, folder, retrain, trainer):
 
 
 def stored(job: Job, dataset: Dataset, folder: Path | str) -> Run | None:
-    """Return the finished Run of a job, with all that it asks for, in a folder of runs
-    or in `next` beside it; or None.
+    """Return the finished Run of a job, with its test answers and weights where it asks
+    for them, in a folder of runs or in `next` beside it; or None.
     """
     mark = fingerprint(job, dataset)
     path = storage.finished(folder, job.name, mark, job.test, job.weights)
@@ -128,9 +127,8 @@ def fit(
     Training goes on from the newest checkpoint; a checkpoint of another machine or
     version is used, and the record says so. When the training has ended, training and
     validation images are predicted (the latter unless trained on), and, where the job
-    says so, those of test, once; and the first 500 validation images under each
-    corruption of notebook 05 (`corrupted_right`, as `metrics.tried` gives it). Nothing
-    here keeps two processes from training the same job; `train` does.
+    says so, those of test, once. Nothing here keeps two processes from training the
+    same job; `train` does.
 
     Raises LabError without images or memory, and as `training.check` does.
     """
@@ -154,10 +152,6 @@ def fit(
         )
         start = time.perf_counter()
         predictions = feeding.predict(network, (images, labels), dataset, job)
-        if job.corrupted:
-            few = [part[:500] for part in dataset.split("validation")]
-            right = tried(network, *few, CORRUPTIONS, corrupted)
-            predictions["corrupted_right"] = right.to_numpy()
     history = pd.DataFrame(state["history"], columns=list(state["history"][0]))
     epochs, (*earlier, facts) = len(history), state["environments"]
     record = {

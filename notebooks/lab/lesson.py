@@ -113,10 +113,12 @@ class Lesson(Output):
         mine = [job for job in jobs if job.dataset == (own or jobs[0].dataset)]
         known = {job.seed: job for job in mine}
         jobs = [
-            known.get(seed) or replace(mine[0], seed=seed, weights=False)
+            known.get(seed)
+            or replace(mine[0], seed=seed, weights=False, corrupted=False)
             for seed in self.seeds
         ]
         jobs = [adapted(job, dataset, self.epochs, self.precision) for job in jobs]
+        jobs = jobs if own else [replace(job, corrupted=False) for job in jobs]
         ready = [run for run in map(self._stored(dataset), jobs) if run]
         aside = waiting(self.runs_folder)
         waits = any(run.path.is_relative_to(aside) for run in ready)

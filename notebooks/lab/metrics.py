@@ -1,5 +1,5 @@
-"""Metrics of stored probabilities and labels, and what a network has right under
-corruption. Notebook 02 teaches the parts that come from `taught`.
+"""Metrics, computed from stored probabilities and labels alone. Notebook 02 teaches the
+parts that come from `taught`.
 """
 
 import numpy as np
@@ -34,32 +34,3 @@ def by_class(probabilities, labels, classes):
     columns = [*precision_recall_f1(matrix), matrix.sum(axis=1)]
     named = zip(["precision", "recall", "F1", "support"], columns)
     return pd.DataFrame(dict(named), index=list(classes))
-
-
-def mended(run):
-    """Return the positions, two arrays, of the test images that only the mean over
-    views gets right, and only the image alone; KeyError for a run without views.
-    """
-    alone, labels = run.test()
-    right = alone.argmax(axis=1) == labels
-    views_right = run.predictions["test_probabilities_tta"].argmax(axis=1) == labels
-    return np.flatnonzero(~right & views_right), np.flatnonzero(right & ~views_right)
-
-
-def tried(network, images, labels, corruptions, corrupted):
-    """Return a table of bool: which images a network has right, one row an image, one
-    column a (corruption, strength); strength 0 is the untouched image.
-
-    corruptions: {name: (function, its amounts)}; corrupted(images, function, amount)
-        returns changed images.
-    """
-
-    def right(changed):
-        return network.predict_on_batch(changed).argmax(axis=1) == labels
-
-    untouched, columns = right(images), {}
-    for kind, (function, amounts) in corruptions.items():
-        columns[kind, 0] = untouched
-        for strength, amount in enumerate(amounts, start=1):
-            columns[kind, strength] = right(corrupted(images, function, amount))
-    return pd.DataFrame(columns)

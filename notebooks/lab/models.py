@@ -466,13 +466,13 @@ improved_recipes = {
 improved_jobs, refit_jobs = [], {}
 for name, recipe in improved_recipes.items():
     start = Job(name, "improved", "main", 0, recipe, build_improved, test=True)
-    improved_jobs.append(replace(start, weights=True, corrupted=True))
-    improved_jobs += [replace(start, seed=seed) for seed in (1, 2)]
+    first = replace(start, weights=True, corrupted=name != "fer2013")
+    improved_jobs += [first, *(replace(start, seed=seed) for seed in (1, 2))]
     if name != "fer2013":
         both = replace(recipe, fit_on="training_and_validation")
-        again = replace(start, variant="refit", recipe=both)
-        again = [replace(again, seed=seed) for seed in range(3)]
-        refit_jobs[name] = {"Improved CNN": again}
+        refit = replace(start, variant="refit", recipe=both)
+        refits = [replace(refit, seed=seed) for seed in range(3)]
+        refit_jobs[name] = {"Improved CNN": refits}
 kernels = {"kernel_factor": 0.226, "kernel_momentum": 0.85}
 half_batch = {"batch_size": 256, "learning_rate": 0.375, "optimizer_arguments": kernels}
 
@@ -520,7 +520,7 @@ for (name, variant), change in trials.items():
     added = {key: getattr(start, key) | part for key, part in inner.items()}
     recipe, place = replace(start, **change | added), (name, "improved", variant)
     jobs = [
-        Job(*place, seed, recipe, build_improved, old, corrupted=compared and not seed)
+        Job(*place, seed, recipe, build_improved, old, corrupted=compared and seed == 0)
         for seed in range(3 if old or name == "fer2013" else 1)
     ]
     trial_jobs.setdefault(name, {})[variant] = jobs

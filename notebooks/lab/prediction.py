@@ -100,7 +100,7 @@ class Predictor:
 
         The threshold is chosen on the run's stored answers for the validation images.
         """
-        validation, _ = self.run.validation()
+        validation, _ = unleaked(self.run, "validation")
         limit, known = world.limit(validation), world.likeness(validation)
         unlike = world.likeness(self._raw(images)) < limit
         false = (known < limit).sum()

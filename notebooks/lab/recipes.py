@@ -83,8 +83,7 @@ class Job(Checked):
         that ends in a softmax.
     test: whether the test images are predicted, once, when the training has ended.
     weights: whether the trained weights are kept.
-    corrupted: whether it is kept which corrupted validation images the network has
-        right; see `engine.fit`.
+    corrupted: whether corrupted validation images are predicted for notebook 05.
     Raises LabError for a job that trains on the validation images, too, and does not
     predict the test images: nothing would tell how good it is. Introduced in notebook
     02.
@@ -129,8 +128,7 @@ def study_jobs(
         replaces nothing is the base itself, stored as the variant "study-base"; the
         others are stored under their own names.
     more: {variant: how many seeds} for points that have more than 2.
-    corrupted: the variants of which seed 0 is asked about corrupted images. Introduced
-        in notebook 03.
+    corrupted: the variants whose seed 0 has `Job.corrupted`. Introduced in notebook 03.
     """
 
     def jobs(point, change):

@@ -186,9 +186,10 @@ def cut(text, inches, points):
 
 
 def photo(image):
-    """A photo at the width of the page."""
+    """A photo, small enough to be stored in a notebook."""
+    width = 0.65 * WIDTH
     figure, axes = plt.subplots(
-        figsize=(WIDTH, WIDTH * image.shape[0] / image.shape[1])
+        figsize=(width, width * image.shape[0] / image.shape[1])
     )
     picture(axes, image)
     return figure

@@ -213,19 +213,17 @@ def shifts(curves):
 
 def robustness(right, title):
     """Accuracy against the strength of each corruption, a line a network: {label: a
-    table of `metrics.tried`}.
+    table of `statistics.tried`}.
     """
     tables = {label: table.mean().unstack() for label, table in right.items()}
     kinds, strengths = next(iter(tables.values())).axes
     figure, grid = plt.subplots(2, 4, figsize=(NARROW, 2.7), sharex=True, sharey=True)
-    # Each network has its colour of the other figures; further ones are dotted.
-    order = list(dict.fromkeys([*MODEL_TITLES.values(), *tables]))
+    order = list(MODEL_TITLES.values())  # as in the other figures
     for axes, kind in zip(grid.ravel(), kinds):
         for label, table in tables.items():
-            i = order.index(label) % len(MARKERS)
-            line = "-" if label in MODEL_TITLES.values() else ":"
+            i = order.index(label)
             style = {"color": COLOURS[i], "ms": 3, "label": label, "zorder": 3 - i / 10}
-            axes.plot(strengths, 100 * table.loc[kind], line + MARKERS[i], **style)
+            axes.plot(strengths, 100 * table.loc[kind], "-" + MARKERS[i], **style)
         axes.set_title(kind)
         axes.set_ylim(0, 100)
         axes.set_xticks(strengths)
@@ -233,7 +231,6 @@ def robustness(right, title):
     for axes in grid.ravel()[len(kinds) :]:
         axes.axis("off")
     lines, names = grid[0, 0].get_legend_handles_labels()
-    names = [name.replace(", ", ",\n") for name in names]
     legend = {"title": title, "frameon": False, "loc": "center", "handlelength": 1.5}
     grid[1, 3].legend(lines, names, **legend)
     grid[0, 3].tick_params(labelbottom=True)

@@ -22,7 +22,7 @@ from ..methods.statistics import (
 from ..plumbing.building import functional, output_shape
 from ..plumbing.fingerprint import architecture
 from ..plumbing.names import BASE
-from ..plumbing.records import GONE, setting
+from ..plumbing.records import GONE, setting, spoilt
 from ..taught import (
     CORRUPTIONS,
     confusion,
@@ -428,29 +428,36 @@ def by_group(right, groups):
     return pd.DataFrame(rows).T.astype({"images": int})
 
 
-def by_corruption(right, title):
+def by_corruption(runs, title):
     """Return {row: {column: text}}, one row a network of the data set `title`: the
     accuracy on untouched images, the mean accuracy over the strengths of each
     corruption, the points lost on average, and that less the loss of the first
     network, image by image; see `with_interval`.
 
-    right: {network: the array `corrupted_right` of a run}. A network is left out where
-        it is None, or of other corruptions than those of notebook 05.
+    runs: {network: Run}. A row is empty where a run has no answers to the corruptions
+        of notebook 05, with their amounts.
     """
-    columns = pd.MultiIndex.from_product([CORRUPTIONS, range(4)])
-    rows, first = {}, None
-    for name, array in right.items():
-        if array is None or array.shape[1] != len(columns):
+    asked = [
+        (kind, strength)
+        for kind, (_, amounts) in CORRUPTIONS.items()
+        for strength in range(len(amounts) + 1)
+    ]
+    rows, losses = {}, []
+    for name, run in runs.items():
+        rows[f"{title}: {name}"] = row = {}
+        if list(run.predictions.get("corruptions", ())) != spoilt(CORRUPTIONS):
+            losses.append(None)
             continue
-        table = pd.DataFrame(array, columns=columns)
+        columns = pd.MultiIndex.from_tuples(asked)
+        table = pd.DataFrame(run.predictions["corrupted_right"], columns=columns)
         untouched = table.xs(0, axis=1, level=1).mean(axis=1)
-        spoilt = table.drop(columns=0, level=1).T.groupby(level=0).mean().T
-        lost = untouched - spoilt.mean(axis=1)
-        means = {"untouched": untouched, **spoilt, "lost": lost}
-        row = {key: f"{100 * values.mean():.1f}" for key, values in means.items()}
-        row["lost more"] = "" if first is None else with_interval(lost - first)
-        rows[f"{title}: {name}"] = row
-        first = lost if first is None else first
+        kinds = table.drop(columns=0, level=1).T.groupby(level=0).mean().T
+        losses.append(untouched - kinds.mean(axis=1))
+        means = {"untouched": untouched, **kinds, "lost": losses[-1]}
+        row |= {key: f"{100 * values.mean():.1f}" for key, values in means.items()}
+        if losses[0] is not None:
+            more = losses[-1] - losses[0]
+            row["lost more"] = with_interval(more) if len(losses) > 1 else ""
     return rows
 
 
@@ -458,19 +465,19 @@ def withstood(right, title):
     """Return a table of what networks lose under corruption, one row a network of the
     data set `title`.
 
-    right: {network: a table of `metrics.tried`}. The corruptions of `UNSEEN` have a
+    right: {network: a table of `statistics.tried`}. The corruptions of `UNSEEN` have a
         column of their own. The last column is the loss under all, less that of the
         first network, image by image; see `with_interval`.
     """
     rows, first = {}, None
     for name, table in right.items():
         untouched = table.xs(0, axis=1, level=1).mean(axis=1)
-        spoilt = table.drop(columns=0, level=1)
-        lost = untouched - spoilt.mean(axis=1)
-        lost_unseen = untouched - spoilt[UNSEEN].mean(axis=1)
+        changed = table.drop(columns=0, level=1)
+        lost = untouched - changed.mean(axis=1)
+        lost_unseen = untouched - changed[UNSEEN].mean(axis=1)
         rows[f"{title}: {name}"] = {
             "untouched": f"{100 * untouched.mean():.1f}",
-            "corrupted": f"{100 * spoilt.mean(axis=1).mean():.1f}",
+            "corrupted": f"{100 * changed.mean(axis=1).mean():.1f}",
             "lost": f"{100 * lost.mean():.1f}",
             "lost, unseen": f"{100 * lost_unseen.mean():.1f}",
             "lost more": "" if first is None else with_interval(lost - first),

@@ -8,7 +8,8 @@ from sklearn.model_selection import train_test_split
 from ..plumbing import records
 from ..plumbing.backend import EVALUATED, batches
 from ..plumbing.files import LabError
-from . import audit, parts
+from ..taught import CORRUPTIONS, corrupted
+from . import audit, parts, statistics
 from .augmentation import augment, views
 
 
@@ -88,7 +89,8 @@ def predict(network, training, dataset, job):
     image, as it is, whether the answer is right; where images have the pixels of a
     training image, `validation_leaked` and `test_leaked` say which. Headline runs keep
     all probabilities; another run keeps of each image the answer, its probability and
-    that of the label.
+    that of the label. Where the job says so, `corrupted_right` holds `statistics.tried`
+    for the first 500 validation images, and `corruptions` the names of its columns.
     """
 
     def ask(images):
@@ -107,5 +109,10 @@ def predict(network, training, dataset, job):
         copied = audit.leaked(dataset, split)
         if copied.any():
             arrays[f"{split}_leaked"] = copied
+    if job.corrupted and not recipe.fit_on:
+        few = [part[:500] for part in dataset.split("validation")]
+        right = statistics.tried(network, *few, CORRUPTIONS, corrupted)
+        arrays["corrupted_right"] = right.to_numpy()
+        arrays["corruptions"] = np.array(records.spoilt(CORRUPTIONS))
     analysed = job.test and job.variant == "main"
     return arrays if analysed else records.answers_alone(arrays)

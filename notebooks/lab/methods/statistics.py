@@ -96,6 +96,35 @@ def unleaked(run, split):
     return probabilities[~leaked], labels[~leaked]
 
 
+def mended(run):
+    """Return the positions, two arrays, of the test images that only the mean over
+    views gets right, and only the image alone; KeyError for a run without views.
+    """
+    alone, labels = run.test()
+    right = alone.argmax(axis=1) == labels
+    views_right = run.predictions["test_probabilities_tta"].argmax(axis=1) == labels
+    return np.flatnonzero(~right & views_right), np.flatnonzero(right & ~views_right)
+
+
+def tried(network, images, labels, corruptions, corrupted):
+    """Return a table of bool: which images a network has right, one row an image, one
+    column a (corruption, strength); strength 0 is the untouched image.
+
+    corruptions: {name: (function, its amounts)}; corrupted(images, function, amount)
+        returns changed images.
+    """
+
+    def right(changed):
+        return network.predict_on_batch(changed).argmax(axis=1) == labels
+
+    untouched, columns = right(images), {}
+    for kind, (function, amounts) in corruptions.items():
+        columns[kind, 0] = untouched
+        for strength, amount in enumerate(amounts, start=1):
+            columns[kind, strength] = right(corrupted(images, function, amount))
+    return pd.DataFrame(columns)
+
+
 def percent(right):
     """Return the share of true values (n,) in percent with its `wilson` interval, as
     text ("none" for none).

@@ -47,6 +47,17 @@ def answers_alone(arrays):
     return kept
 
 
+def spoilt(corruptions):
+    """Return what the columns of the stored array `corrupted_right` are, as text: for
+    each of {name: (function, its amounts)} the untouched images, 0, and each amount.
+    """
+    return [
+        f"{name} {amount}"
+        for name, (_, amounts) in corruptions.items()
+        for amount in (0, *amounts)
+    ]
+
+
 def answers(predictions, split, tta=""):
     """Return (probabilities, labels) of a split, in its order, from the stored arrays.
 

@@ -7,12 +7,19 @@ import shutil
 import subprocess
 import zipfile
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .files import ROOT, LabError, beside, relative, sha256, write, writing
+
+if find_spec("_lzma") is None:
+    raise LabError(
+        "This Python has no lzma, with which the files of the runs are packed: install"
+        " xz (on Ubuntu liblzma-dev) and build Python again, or take another Python."
+    )
 
 WATCHING = []  # functions that are called with the folder of each run that is stored
 
