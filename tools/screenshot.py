@@ -155,7 +155,7 @@ def main():
         write_camera(film, portraits(150))
         shown, speed = measure(film)
     picture, file = Image.open(io.BytesIO(shown)).convert("RGB"), io.BytesIO()
-    picture.save(file, "jpeg", quality=85, subsampling=0)
+    picture.save(file, "jpeg", quality=80)
     write(PICTURE, file.getvalue())
     write(SPEED, json.dumps({"environment": environment(), **speed}, indent=1) + "\n")
     print(f"{relative(PICTURE)}\n{relative(SPEED)}: {speed}")
