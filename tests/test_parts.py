@@ -402,7 +402,7 @@ def test_on_a_card_large_networks_alone_are_compiled_and_checkpoints_are_seldom(
         due = [saved.due()]
         saved.write([], state, [])
         assert [*due, saved.due()] == [True, not name]
-    now = [saved.written + 9.9]  # seconds: README says every ten
+    now = [saved.written + 9.9]  # seconds: docs/reproduce.md says every ten
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
     assert not saved.due()
     now[0] += 0.2
