@@ -111,6 +111,11 @@ def test_a_data_set_takes_its_own_jobs_and_one_without_takes_the_first_ones(
     assert [job.weights for job in own + lent] == [True, False, True, False] and all(
         job.test and not job.corrupted for job in own + lent
     )
+    objects = replace(lesson.datasets.KNOWN["cifar10"])
+    lesson.Lesson("04_improved_cnn", "full", [objects], [0, 7], False).train(
+        models.improved_jobs, objects
+    )
+    assert [job.corrupted for job in asked[-1][0]] == [True, False]
 
 
 def test_the_environment_variable_wins_and_quick_writes_under_build(monkeypatch):

@@ -102,17 +102,20 @@ def test_one_notebook_alone_in_any_order(copy, name):
 
 @pytest.mark.long
 def test_notebook_05_is_asked_about_pictures_of_ones_own(quick, tmp_path):
-    path = quick / "notebooks" / "05_analysis.ipynb"
+    folder = shutil.copytree(quick, tmp_path / "copy")
+    path, mine = folder / "notebooks" / "05_analysis.ipynb", tmp_path / "mine"
+    mine.mkdir()
     for i in range(3):
         pixels = np.full((60, 40, 3), 230, np.uint8)
         pixels[15:45, 10 * i + 5 : 10 * i + 10] = 20
-        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+        Image.fromarray(pixels).save(mine / f"picture-{i}.png")
     book = path.read_text()
     assert "PICTURES = None" in book
-    path.write_text(book.replace("PICTURES = None", f"PICTURES = '{tmp_path}'"))
-    done = tool(quick, "notebooks.py", "run", "quick", "05")
-    path.write_text(book)
+    path.write_text(book.replace("PICTURES = None", f"PICTURES = '{mine}'"))
+    done = tool(folder, "notebooks.py", "run", "quick", "05")
     assert done.returncode == 0, done.stdout + done.stderr
+    built = folder / "build" / "quick" / "notebooks" / path.name
+    assert "picture-2.png" in built.read_text()
 
 
 @pytest.mark.long

@@ -98,6 +98,11 @@ def test_what_is_unlike_the_training_images_is_called_so(digits, run, capsys):
     ask, strange = Predictor(digits, run), np.zeros((3, *digits.shape), np.uint8)
     assert ask.unlike(images).mean() < 0.15 and ask.unlike(strange).all()
     assert "says so of 18 of 359 validation images, too" in capsys.readouterr().out
+    leaked = np.arange(359) < 159
+    run.predictions["validation_leaked"] = leaked
+    ask.unlike(strange)
+    del run.predictions["validation_leaked"]
+    assert "says so of 10 of 200 validation images, too" in capsys.readouterr().out
 
 
 def test_a_network_of_the_quick_profile_is_found(digits, tmp_path, monkeypatch):

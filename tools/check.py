@@ -36,9 +36,9 @@ try:
     from lab.plumbing.fingerprint import PROTOCOL, fingerprint, operations, sketched
     from lab.plumbing.names import DATA_SETS
     from lab.plumbing.numbers import Number, numbers_of
-    from lab.plumbing.records import all_metrics, hashed, setting
+    from lab.plumbing.records import all_metrics, hashed, setting, spoilt
     from lab.runs import Seeds, headline
-    from lab.taught import prediction_interval
+    from lab.taught import CORRUPTIONS, prediction_interval
 except Exception as broken:  # a module that somebody changed
     if type(broken).__name__ == "LabError":  # Keras is missing or another one
         sys.exit(str(broken))
@@ -369,8 +369,15 @@ def check_job(run, known):
             "stale",
             (
                 f"{name}: its job and its files disagree on whether test images or"
-                " corrupted ones were predicted, or weights kept"
+                " corrupted ones were predicted, or weights kept: make retrain"
+                f" RUNS='{'/'.join(run.path.parts[-4:])}'"
             ),
+        )
+    asked = run.predictions.get("corruptions")
+    if asked is not None and list(asked) != spoilt(CORRUPTIONS):
+        yield (
+            "stale",
+            f"{name}: its corrupted images are other ones than those of notebook 05",
         )
 
 

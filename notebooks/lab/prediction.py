@@ -98,7 +98,8 @@ class Predictor:
         """Return (n,) bool: which images, uint8 (n, *shape), are unlike the training
         images, and print how many, and how often that is a false alarm.
 
-        The threshold is chosen on the run's stored answers for the validation images.
+        The threshold is chosen on the run's stored answers for the validation images
+        without leaked ones.
         """
         validation, _ = unleaked(self.run, "validation")
         limit, known = world.limit(validation), world.likeness(validation)

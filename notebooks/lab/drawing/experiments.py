@@ -221,7 +221,7 @@ def robustness(right, title):
     order = list(MODEL_TITLES.values())  # as in the other figures
     for axes, kind in zip(grid.ravel(), kinds):
         for label, table in tables.items():
-            i = order.index(label)
+            i = order.index(label) % len(MARKERS)
             style = {"color": COLOURS[i], "ms": 3, "label": label, "zorder": 3 - i / 10}
             axes.plot(strengths, 100 * table.loc[kind], "-" + MARKERS[i], **style)
         axes.set_title(kind)
