@@ -172,6 +172,10 @@ class Collection:
         try:
             known = json.loads(about.read_text()) if about.exists() else {"classes": []}
             self.classes = known["classes"]
+            if not isinstance(self.classes, list) or not all(
+                isinstance(name, str) for name in self.classes
+            ):
+                raise TypeError
             self.id = known.get("id") or secrets.token_hex(6)
         except (ValueError, KeyError, TypeError):
             raise LabError(

@@ -5,7 +5,7 @@ question for its authors.
 import re
 from collections import Counter
 
-from lab.plumbing.files import ROOT, LabError, relative, write, writing
+from lab.plumbing.files import ROOT, LabError, relative, text_of, write, writing
 
 from . import agreement, curve, splits
 from .collection import GROUPINGS, NOT_KNOWN
@@ -66,7 +66,7 @@ def written(collection, labels):
     collection.keep()
     mark = MARK.format(collection.id)
     if target.exists():
-        text = target.read_text(encoding="utf-8")
+        text = text_of(target)
         if not is_datasheet(text):
             raise LabError(
                 f"{relative(target)} is a page of its own: rename the folder"
@@ -314,5 +314,5 @@ def _size(result, agreed):
 
 def said(collection):
     """Return a sentence on a datasheet: where it is, and what is open."""
-    count = open_places(path(collection).read_text(encoding="utf-8"))
+    count = open_places(text_of(path(collection)))
     return f"{relative(path(collection))}: {some(count, 'place')} open"

@@ -289,13 +289,16 @@ def look(source):
             )
         path = io.BytesIO(_uploaded() if source == "upload" else _photographed())
     else:
-        path = located(source) or Path(source)
+        path = located(source)
+        if path is None:
+            raise LabError(f"There is no file {source}: give the path of a photo.")
         if path.is_dir():
             raise LabError(f"{relative(path)} is a folder: give the path of a photo.")
     try:
         image = photo(path)
     except photos.Unreadable as reason:
-        raise LabError(f"The photo cannot be read ({reason}): give another.") from None
+        name = "The photo" if isinstance(path, io.BytesIO) else relative(path)
+        raise LabError(f"{name} cannot be read ({reason}): give another.") from None
     watcher = Watcher(Predictor("fer2013"))
     faces = watcher.picture(image)
     caption = "The photo, with a frame and a label at each face."

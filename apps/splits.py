@@ -260,8 +260,11 @@ def stored(collection):
     path = collection.inside / "splits.csv"
     rows = []
     if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        except (UnicodeDecodeError, csv.Error):
+            rows = [{}]
     if rows and rows[0].keys() != set(COLUMNS):
         raise LabError(
             f"{relative(path)} was changed: delete it and the folders"

@@ -429,6 +429,8 @@ def test_a_run_may_be_named_by_its_folder(digits, trained_run):
     assert table.equals(predict(image, digits, trained_run))
     with pytest.raises(LabError, match="no finished run in data/runs/digits/mine"):
         predict(image, digits, "data/runs/digits/mine")
+    with pytest.raises(LabError, match="run is Seeds: give one Run"):
+        predict(image, digits, Seeds([trained_run]))
 
 
 def test_predict_says_that_there_is_no_such_data_set():

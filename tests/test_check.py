@@ -66,6 +66,14 @@ def test_a_record_that_contradicts_its_fingerprint_or_files_is_named(
     assert named in found(check.check_run, run)
 
 
+def test_answers_to_corrupted_images_that_no_job_asks_for_are_named(run):
+    more = {"corrupted_right": np.zeros((5, 2)), "corruptions": np.array(["salt 0"])}
+    mutate.predictions(lambda arrays: arrays.update(more))(run / "predictions.npz")
+    text = found(check.check_run, run)
+    assert "its job and its files disagree" in text
+    assert "corrupted images are other ones" in text and "make retrain RUNS=" in text
+
+
 @pytest.mark.parametrize("array", ["validation_labels", "test_labels", "test_leaked"])
 def test_labels_and_marks_that_are_not_the_sets_are_named(run, array):
     mutate.predictions(mutate.turned(array))(run / "predictions.npz")

@@ -539,6 +539,18 @@ def test_a_number_or_time_that_was_written_wrong_is_one_sentence(example, tmp_pa
             Collection(own).groups()
 
 
+def test_classes_and_divisions_that_were_changed_are_one_sentence(example, tmp_path):
+    own = Path(shutil.copytree(example.collection.folder, tmp_path / "own"))
+    about, collection = own / "_collected" / "collection.json", Collection(own)
+    (collection.inside / "splits.csv").write_bytes("Käse,x\n".encode("latin-1"))
+    with pytest.raises(LabError, match="splits.csv was changed: delete it"):
+        splits.stored(collection)
+    for wrong in ("null", '"cat"', "[1, 2]"):
+        about.write_text(f'{{"classes": {wrong}}}')
+        with pytest.raises(LabError, match="collection.json cannot be read"):
+            Collection(own)
+
+
 def test_a_step_too_early_is_one_sentence(tmp_path, originals):
     (tmp_path / "file").touch()
     with pytest.raises(LabError, match="is a file: give another FOLDER="):

@@ -412,6 +412,14 @@ def test_a_refit_without_test_images_could_not_be_judged(recipe):
         )
 
 
+def test_a_job_with_a_seed_or_a_wish_that_cannot_be_is_one_sentence(recipe):
+    with pytest.raises(LabError, match="seed=4294967296: write a whole number from 0"):
+        replace(JOB, seed=2**32)
+    both = replace(recipe, keep="last_epoch", fit_on="training_and_validation")
+    with pytest.raises(LabError, match="validation images, too: leave corrupted out"):
+        replace(JOB, recipe=both, test=True, corrupted=True)
+
+
 def test_a_refit_has_no_validation_images_left_to_be_judged_by(
     digits, recipe, tmp_path, capsys
 ):

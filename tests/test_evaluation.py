@@ -248,6 +248,9 @@ def test_trials_stand_below_the_recipe_that_was_chosen():
     assert table["views"].tolist() == ["92.0 ± 1.4", "92.0"]
     assert table["seeds"].tolist() == ["2", "1"]
     assert table["epochs"].tolist() == ["28", "28"]
+    del trial[0].record["metrics"]["validation"]["accuracy_tta"]
+    table = tables.trials(others, {"Two": {"trial-strong": trial}})
+    assert table["views"].tolist() == ["92.0 ± 1.4", ""]
 
 
 def test_without_a_base_the_first_point_of_a_study_is_the_base():
@@ -416,6 +419,8 @@ def test_views_mend_some_images_and_break_others():
     )
     mended, broken = statistics.mended(run)
     assert mended.tolist() == [1] and broken.tolist() == [3]
+    del run.predictions["test_probabilities_tta"]
+    assert [part.tolist() for part in statistics.mended(run)] == [[], []]
 
 
 def test_a_gain_is_paired_over_the_test_images():

@@ -331,7 +331,9 @@ def test_look_draws_and_tells_about_a_photo(portrait, tmp_path, capsys):
     "source, sentence",
     [
         ("upload", "works in Colab only"),
-        ("missing.jpg", "cannot be read"),
+        ("missing.jpg", "no file missing.jpg: give the path of a photo"),
+        (300 * "x", "There is no file x"),
+        ("README.md", "README.md cannot be read"),
         (np.zeros((9, 9, 3), np.uint8), "ndarray is no path of a photo"),
         (".", "is a folder: give the path of a photo"),
     ],

@@ -35,7 +35,7 @@ def test_no_data_set_or_class_is_one_sentence():
         lesson.start("02_dense_baseline", "quick", classes=None)
 
 
-@pytest.mark.parametrize("seeds", [3, [], ["0"], [-1], [0, 1, 0]])
+@pytest.mark.parametrize("seeds", [3, [], ["0"], [-1], [True], [2**32], [0, 1, 0]])
 def test_wrong_seeds_are_one_sentence(seeds):
     with pytest.raises(
         LabError, match="SEEDS is .*: set it to a list of different whole numbers"

@@ -106,6 +106,9 @@ def test_what_the_authors_wrote_stays_and_what_is_open_is_counted(house):
     said = [*islice(check.reminders(), 4)]
     assert "data/birds.md: 2 places still open" in said
     assert "report/own/birds/data.tex: 1 place still open" in said
+    words.write_bytes("Käfer".encode("latin-1"))
+    with pytest.raises(LabError, match="solution.tex is not UTF-8: save it as UTF-8"):
+        own.open_places()
 
 
 def test_a_known_data_set_has_no_such_report():

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import baselines
+import mutate
 import report
 from conftest import ROOT
 from lab.lesson import DATASETS
@@ -240,6 +241,11 @@ def test_a_refit_has_a_column_once_all_its_seeds_are_finished(tmp_path):
     shutil.copytree(tmp_path / "main", tmp_path / "refit")
     table = report.result_table([report.runs_in(RUNS)["cifar10", "dense"], seeds])
     assert list(table["Refit"]) == ["", table["Views"][1]]
+    for record in (tmp_path / "refit").glob("*/run.json"):
+        mutate.record(recipe__learning_rate=0.5)(record)
+    assert "Refit" not in report.result_table([seeds])  # of another recipe
+    shutil.rmtree(tmp_path / "refit")
+    shutil.copytree(tmp_path / "main", tmp_path / "refit")
     shutil.rmtree(tmp_path / "refit" / "seed-2")
     assert "Refit" not in report.result_table([seeds])
 

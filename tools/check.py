@@ -32,7 +32,7 @@ try:
     from lab.plan import plan as plan_of
     from lab.plumbing.backend import apart
     from lab.plumbing.building import built
-    from lab.plumbing.files import LabError, relative, sha256
+    from lab.plumbing.files import LabError, relative, sha256, text_of
     from lab.plumbing.fingerprint import PROTOCOL, fingerprint, operations, sketched
     from lab.plumbing.names import DATA_SETS
     from lab.plumbing.numbers import Number, numbers_of
@@ -377,7 +377,10 @@ def check_job(run, known):
     if asked is not None and list(asked) != spoilt(CORRUPTIONS):
         yield (
             "stale",
-            f"{name}: its corrupted images are other ones than those of notebook 05",
+            (
+                f"{name}: its corrupted images are other ones than those of notebook"
+                f" 05: make retrain RUNS='{'/'.join(run.path.parts[-4:])}'"
+            ),
         )
 
 
@@ -887,8 +890,7 @@ def reminders():
             f" {', '.join(networks)}"
         )
     sections = "".join(
-        path.read_text()
-        for path in sorted((ROOT / "report" / "sections").glob("*.tex"))
+        text_of(path) for path in sorted((ROOT / "report" / "sections").glob("*.tex"))
     )
     written = [
         name
@@ -938,6 +940,8 @@ def main():
     for kind, shown in (("", levels), ("reminder ", reminders)):
         try:
             lines = [f"{kind}{line}" for line in shown()]
+        except LabError as error:
+            lines, bad = [f"differs: {error}"], bad + 1
         except Exception:
             continue  # what cannot be read is named above
         print("\n".join(["", *lines]))

@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 import check
 import notebooks
 from lab import DATA_SETS, datasets
-from lab.plumbing.files import LabError, relative
+from lab.plumbing.files import LabError, relative, text_of
 from lab.plumbing.parameters import names
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -310,7 +310,7 @@ def build(name, folder):
     books = {path.name[:2]: notebooks.read(path) for path in notebooks.paths()}
     dataset = loaded(name, books)
     draft = ROOT / "build" / "hand_in.ipynb"
-    book = written(TEXT.read_text(), name, dataset.title, books)
+    book = written(text_of(TEXT), name, dataset.title, books)
     if not any("lesson.finish(" in cell.source for cell in book.cells):
         raise LabError(
             f"{relative(TEXT)} lacks its last block, lesson.finish(HAND_BACK_GPU): it"

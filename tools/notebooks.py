@@ -62,7 +62,6 @@ if Path("notebooks/lab").is_dir():
 if not Path("lab").is_dir():
     sys.exit("The folder lab is not here: start this notebook in the folder notebooks.")
 sys.path[:0] = [os.getcwd(), os.path.dirname(os.getcwd())]
-
 import lab
 
 print(lab.setup_line())"""
@@ -244,7 +243,10 @@ def lab_sha256():
     top = FOLDER / "lab"
     files = {path.relative_to(top).as_posix(): path for path in top.rglob("*.py")}
     kept = sorted(set(files) - UNSTAMPED)
-    return sha256(*(f"{name}\n{bare(files[name].read_text())}\n" for name in kept))
+    faces = bare((ROOT / "apps" / "faces.py").read_text())  # for notebook 05
+    photo = ROOT / "apps" / "web" / "examples" / "both.jpg"
+    texts = (f"{name}\n{bare(files[name].read_text())}\n" for name in kept)
+    return sha256(*texts, faces, photo)
 
 
 def stamp(notebook, runs, files):

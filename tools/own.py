@@ -10,7 +10,7 @@ from apps import datasheet
 from lab.datasets import KNOWN
 from lab.metrics import largest_confusions
 from lab.plumbing import language
-from lab.plumbing.files import relative, write
+from lab.plumbing.files import relative, text_of, write
 from lab.plumbing.language import translated
 from lab.plumbing.names import MODEL_TITLES
 from tex import escape
@@ -73,12 +73,8 @@ def body(name, books, groups, figures):
             )
         lines.append(rf"\section{{{translated(title)}}}")
         sheet = ROOT / "data" / f"{name}.md"
-        if (
-            part == "data"
-            and sheet.exists()
-            and datasheet.is_datasheet(sheet.read_text())
-        ):
-            lines.append(latex(sheet.read_text()))
+        if part == "data" and sheet.exists() and datasheet.is_datasheet(text_of(sheet)):
+            lines.append(latex(text_of(sheet)))
             lines += learning_curve(name, figures)
         if part == "solution":
             lines += solution(name, groups)
@@ -113,7 +109,7 @@ def learning_curve(name, figures):
 
 def words(name):
     """Return {file name: text} of what the authors wrote."""
-    return {path.name: path.read_text() for path in (WORDS / name).glob("*.tex")}
+    return {path.name: text_of(path) for path in (WORDS / name).glob("*.tex")}
 
 
 def solution(name, groups):
@@ -245,13 +241,11 @@ def latex(text):
 def datasheets():
     """Return the paths of the datasheets that `make collect` wrote."""
     pages = sorted((ROOT / "data").glob("*.md"))
-    return [path for path in pages if datasheet.is_datasheet(path.read_text())]
+    return [path for path in pages if datasheet.is_datasheet(text_of(path))]
 
 
 def open_places():
     """Return {page: how many places wait for the authors} of all own data sets."""
-    pages = {path: datasheet.open_places(path.read_text()) for path in datasheets()}
-    pages |= {
-        path: path.read_text().count(OPEN) for path in sorted(WORDS.glob("*/*.tex"))
-    }
+    pages = {path: datasheet.open_places(text_of(path)) for path in datasheets()}
+    pages |= {path: text_of(path).count(OPEN) for path in sorted(WORDS.glob("*/*.tex"))}
     return {relative(path): count for path, count in pages.items() if count}

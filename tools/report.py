@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -278,10 +279,12 @@ def contents(folder):
 
 def refitted(seeds):
     """Return the Seeds of a headline network that was trained again on training and
-    validation images together, None until as many seeds are finished.
+    validation images together with the same recipe, None until as many seeds are
+    finished.
     """
     again, _ = headline(seeds[0].path.parents[1] / "refit")
-    return again if len(again) >= len(seeds) else None
+    alike = again and replace(again[0].recipe, fit_on=None) == seeds[0].recipe
+    return again if alike and len(again) >= len(seeds) else None
 
 
 def result_table(groups):

@@ -17,7 +17,7 @@ import check
 import notebooks
 import report
 from lab.plumbing import language
-from lab.plumbing.files import LabError, relative
+from lab.plumbing.files import LabError, relative, text_of
 from lab.plumbing.language import english
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,11 +86,11 @@ def in_report(path):
     told = re.sub(r"\\([%&#_$])", r"\1", told)
     captions = dict(re.findall(r"\\defcaption\{(\w+)\}\{[^}]*\}\{(.*)\}", told))
     places, section, page = [], "first page", "1"
-    text = re.sub(r"(?<!\\)%.*", "", path.read_text())
+    text = re.sub(r"(?<!\\)%.*", "", text_of(path))
     while parts := re.search(
         r"\\input\{((?!generated/(?!contents)|macros)[\w/]+)\}", text
     ):
-        source = re.sub(r"(?<!\\)%.*", "", (folder / f"{parts[1]}.tex").read_text())
+        source = re.sub(r"(?<!\\)%.*", "", text_of(folder / f"{parts[1]}.tex"))
         text = text[: parts.start()] + f"\n\n{source}\n\n" + text[parts.end() :]
     for paragraph in re.split(r"\n\s*\n|(?<=\})\n(?=\\sub)", text):
         title = r"\\((?:sub)*)section\*?\{(.*?)\}(?:\\label\{[^}]*\})?$"

@@ -10,7 +10,6 @@ import pickle
 import platform
 import queue
 import random
-import shutil
 import signal
 import sys
 import time
@@ -33,7 +32,6 @@ import numpy as np
 import lab
 from lab import datasets, engine
 from lab.datasets import Dataset
-from lab.plumbing import files
 from lab.plumbing.backend import cores, keras, tf
 from lab.plumbing.files import LabError, sha256
 from lab.plumbing.fingerprint import fingerprint
@@ -93,12 +91,7 @@ def trained(job, mark, expected):
 
 def forget(mark):
     """Delete a worker's checkpoints of a run that is stored."""
-    shutil.rmtree(folder_of(mark), ignore_errors=True)
-
-
-def folder_of(mark):
-    """Return the folder of a run's checkpoints."""
-    return files.ROOT / "build" / "checkpoints" / mark[:16]
+    engine.checkpoints(mark).clear()
 
 
 def prepare(environment):
@@ -339,8 +332,8 @@ class Task:
     @property
     def share(self):
         """The share of the epochs that the checkpoints on this disk hold."""
-        names = [path.name for path in folder_of(self.mark).glob("[0-9]*.npz")]
-        epochs = max([int(name[:4]) for name in names], default=0)
+        files = engine.checkpoints(self.mark).folder.glob("[0-9]*.npz")
+        epochs = max((int(path.name[:4]) for path in files), default=0)
         return epochs / self.job.recipe.epochs
 
 

@@ -108,11 +108,12 @@ def keep(result: Result, folder: Path | str) -> Run:
     record, path = result.record, storage.place(folder, result.record)
     content = record, result.history, result.predictions
     storage.store(path, *content, result.weights, result.classes)
-    _checkpoints(record["fingerprint"]).clear()
+    checkpoints(record["fingerprint"]).clear()
     return read(path) or Run(path, *content)
 
 
-def _checkpoints(mark):
+def checkpoints(mark: str) -> Checkpoints:
+    """Return the Checkpoints of the run that a fingerprint names."""
     return Checkpoints(ROOT / "build" / "checkpoints" / mark[:16])
 
 
@@ -148,7 +149,7 @@ def fit(
         images, labels = feeding.training_images(dataset, recipe, job.seed)
         feeding.whiten(network, images, dataset, recipe)
         state = training.run_epochs(
-            network, (images, labels), dataset, job, _checkpoints(mark), tell
+            network, (images, labels), dataset, job, checkpoints(mark), tell
         )
         start = time.perf_counter()
         predictions = feeding.predict(network, (images, labels), dataset, job)

@@ -78,6 +78,8 @@ class Predictor:
             if (found := path and read(path)) is None:
                 raise LabError(f"There is no finished run in {run}.")
             run = found
+        if run is not None and not hasattr(run, "predictions"):
+            raise LabError(f"run is {type(run).__name__}: give one Run, or its folder.")
         self.run, self.title = run or latest(dataset.name), dataset.title
         if "validation_probabilities" not in self.run.predictions:
             raise LabError(f"{self.run.name} keeps no probabilities: ask a main run.")

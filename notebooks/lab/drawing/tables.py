@@ -222,7 +222,9 @@ def trials(chosen, tried):
             record = seeds[0].record
             rows[f"{title}, {name.removeprefix('trial-')}"] = {
                 "validation": seeds.percent("validation"),
-                "views": seeds.percent("validation", "accuracy_tta"),
+                "views": seeds.percent("validation", "accuracy_tta")
+                if seeds.has("validation", "accuracy_tta")
+                else "",
                 "seeds": str(len(seeds)),
                 "epochs": str(record["epochs_run"]),
                 "PFLOP": f"{record['pflop']:.2f}",

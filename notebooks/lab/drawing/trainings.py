@@ -77,7 +77,7 @@ def histories(studies, legend):
         for marker, (name, runs) in zip(cycle(MARKERS), points.items()):
             if runs.collapsed():
                 failed = f"{name.split('-', 1)[1]} (failed)"
-                axes.plot([], [], f"-{marker}", ms=3, label=failed)
+                axes.plot([], [], " ", label=failed)
                 continue
             mean = 100 * np.mean(
                 [run.history["validation_accuracy"] for run in runs], axis=0

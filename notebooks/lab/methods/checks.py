@@ -169,8 +169,10 @@ def check_job(job):
             raise LabError(
                 f"A job has {name}={value!r:.60}: write a name without slashes."
             )
-    if not isinstance(job.seed, int) or job.seed < 0:
-        raise LabError(f"A job has seed={job.seed!r}: write a whole number, 0 or more.")
+    if type(job.seed) is not int or not 0 <= job.seed < 2**32:
+        raise LabError(
+            f"A job has seed={job.seed!r}: write a whole number from 0 to 2**32 - 1."
+        )
     if not callable(job.build) or isinstance(job.build, keras.Model):
         raise LabError(
             f"A job has build={job.build!r:.60}: give the function itself, such as"
@@ -182,6 +184,10 @@ def check_job(job):
         raise LabError(
             f"{job.name} trains on the validation images, too: set test=True, so"
             " that something tells how good it is."
+        )
+    if job.recipe.fit_on and job.corrupted:
+        raise LabError(
+            f"{job.name} trains on the validation images, too: leave corrupted out."
         )
 
 

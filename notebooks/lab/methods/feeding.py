@@ -109,7 +109,7 @@ def predict(network, training, dataset, job):
         copied = audit.leaked(dataset, split)
         if copied.any():
             arrays[f"{split}_leaked"] = copied
-    if job.corrupted and not recipe.fit_on:
+    if job.corrupted:
         few = [part[:500] for part in dataset.split("validation")]
         right = statistics.tried(network, *few, CORRUPTIONS, corrupted)
         arrays["corrupted_right"] = right.to_numpy()

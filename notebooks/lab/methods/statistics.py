@@ -98,11 +98,12 @@ def unleaked(run, split):
 
 def mended(run):
     """Return the positions, two arrays, of the test images that only the mean over
-    views gets right, and only the image alone; KeyError for a run without views.
+    views gets right, and only the image alone; none for a run without views.
     """
     alone, labels = run.test()
     right = alone.argmax(axis=1) == labels
-    views_right = run.predictions["test_probabilities_tta"].argmax(axis=1) == labels
+    views = run.predictions.get("test_probabilities_tta", alone)
+    views_right = views.argmax(axis=1) == labels
     return np.flatnonzero(~right & views_right), np.flatnonzero(right & ~views_right)
 
 

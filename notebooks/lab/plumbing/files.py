@@ -45,6 +45,14 @@ def located(path):
         return None
 
 
+def text_of(path):
+    """Return the text of a file. Raises LabError where it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise LabError(f"{relative(path)} is not UTF-8: save it as UTF-8.") from None
+
+
 def sha256(*parts):
     """Return the SHA-256 in hexadecimal of bytes, texts and files (Path), one after
     another.

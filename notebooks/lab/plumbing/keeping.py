@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def _unpack(path, to):
     try:
         with zipfile.ZipFile(path) as archive:
             archive.extractall(to)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise LabError(
             f"{path} is damaged ({error}): upload it again, or delete it."
         ) from None

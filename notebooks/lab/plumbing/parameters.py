@@ -27,7 +27,7 @@ def profile(asked, known):
 def check_seeds(seeds):
     """Raise LabError for SEEDS that are no list of whole numbers."""
     listed = isinstance(seeds, (list, tuple)) and seeds
-    whole = listed and all(isinstance(seed, int) and seed >= 0 for seed in seeds)
+    whole = listed and all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds)
     if not whole or len(set(seeds)) < len(seeds):
         raise LabError(
             f"SEEDS is {seeds!r}: set it to a list of different whole numbers such as"
