@@ -428,7 +428,6 @@ def test_a_refit_has_no_validation_images_left_to_be_judged_by(
         replace(recipe, keep="last_epoch", fit_on="training_and_validation"),
         tmp_path,
         variant="refit",
-        corrupted=True,
     )
     assert set(run.predictions) == {"training_right", "classes"} | {
         f"test_{part}" for part in ("answer", "p_answer", "p_label", "labels")

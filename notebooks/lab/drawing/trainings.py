@@ -200,8 +200,8 @@ def budget(runs_by_model, title):
         axes.plot(*place, "x", ms=4, color="0.3")
         line = {"arrowstyle": "-", "color": "0.6", "lw": 0.6, "shrinkA": 0}
         box = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "0.3", "lw": 0.6}
-        above = (-7, 10) if i % 2 else (5, 11)  # neighbours are told apart
-        far = {"xytext": above, "textcoords": "offset points", "bbox": box}
+        aside = (6, -16) if i % 2 else (5, 11)  # neighbours are told apart
+        far = {"xytext": aside, "textcoords": "offset points", "bbox": box}
         axes.annotate(str(i), place, **far, fontsize=8, ha="center", arrowprops=line)
         label = f"{what}: {accuracy:.1f} %, {pflop:g} PFLOP"
         digit = {"marker": f"${i}$", "ls": "", "color": "0.3", "mew": 0}
