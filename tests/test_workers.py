@@ -67,8 +67,7 @@ def kill_in_mid_run(tasks, pids):
     """Kill the processes that `pids` returns as soon as a task has a checkpoint; return
     the thread that does it, and the list of those that it killed.
     """
-    folders = [engine.checkpoints(task.mark).folder for task in tasks]
-    killed = []
+    folders, killed = [workers.folder_of(task.mark) for task in tasks], []
 
     def watch():
         end = time.monotonic() + 300

@@ -10,6 +10,7 @@ import pickle
 import platform
 import queue
 import random
+import shutil
 import signal
 import sys
 import time
@@ -32,6 +33,7 @@ import numpy as np
 import lab
 from lab import datasets, engine
 from lab.datasets import Dataset
+from lab.plumbing import files
 from lab.plumbing.backend import cores, keras, tf
 from lab.plumbing.files import LabError, sha256
 from lab.plumbing.fingerprint import fingerprint
@@ -91,7 +93,14 @@ def trained(job, mark, expected):
 
 def forget(mark):
     """Delete a worker's checkpoints of a run that is stored."""
-    engine.checkpoints(mark).clear()
+    shutil.rmtree(folder_of(mark), ignore_errors=True)
+
+
+def folder_of(mark):
+    """Return the folder of a run's checkpoints, without `lab.engine`: a worker that
+    starts would import it in two threads at once.
+    """
+    return files.ROOT / "build" / "checkpoints" / mark[:16]
 
 
 def prepare(environment):
@@ -332,8 +341,8 @@ class Task:
     @property
     def share(self):
         """The share of the epochs that the checkpoints on this disk hold."""
-        files = engine.checkpoints(self.mark).folder.glob("[0-9]*.npz")
-        epochs = max((int(path.name[:4]) for path in files), default=0)
+        names = [path.name for path in folder_of(self.mark).glob("[0-9]*.npz")]
+        epochs = max([int(name[:4]) for name in names], default=0)
         return epochs / self.job.recipe.epochs
 
 
